@@ -1,0 +1,70 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// FromUnstructured reads a Sync as a dynamic client returns it.
+func FromUnstructured(u *unstructured.Unstructured) (*Sync, error) {
+	s := new(Sync)
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, s); err != nil {
+		return nil, fmt.Errorf("sync %s/%s: %w", u.GetNamespace(), u.GetName(), err)
+	}
+	return s, nil
+}
+
+// ToUnstructured is the Sync as a dynamic client sends it.
+func (s *Sync) ToUnstructured() (*unstructured.Unstructured, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(s)
+	if err != nil {
+		return nil, fmt.Errorf("sync %s/%s: %w", s.Namespace, s.Name, err)
+	}
+	u := &unstructured.Unstructured{Object: content}
+	u.SetGroupVersionKind(GroupVersion.WithKind(Kind))
+	return u, nil
+}
+
+// DeepCopy shares nothing with s.
+func (s *Sync) DeepCopy() *Sync {
+	out := *s
+	s.ObjectMeta.DeepCopyInto(&out.ObjectMeta)
+	out.Spec = s.Spec.deepCopy()
+	out.Status = *s.Status.DeepCopy()
+	return &out
+}
+
+func (s *Spec) deepCopy() Spec {
+	out := *s
+	out.Include = slices.Clone(s.Include)
+	out.Prune = clone(s.Prune)
+	out.HealthTimeout = clone(s.HealthTimeout)
+	out.Trust.Signers = slices.Clone(s.Trust.Signers)
+	return out
+}
+
+// DeepCopy shares nothing with s.
+func (s *Status) DeepCopy() *Status {
+	out := *s
+	out.Conditions = slices.Clone(s.Conditions)
+	out.Announced, out.Received, out.Verified = clone(s.Announced), clone(s.Received), clone(s.Verified)
+	out.Applied, out.Healthy = clone(s.Applied), clone(s.Healthy)
+	out.HealthySince = s.HealthySince.DeepCopy()
+	out.Attempts = maps.Clone(s.Attempts)
+	out.History = slices.Clone(s.History)
+	out.Kinds = slices.Clone(s.Kinds)
+	out.Problems = slices.Clone(s.Problems)
+	return &out
+}
+
+func clone[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
+}

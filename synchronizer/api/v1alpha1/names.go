@@ -1,0 +1,64 @@
+package v1alpha1
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// The resource's own names.
+const (
+	Group    = "tandem.dev"
+	Version  = "v1alpha1"
+	Kind     = "Sync"
+	Resource = "syncs"
+)
+
+// Names on managed objects.
+const (
+	// LabelSync is on every managed object; its value is Label of the Sync. Watches select by it.
+	LabelSync = "tandem.dev/sync"
+	// AnnotationOwner holds the object's own id. Labels and annotations get copied to children; a copy does not
+	// name the object that it is on.
+	AnnotationOwner = "tandem.dev/owner"
+	// AnnotationPrune with the value PruneKeep, in Git, keeps an object in the cluster after it is gone from Git.
+	AnnotationPrune = "tandem.dev/prune"
+	// PruneKeep is the value of AnnotationPrune.
+	PruneKeep = "keep"
+	// FieldManager is the only field manager that Tandem writes with.
+	FieldManager = "tandem-synchronizer"
+)
+
+// Names on a Sync.
+const (
+	// AnnotationAccept lists refused commits, separated by commas, that a person takes responsibility for.
+	AnnotationAccept = "tandem.dev/accept"
+	// AnnotationAllowPrune holds the content id for which everything that is gone from Git may be removed.
+	AnnotationAllowPrune = "tandem.dev/allow-prune"
+	// AnnotationSyncNow asks for a pass at once whenever its value changes.
+	AnnotationSyncNow = "tandem.dev/sync-now"
+	// Finalizer is on a Sync whose deletionPolicy is delete, until its objects are removed.
+	Finalizer = "tandem.dev/delete-objects"
+)
+
+// DefaultServiceAccount is whose permissions a Sync writes with when it names none.
+const DefaultServiceAccount = "tandem"
+
+// GroupVersion is tandem.dev/v1alpha1.
+var GroupVersion = schema.GroupVersion{Group: Group, Version: Version}
+
+// GroupVersionResource is what a dynamic client asks for.
+var GroupVersionResource = GroupVersion.WithResource(Resource)
+
+// Label is the value of LabelSync for a Sync: "namespace.name" where that fits into a label, else its start and a
+// hash. Namespaces hold no dot and names no underscore, so two Syncs never share a value.
+func Label(namespace, name string) string {
+	const most, start, digits = 63, 30, 32
+	whole := namespace + "." + name
+	if len(whole) <= most {
+		return whole
+	}
+	sum := sha256.Sum256([]byte(whole))
+	return whole[:start] + "_" + hex.EncodeToString(sum[:])[:digits]
+}

@@ -1,0 +1,136 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Status says how far a Sync came. It is also what a restarted synchronizer continues from.
+type Status struct {
+	// ObservedGeneration is the spec that the rest speaks about.
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// State sums the Sync up in one word.
+	State State `json:"state,omitempty"`
+	// Commit is the applied commit, abbreviated for people.
+	Commit string `json:"commit,omitempty"`
+	// Conditions are Ready, Verified, Applied, Healthy and, where signatures are not checked, Unverified.
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	Announced *Stage `json:"announced,omitempty"`
+	Received  *Stage `json:"received,omitempty"`
+	Verified  *Stage `json:"verified,omitempty"`
+	Applied   *Stage `json:"applied,omitempty"`
+	Healthy   *Stage `json:"healthy,omitempty"`
+
+	// HealthySince is since when the healthy content is healthy without interruption; absent while it is not.
+	HealthySince *metav1.MicroTime `json:"healthySince,omitempty"`
+	// Attempts counts the lifecycle events of the present content by state, so that an event keeps its id over a restart.
+	Attempts map[string]int64 `json:"attempts,omitempty"`
+	// History lists former contents, newest first, with the attempts that they used up.
+	History []Former `json:"history,omitempty"`
+
+	// Kinds are what the Sync may own. They are written before the first object of a kind is.
+	Kinds []ObjectKind `json:"kinds,omitempty"`
+	// Shards is how many ConfigMaps the inventory has.
+	Shards int `json:"shards,omitempty"`
+	// SyncNow is the last value of the sync-now annotation that was acted on.
+	SyncNow string `json:"syncNow,omitempty"`
+
+	// Objects counts what the Sync owns.
+	Objects Counts `json:"objects,omitzero"`
+	// Problems is what is wrong, most severe first; at most MaxProblems.
+	Problems []Problem `json:"problems,omitempty"`
+	// ProblemsOmitted is how many further problems are not listed.
+	ProblemsOmitted int `json:"problemsOmitted,omitempty"`
+}
+
+// MaxProblems is how many problems a status lists.
+const MaxProblems = 20
+
+// MaxHistory is how many former contents a status remembers.
+const MaxHistory = 50
+
+// Stage is a revision that reached a certain point.
+type Stage struct {
+	Commit    string           `json:"commit"`
+	ContentID string           `json:"contentID"`
+	Time      metav1.MicroTime `json:"time"`
+	// Attempt is how often this content reached this point before.
+	Attempt int64 `json:"attempt,omitempty"`
+}
+
+// Former is a content that was here before.
+type Former struct {
+	// Content is the start of its content id.
+	Content string `json:"content"`
+	// Attempts is the next attempt number for it, whatever the state.
+	Attempts int64 `json:"attempts"`
+}
+
+// ObjectKind is a kind of object in the version that Git uses.
+type ObjectKind struct {
+	Group      string `json:"group,omitempty"`
+	Version    string `json:"version"`
+	Kind       string `json:"kind"`
+	Namespaced bool   `json:"namespaced,omitempty"`
+}
+
+// Counts sums up the objects of a Sync in kstatus words.
+type Counts struct {
+	Total      int32 `json:"total"`
+	Current    int32 `json:"current,omitempty"`
+	InProgress int32 `json:"inProgress,omitempty"`
+	Failed     int32 `json:"failed,omitempty"`
+	NotApplied int32 `json:"notApplied,omitempty"`
+	Drifted    int32 `json:"drifted,omitempty"`
+}
+
+// Problem is one thing that needs somebody's attention.
+type Problem struct {
+	// Kind is the step that met it.
+	Kind ProblemKind `json:"kind"`
+	// Message is what happened and what to do.
+	Message string `json:"message"`
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	// Object is "Kind/namespace/name" or "Kind/name".
+	Object string `json:"object,omitempty"`
+	Commit string `json:"commit,omitempty"`
+	// GitObject is the Git object that is broken.
+	GitObject string `json:"gitObject,omitempty"`
+}
+
+// State sums a Sync up in one word.
+type State string
+
+// The states.
+const (
+	StateWaiting    State = "Waiting"
+	StateInProgress State = "InProgress"
+	StateHealthy    State = "Healthy"
+	StateFailed     State = "Failed"
+	StateRefused    State = "Refused"
+	StateSuspended  State = "Suspended"
+)
+
+// ProblemKind says which step met a problem.
+type ProblemKind string
+
+// The kinds of problem.
+const (
+	ProblemConfig  ProblemKind = "Config"
+	ProblemSource  ProblemKind = "Source"
+	ProblemReceive ProblemKind = "Receive"
+	ProblemVerify  ProblemKind = "Verify"
+	ProblemRender  ProblemKind = "Render"
+	ProblemApply   ProblemKind = "Apply"
+	ProblemHealth  ProblemKind = "Health"
+	ProblemPrune   ProblemKind = "Prune"
+	ProblemDrift   ProblemKind = "Drift"
+)
+
+// The condition types.
+const (
+	ConditionReady      = "Ready"
+	ConditionVerified   = "Verified"
+	ConditionApplied    = "Applied"
+	ConditionHealthy    = "Healthy"
+	ConditionUnverified = "Unverified"
+)

@@ -1,0 +1,107 @@
+package v1alpha1
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Sync is what a namespace wants converged.
+type Sync struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+
+	Spec   Spec   `json:"spec"`
+	Status Status `json:"status,omitzero"`
+}
+
+// Label is the value of LabelSync on the objects of this Sync.
+func (s *Sync) Label() string { return Label(s.Namespace, s.Name) }
+
+// Spec says what to converge and how.
+type Spec struct {
+	// Source is the line of history to follow.
+	Source Source `json:"source"`
+	// Path is the folder whose manifests are rendered, relative to the repository's root; empty is the root.
+	Path string `json:"path,omitempty"`
+	// Include lists further paths that may be read, such as a shared base, but are not rendered by themselves.
+	Include []string `json:"include,omitempty"`
+	// ServiceAccountName is whose permissions every write uses.
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+	// Prune says whether an object that is gone from Git is removed; nil means true.
+	Prune *bool `json:"prune,omitempty"`
+	// DeletionPolicy says what happens to the objects when the Sync is deleted.
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+	// Drift says what happens when somebody else changes a managed field.
+	Drift DriftPolicy `json:"drift,omitempty"`
+	// Suspend stops every write, heals included.
+	Suspend bool `json:"suspend,omitempty"`
+	// HealthTimeout is how long objects may take to become Current before the release counts as failed.
+	HealthTimeout *metav1.Duration `json:"healthTimeout,omitempty"`
+	// Trust narrows what the cluster's own configuration trusts.
+	Trust Trust `json:"trust,omitzero"`
+}
+
+// Source is a line of history: a ref in a repository.
+type Source struct {
+	// Repository is its name in the automator's configuration.
+	Repository string `json:"repository"`
+	// Ref is a full ref name such as refs/heads/main.
+	Ref string `json:"ref"`
+}
+
+// Trust narrows what the cluster's own configuration trusts; it never widens it.
+type Trust struct {
+	// Since is the commit that the installer trusts without looking further back.
+	Since string `json:"since,omitempty"`
+	// Signers, when not empty, are the only principals of the cluster's configuration that count for this Sync.
+	Signers []string `json:"signers,omitempty"`
+}
+
+// DeletionPolicy says what happens to the objects of a Sync that is deleted.
+type DeletionPolicy string
+
+// The deletion policies.
+const (
+	DeletionOrphan DeletionPolicy = "orphan"
+	DeletionDelete DeletionPolicy = "delete"
+)
+
+// DriftPolicy says what happens when somebody else changes a managed field.
+type DriftPolicy string
+
+// The drift policies.
+const (
+	DriftHeal   DriftPolicy = "heal"
+	DriftReport DriftPolicy = "report"
+	DriftIgnore DriftPolicy = "ignore"
+)
+
+// The CRD sets the same defaults; these also hold for a Sync that was written before a field existed.
+
+// PruneEnabled is prune with its default.
+func (s *Spec) PruneEnabled() bool { return s.Prune == nil || *s.Prune }
+
+// ServiceAccount is serviceAccountName with its default.
+func (s *Spec) ServiceAccount() string {
+	if s.ServiceAccountName == "" {
+		return DefaultServiceAccount
+	}
+	return s.ServiceAccountName
+}
+
+// DriftPolicy is drift with its default.
+func (s *Spec) DriftPolicy() DriftPolicy {
+	if s.Drift == "" {
+		return DriftHeal
+	}
+	return s.Drift
+}
+
+// HealthDeadline is healthTimeout with its default.
+func (s *Spec) HealthDeadline() time.Duration {
+	if s.HealthTimeout == nil {
+		return 10 * time.Minute
+	}
+	return s.HealthTimeout.Duration
+}
