@@ -1292,7 +1292,10 @@ type FetchHeader struct {
 	// Objects of every type.
 	Objects int32 `protobuf:"varint,2,opt,name=objects,proto3" json:"objects,omitempty"`
 	// Bytes of object content; at most 64 MiB.
-	Bytes         int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// The commit that the chain ends with. It is `want`, or a commit before it when everything up to `want` would break a
+	// limit: the client verifies what it got and asks again from there.
+	Until         *v1.ObjectId `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1346,6 +1349,13 @@ func (x *FetchHeader) GetBytes() int64 {
 		return x.Bytes
 	}
 	return 0
+}
+
+func (x *FetchHeader) GetUntil() *v1.ObjectId {
+	if x != nil {
+		return x.Until
+	}
+	return nil
 }
 
 // FetchedObject is the start of an object.
@@ -2914,11 +2924,12 @@ const file_tandem_relay_v1_relay_proto_rawDesc = "" +
 	"\x03tag\x18\x06 \x01(\v2\x1e.tandem.relay.v1.FetchedObjectH\x00R\x03tag\x12.\n" +
 	"\x05chunk\x18\a \x01(\v2\x16.tandem.relay.v1.ChunkH\x00R\x05chunk\x129\n" +
 	"\atrailer\x18\b \x01(\v2\x1d.tandem.relay.v1.FetchTrailerH\x00R\atrailerB\a\n" +
-	"\x05piece\"W\n" +
+	"\x05piece\"\x8b\x01\n" +
 	"\vFetchHeader\x12\x18\n" +
 	"\acommits\x18\x01 \x01(\x05R\acommits\x12\x18\n" +
 	"\aobjects\x18\x02 \x01(\x05R\aobjects\x12\x14\n" +
-	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\"k\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x122\n" +
+	"\x05until\x18\x04 \x01(\v2\x1c.tandem.revision.v1.ObjectIdR\x05until\"k\n" +
 	"\rFetchedObject\x12,\n" +
 	"\x02id\x18\x01 \x01(\v2\x1c.tandem.revision.v1.ObjectIdR\x02id\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x18\n" +
@@ -3116,53 +3127,54 @@ var file_tandem_relay_v1_relay_proto_depIdxs = []int32{
 	17, // 35: tandem.relay.v1.FetchResponse.tag:type_name -> tandem.relay.v1.FetchedObject
 	18, // 36: tandem.relay.v1.FetchResponse.chunk:type_name -> tandem.relay.v1.Chunk
 	21, // 37: tandem.relay.v1.FetchResponse.trailer:type_name -> tandem.relay.v1.FetchTrailer
-	39, // 38: tandem.relay.v1.FetchedObject.id:type_name -> tandem.revision.v1.ObjectId
-	39, // 39: tandem.relay.v1.TreeDelta.id:type_name -> tandem.revision.v1.ObjectId
-	39, // 40: tandem.relay.v1.TreeDelta.base:type_name -> tandem.revision.v1.ObjectId
-	20, // 41: tandem.relay.v1.TreeDelta.set:type_name -> tandem.relay.v1.TreeEntry
-	39, // 42: tandem.relay.v1.TreeEntry.id:type_name -> tandem.revision.v1.ObjectId
-	1,  // 43: tandem.relay.v1.ReportRequest.hello:type_name -> tandem.relay.v1.Hello
-	42, // 44: tandem.relay.v1.ReportRequest.event:type_name -> tandem.status.v1.Event
-	23, // 45: tandem.relay.v1.ReportRequest.begin:type_name -> tandem.relay.v1.StatusBegin
-	43, // 46: tandem.relay.v1.ReportRequest.sync:type_name -> tandem.status.v1.Sync
-	44, // 47: tandem.relay.v1.ReportRequest.removed:type_name -> tandem.status.v1.SyncKey
-	24, // 48: tandem.relay.v1.ReportRequest.end:type_name -> tandem.relay.v1.StatusEnd
-	10, // 49: tandem.relay.v1.ReportRequest.heartbeat:type_name -> tandem.relay.v1.Heartbeat
-	5,  // 50: tandem.relay.v1.ReportResponse.welcome:type_name -> tandem.relay.v1.Welcome
-	26, // 51: tandem.relay.v1.ReportResponse.ack:type_name -> tandem.relay.v1.EventAck
-	10, // 52: tandem.relay.v1.ReportResponse.heartbeat:type_name -> tandem.relay.v1.Heartbeat
-	11, // 53: tandem.relay.v1.ReportResponse.drain:type_name -> tandem.relay.v1.Drain
-	28, // 54: tandem.relay.v1.ServeRequest.hello:type_name -> tandem.relay.v1.ServeHello
-	32, // 55: tandem.relay.v1.ServeRequest.answer:type_name -> tandem.relay.v1.Answer
-	10, // 56: tandem.relay.v1.ServeRequest.heartbeat:type_name -> tandem.relay.v1.Heartbeat
-	1,  // 57: tandem.relay.v1.ServeHello.hello:type_name -> tandem.relay.v1.Hello
-	0,  // 58: tandem.relay.v1.ServeHello.offers:type_name -> tandem.relay.v1.QueryKind
-	5,  // 59: tandem.relay.v1.ServeResponse.welcome:type_name -> tandem.relay.v1.Welcome
-	30, // 60: tandem.relay.v1.ServeResponse.query:type_name -> tandem.relay.v1.Query
-	31, // 61: tandem.relay.v1.ServeResponse.cancel:type_name -> tandem.relay.v1.QueryCancel
-	10, // 62: tandem.relay.v1.ServeResponse.heartbeat:type_name -> tandem.relay.v1.Heartbeat
-	11, // 63: tandem.relay.v1.ServeResponse.drain:type_name -> tandem.relay.v1.Drain
-	0,  // 64: tandem.relay.v1.Query.kind:type_name -> tandem.relay.v1.QueryKind
-	39, // 65: tandem.relay.v1.Query.commit:type_name -> tandem.revision.v1.ObjectId
-	40, // 66: tandem.relay.v1.Query.deadline:type_name -> google.protobuf.Timestamp
-	33, // 67: tandem.relay.v1.Answer.diff:type_name -> tandem.relay.v1.DiffEntry
-	34, // 68: tandem.relay.v1.Answer.node:type_name -> tandem.relay.v1.TreeNode
-	35, // 69: tandem.relay.v1.Answer.event:type_name -> tandem.relay.v1.ObjectEvent
-	41, // 70: tandem.relay.v1.Answer.error:type_name -> tandem.status.v1.Problem
-	40, // 71: tandem.relay.v1.ObjectEvent.time:type_name -> google.protobuf.Timestamp
-	2,  // 72: tandem.relay.v1.RelayService.Follow:input_type -> tandem.relay.v1.FollowRequest
-	13, // 73: tandem.relay.v1.RelayService.Fetch:input_type -> tandem.relay.v1.FetchRequest
-	22, // 74: tandem.relay.v1.RelayService.Report:input_type -> tandem.relay.v1.ReportRequest
-	27, // 75: tandem.relay.v1.RelayService.Serve:input_type -> tandem.relay.v1.ServeRequest
-	4,  // 76: tandem.relay.v1.RelayService.Follow:output_type -> tandem.relay.v1.FollowResponse
-	15, // 77: tandem.relay.v1.RelayService.Fetch:output_type -> tandem.relay.v1.FetchResponse
-	25, // 78: tandem.relay.v1.RelayService.Report:output_type -> tandem.relay.v1.ReportResponse
-	29, // 79: tandem.relay.v1.RelayService.Serve:output_type -> tandem.relay.v1.ServeResponse
-	76, // [76:80] is the sub-list for method output_type
-	72, // [72:76] is the sub-list for method input_type
-	72, // [72:72] is the sub-list for extension type_name
-	72, // [72:72] is the sub-list for extension extendee
-	0,  // [0:72] is the sub-list for field type_name
+	39, // 38: tandem.relay.v1.FetchHeader.until:type_name -> tandem.revision.v1.ObjectId
+	39, // 39: tandem.relay.v1.FetchedObject.id:type_name -> tandem.revision.v1.ObjectId
+	39, // 40: tandem.relay.v1.TreeDelta.id:type_name -> tandem.revision.v1.ObjectId
+	39, // 41: tandem.relay.v1.TreeDelta.base:type_name -> tandem.revision.v1.ObjectId
+	20, // 42: tandem.relay.v1.TreeDelta.set:type_name -> tandem.relay.v1.TreeEntry
+	39, // 43: tandem.relay.v1.TreeEntry.id:type_name -> tandem.revision.v1.ObjectId
+	1,  // 44: tandem.relay.v1.ReportRequest.hello:type_name -> tandem.relay.v1.Hello
+	42, // 45: tandem.relay.v1.ReportRequest.event:type_name -> tandem.status.v1.Event
+	23, // 46: tandem.relay.v1.ReportRequest.begin:type_name -> tandem.relay.v1.StatusBegin
+	43, // 47: tandem.relay.v1.ReportRequest.sync:type_name -> tandem.status.v1.Sync
+	44, // 48: tandem.relay.v1.ReportRequest.removed:type_name -> tandem.status.v1.SyncKey
+	24, // 49: tandem.relay.v1.ReportRequest.end:type_name -> tandem.relay.v1.StatusEnd
+	10, // 50: tandem.relay.v1.ReportRequest.heartbeat:type_name -> tandem.relay.v1.Heartbeat
+	5,  // 51: tandem.relay.v1.ReportResponse.welcome:type_name -> tandem.relay.v1.Welcome
+	26, // 52: tandem.relay.v1.ReportResponse.ack:type_name -> tandem.relay.v1.EventAck
+	10, // 53: tandem.relay.v1.ReportResponse.heartbeat:type_name -> tandem.relay.v1.Heartbeat
+	11, // 54: tandem.relay.v1.ReportResponse.drain:type_name -> tandem.relay.v1.Drain
+	28, // 55: tandem.relay.v1.ServeRequest.hello:type_name -> tandem.relay.v1.ServeHello
+	32, // 56: tandem.relay.v1.ServeRequest.answer:type_name -> tandem.relay.v1.Answer
+	10, // 57: tandem.relay.v1.ServeRequest.heartbeat:type_name -> tandem.relay.v1.Heartbeat
+	1,  // 58: tandem.relay.v1.ServeHello.hello:type_name -> tandem.relay.v1.Hello
+	0,  // 59: tandem.relay.v1.ServeHello.offers:type_name -> tandem.relay.v1.QueryKind
+	5,  // 60: tandem.relay.v1.ServeResponse.welcome:type_name -> tandem.relay.v1.Welcome
+	30, // 61: tandem.relay.v1.ServeResponse.query:type_name -> tandem.relay.v1.Query
+	31, // 62: tandem.relay.v1.ServeResponse.cancel:type_name -> tandem.relay.v1.QueryCancel
+	10, // 63: tandem.relay.v1.ServeResponse.heartbeat:type_name -> tandem.relay.v1.Heartbeat
+	11, // 64: tandem.relay.v1.ServeResponse.drain:type_name -> tandem.relay.v1.Drain
+	0,  // 65: tandem.relay.v1.Query.kind:type_name -> tandem.relay.v1.QueryKind
+	39, // 66: tandem.relay.v1.Query.commit:type_name -> tandem.revision.v1.ObjectId
+	40, // 67: tandem.relay.v1.Query.deadline:type_name -> google.protobuf.Timestamp
+	33, // 68: tandem.relay.v1.Answer.diff:type_name -> tandem.relay.v1.DiffEntry
+	34, // 69: tandem.relay.v1.Answer.node:type_name -> tandem.relay.v1.TreeNode
+	35, // 70: tandem.relay.v1.Answer.event:type_name -> tandem.relay.v1.ObjectEvent
+	41, // 71: tandem.relay.v1.Answer.error:type_name -> tandem.status.v1.Problem
+	40, // 72: tandem.relay.v1.ObjectEvent.time:type_name -> google.protobuf.Timestamp
+	2,  // 73: tandem.relay.v1.RelayService.Follow:input_type -> tandem.relay.v1.FollowRequest
+	13, // 74: tandem.relay.v1.RelayService.Fetch:input_type -> tandem.relay.v1.FetchRequest
+	22, // 75: tandem.relay.v1.RelayService.Report:input_type -> tandem.relay.v1.ReportRequest
+	27, // 76: tandem.relay.v1.RelayService.Serve:input_type -> tandem.relay.v1.ServeRequest
+	4,  // 77: tandem.relay.v1.RelayService.Follow:output_type -> tandem.relay.v1.FollowResponse
+	15, // 78: tandem.relay.v1.RelayService.Fetch:output_type -> tandem.relay.v1.FetchResponse
+	25, // 79: tandem.relay.v1.RelayService.Report:output_type -> tandem.relay.v1.ReportResponse
+	29, // 80: tandem.relay.v1.RelayService.Serve:output_type -> tandem.relay.v1.ServeResponse
+	77, // [77:81] is the sub-list for method output_type
+	73, // [73:77] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_tandem_relay_v1_relay_proto_init() }
