@@ -1,0 +1,144 @@
+package kubecluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+)
+
+var (
+	// ErrAttached is the answer to what only a cluster of our own can do.
+	ErrAttached = errors.New("not possible on an attached cluster")
+	errNoAudit  = errors.New("cluster was started without Options.Audit")
+)
+
+// Cluster is a running control plane. Its methods may be called at the same
+// time, but for KillAPIServer, StartAPIServer, RestartAPIServer and Stop, which
+// are one caller's.
+type Cluster struct {
+	layout
+	opts      Options
+	programs  programs
+	authority *authority // nil when attached
+	admin     *http.Client
+	attached  []byte // the kubeconfig given to Attach
+	remove    string // a folder Stop removes
+
+	etcd, apiserver, controllers *process
+}
+
+// Start brings a control plane up and returns when it is ready. ctx bounds the
+// start only; Stop ends the cluster.
+func Start(ctx context.Context, opts Options) (*Cluster, error) {
+	programs, err := findPrograms(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{opts: opts, programs: programs}
+	if err := c.prepare(); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare control plane: %w", err), c.Stop())
+	}
+	if err := c.start(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start control plane: %w", err), c.Stop())
+	}
+	return c, nil
+}
+
+// prepare makes the folders, keys and ports that the components are started on.
+func (c *Cluster) prepare() error {
+	dir := c.opts.Dir
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "kubecluster-"); err != nil {
+			return err
+		}
+		c.remove = dir
+	}
+	ports, err := freePorts(portCount)
+	if err != nil {
+		return err
+	}
+	c.layout = newLayout(dir, c.opts.LogDir, ports)
+	if c.authority, err = newAuthority(); err != nil {
+		return err
+	}
+	if c.admin, err = c.authority.adminClient(); err != nil {
+		return err
+	}
+	return c.write()
+}
+
+// start starts each component once what it needs is ready. The controller
+// manager gives up on an API server that is late, so it comes last.
+func (c *Cluster) start(ctx context.Context) (err error) {
+	if c.etcd, err = c.run(etcdName, c.etcdArgs()); err != nil {
+		return err
+	}
+	if err = c.etcd.ready(ctx, c.etcdReady); err != nil {
+		return err
+	}
+	if err = c.StartAPIServer(ctx); err != nil || !c.opts.Controllers {
+		return err
+	}
+	if c.controllers, err = c.run(controllersName, c.controllerArgs()); err != nil {
+		return err
+	}
+	return c.controllers.ready(ctx, c.controllersReady)
+}
+
+func (c *Cluster) run(name string, args []string) (*process, error) {
+	return startProcess(name, c.LogFile(name), append(c.programs[name], args...))
+}
+
+// RestartAPIServer kills the API server without warning and starts it again on
+// the same port and data; it returns when the new one is ready.
+func (c *Cluster) RestartAPIServer(ctx context.Context) error {
+	if err := c.KillAPIServer(); err != nil {
+		return err
+	}
+	return c.StartAPIServer(ctx)
+}
+
+// KillAPIServer ends the API server without warning. Its port stays unused
+// until StartAPIServer.
+func (c *Cluster) KillAPIServer() error {
+	if c.attached != nil {
+		return ErrAttached
+	}
+	c.apiserver.kill()
+	return nil
+}
+
+// StartAPIServer starts the API server after KillAPIServer, and returns when it
+// is ready.
+func (c *Cluster) StartAPIServer(ctx context.Context) (err error) {
+	if c.attached != nil {
+		return ErrAttached
+	}
+	if c.apiserver, err = c.run(apiserverName, c.apiserverArgs()); err != nil {
+		return err
+	}
+	return c.apiserver.ready(ctx, c.apiserverReady)
+}
+
+// Stop ends exactly the processes this cluster started, without warning, since
+// nothing of their data is kept, and removes the folder Start made. It may be
+// called again, and leaves an attached cluster alone.
+func (c *Cluster) Stop() error {
+	c.controllers.kill()
+	c.apiserver.kill()
+	c.etcd.kill()
+	if c.remove == "" {
+		return nil
+	}
+	return os.RemoveAll(c.remove)
+}
+
+// LogFile is where a component writes: etcd, kube-apiserver or
+// kube-controller-manager.
+func (c *Cluster) LogFile(component string) string {
+	return filepath.Join(c.logDir, component+".log")
+}

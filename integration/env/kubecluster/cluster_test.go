@@ -1,0 +1,270 @@
+package kubecluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+)
+
+// started is the control plane all tests of this package share.
+var started = sync.OnceValues(func() (*Cluster, error) {
+	return Start(context.Background(), Options{
+		Controllers: true,
+		Audit:       true,
+		Builder:     Builder{Progress: func(p Progress) { fmt.Fprintln(os.Stderr, p) }},
+	})
+})
+
+func TestMain(m *testing.M) {
+	if log := os.Getenv(orphanVariable); log != "" {
+		beParent(log)
+	}
+	code := m.Run()
+	if err := stopShared(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+var inUse bool
+
+func stopShared() error {
+	if !inUse {
+		return nil
+	}
+	c, err := started()
+	if err != nil {
+		return nil // a test has said so
+	}
+	return c.Stop()
+}
+
+func shared(t *testing.T) *Cluster {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a Kubernetes control plane, which takes seconds to start and minutes to build once")
+	}
+	inUse = true
+	c, err := started()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func client(t *testing.T, c *Cluster, user string, groups ...string) *kubernetes.Clientset {
+	t.Helper()
+	config, err := c.RESTConfig(user, groups...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return clientOf(t, config)
+}
+
+func clientOf(t *testing.T, config *rest.Config) *kubernetes.Clientset {
+	t.Helper()
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(httpClient.CloseIdleConnections)
+	set, err := kubernetes.NewForConfigAndClient(config, httpClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func TestVersion(t *testing.T) {
+	c := shared(t)
+	version, err := client(t, c, Admin).ServerVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, _, err := Builder{}.locate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if version.GitVersion != from.version {
+		t.Errorf("ServerVersion(): %s, want %s", version.GitVersion, from.version)
+	}
+}
+
+func TestUsersAreKnownByTheirGroups(t *testing.T) {
+	c := shared(t)
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "viewers"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "viewers"}},
+	}
+	_, err := client(t, c, Admin).RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func(set *kubernetes.Clientset) error {
+		_, err := set.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
+		return err
+	}
+	stranger, viewer := client(t, c, "jane"), client(t, c, "jane", "viewers")
+	if err := list(stranger); !apierrors.IsForbidden(err) {
+		t.Errorf("list as a stranger: %v, want forbidden", err)
+	}
+	// The authorizer learns of the binding by a watch.
+	err = eventually(t, func() error { return list(viewer) })
+	if err != nil {
+		t.Errorf("list as a viewer: %v", err)
+	}
+}
+
+// eventually repeats what may fail for a while, for as long as readyTimeout.
+func eventually(t *testing.T, try func() error) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), readyTimeout)
+	defer cancel()
+	for {
+		err := try()
+		if err == nil || pause(ctx, readyInterval) != nil {
+			return err
+		}
+	}
+}
+
+func TestDeploymentBecomesPods(t *testing.T) {
+	c := shared(t)
+	set := client(t, c, Admin)
+	labels := map[string]string{"app": "web"}
+	deployment := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "example.com/web:1"}}},
+			},
+		},
+	}
+	pods, err := set.CoreV1().Pods("default").Watch(t.Context(), metav1.ListOptions{LabelSelector: "app=web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pods.Stop()
+	if _, err := set.AppsV1().Deployments("default").Create(t.Context(), deployment, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	event := <-pods.ResultChan()
+	pod, ok := event.Object.(*corev1.Pod)
+	if !ok || pod.Status.Phase != corev1.PodPending {
+		t.Errorf("first event of the Deployment's Pods: %+v, want a pending Pod", event)
+	}
+}
+
+func TestRequestsOfImpersonator(t *testing.T) {
+	c := shared(t)
+	config, err := c.RESTConfig("auditor", adminGroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Impersonate = rest.ImpersonationConfig{UserName: "somebody", Groups: []string{adminGroup}}
+	set := clientOf(t, config)
+	apply := corev1apply.ConfigMap("counted", "default").WithData(map[string]string{"a": "b"})
+	_, err = set.CoreV1().ConfigMaps("default").Apply(t.Context(), apply, metav1.ApplyOptions{FieldManager: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var requests []Request
+	err = eventually(t, func() error { // the record is written after the answer
+		if requests, err = c.Requests("auditor"); err == nil && len(requests) == 0 {
+			err = errNotReady
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := requests[0]
+	got := []string{r.Verb, r.Impersonated, r.Resource, r.Name}
+	if want := []string{"patch", "somebody", "configmaps", "counted"}; len(requests) != 1 || strings.Join(got, " ") != strings.Join(want, " ") {
+		t.Errorf("Requests(...): %+v, want one with %v", requests, want)
+	}
+}
+
+func TestAttach(t *testing.T) {
+	c := shared(t)
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := c.WriteKubeconfig(path, Admin); err != nil {
+		t.Fatal(err)
+	}
+	attached, err := Attach(t.Context(), path)
+	if err != nil {
+		t.Fatalf("Attach(...): %v", err)
+	}
+	if attached.URL() != c.URL() {
+		t.Errorf("URL(): %s, want %s", attached.URL(), c.URL())
+	}
+	_, err = client(t, attached, "jane").CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
+	if !apierrors.IsForbidden(err) {
+		t.Errorf("list as an impersonated stranger: %v, want forbidden", err)
+	}
+	if err := attached.Stop(); err != nil {
+		t.Errorf("Stop(): %v", err)
+	}
+	if err := c.ask(t.Context(), c.URL()+"/readyz"); err != nil {
+		t.Errorf("after Stop of the attached: %v, want it untouched", err)
+	}
+}
+
+func TestRestartAPIServer(t *testing.T) {
+	c := shared(t)
+	set := client(t, c, Admin)
+	if _, err := set.CoreV1().ConfigMaps("default").Create(t.Context(),
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kept"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	before := c.apiserver.cmd.Process.Pid
+	if err := c.RestartAPIServer(t.Context()); err != nil {
+		t.Fatalf("RestartAPIServer(...): %v", err)
+	}
+	if c.apiserver.cmd.Process.Pid == before {
+		t.Error("RestartAPIServer(...): the same process, want a new one")
+	}
+	if _, err := client(t, c, Admin).CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); err != nil {
+		t.Errorf("after the restart: %v", err)
+	}
+}
+
+func TestFailedStartTellsWhy(t *testing.T) {
+	shared(t) // for its reasons to skip, and so that the program is built
+	dir := filepath.Join(t.TempDir(), "cluster")
+	_, err := Start(t.Context(), Options{Dir: dir, APIServerArgs: []string{"--no-such-flag"}})
+	if err == nil || !strings.Contains(err.Error(), "unknown flag: --no-such-flag") {
+		t.Errorf("Start(...): %v, want the API server's own words", err)
+	}
+}
+
+func TestStartWantsEmptyFolder(t *testing.T) {
+	shared(t)
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "mine"), "")
+	if _, err := Start(t.Context(), Options{Dir: dir}); err == nil {
+		t.Error("Start(...) in a folder with files: no error, want a refusal")
+	}
+}

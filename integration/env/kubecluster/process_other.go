@@ -1,0 +1,9 @@
+//go:build unix && !linux
+
+package kubecluster
+
+import "syscall"
+
+// dieWithParent has no equal outside Linux: there a killed test run leaves its
+// control plane behind.
+func dieWithParent() *syscall.SysProcAttr { return ownGroup() }
