@@ -1,0 +1,186 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/grpc"
+
+	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
+)
+
+// chunkSize bounds the object bytes of one message.
+const chunkSize = 128 << 10
+
+// fetchRequest is a checked FetchRequest.
+type fetchRequest struct {
+	source          revision.Source
+	want, held, tag gitobject.ID
+	paths           []string
+}
+
+// Fetch brings the objects between two commits.
+func (s *Server) Fetch(req *relayv1.FetchRequest, stream grpc.ServerStreamingServer[relayv1.FetchResponse]) error {
+	ctx := stream.Context()
+	if err := admit(ctx, req.GetHello()); err != nil {
+		return err
+	}
+	fetch, err := parseFetch(req)
+	if err != nil {
+		return err
+	}
+	repo, err := s.allow(ctx, req.GetHello().GetCluster(), fetch)
+	if err != nil {
+		return err
+	}
+	if err := s.fetches.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer s.fetches.Release(1)
+	plan, err := s.plan(ctx, repo, fetch)
+	if err != nil {
+		return err
+	}
+	sender := &sender{repo: repo, send: stream.Send}
+	return sender.all(ctx, plan)
+}
+
+func parseFetch(req *relayv1.FetchRequest) (fetch fetchRequest, err error) {
+	if fetch.source, err = revision.SourceFromProto(req.GetSource()); err != nil {
+		return fetch, err
+	}
+	if fetch.want, err = revision.ObjectFromProto(req.GetWant()); err != nil {
+		return fetch, err
+	}
+	if fetch.want.IsZero() {
+		return fetch, fault.New(fault.Invalid, "no commit is wanted")
+	}
+	if fetch.held, err = revision.ObjectFromProto(req.GetHeld()); err != nil {
+		return fetch, err
+	}
+	if fetch.tag, err = revision.ObjectFromProto(req.GetTag()); err != nil {
+		return fetch, err
+	}
+	fetch.paths, err = revision.CleanPaths(req.GetPaths())
+	return fetch, err
+}
+
+// allow checks the grant and that both commits belong to a granted ref: nobody may walk the rest of the repository.
+func (s *Server) allow(ctx context.Context, cluster string, fetch fetchRequest) (Repository, error) {
+	grants := s.deps.Grants(cluster)
+	if err := permit(grants, cluster, fetch.source, fetch.paths); err != nil {
+		return nil, err
+	}
+	repo, ok := s.deps.Repository(fetch.source.Repository)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "the automator has no repository %q", fetch.source.Repository)
+	}
+	reachable, err := repo.Reachable(ctx, fetch.want, grantedRefs(grants, fetch.source.Repository))
+	if err != nil {
+		return nil, err
+	}
+	if !reachable {
+		return nil, fault.New(fault.NotFound, "commit %s is not in the history of a ref that cluster %q is granted", fetch.want, cluster)
+	}
+	if fetch.tag.IsZero() {
+		return repo, nil
+	}
+	if _, tag, ok := repo.Resolve(ctx, fetch.source.Ref); !ok || tag != fetch.tag {
+		return nil, fault.New(fault.NotFound, "%s does not name the tag %s", fetch.source, fetch.tag)
+	}
+	return repo, nil
+}
+
+func (s *Server) plan(ctx context.Context, repo Repository, fetch fetchRequest) (*transfer, error) {
+	chain := []gitobject.ID{fetch.want}
+	if !fetch.held.IsZero() {
+		var err error
+		if chain, err = repo.Chain(ctx, fetch.held, fetch.want); err != nil {
+			return nil, err
+		}
+	}
+	plan, err := collect(ctx, repo, fetch.paths, fetch.held, chain)
+	if err != nil || fetch.tag.IsZero() || plan.until != fetch.want {
+		return plan, err
+	}
+	tag, err := repo.Tag(ctx, fetch.tag)
+	if err != nil {
+		return nil, fmt.Errorf("read tag %s: %w", fetch.tag, err)
+	}
+	raw := tag.Encode()
+	plan.pieces = append(plan.pieces, piece{kind: gitobject.TypeTag, id: fetch.tag, content: raw, size: int64(len(raw))})
+	plan.bytes += int64(len(raw))
+	return plan, nil
+}
+
+// sender writes a transfer to a stream.
+type sender struct {
+	repo Repository
+	send func(*relayv1.FetchResponse) error
+}
+
+func (s *sender) all(ctx context.Context, plan *transfer) error {
+	header := &relayv1.FetchHeader{
+		Commits: int32(plan.commits), Objects: int32(len(plan.pieces)), Bytes: plan.bytes, Until: revision.ObjectToProto(plan.until), //nolint:gosec // bounded by MaxChain and MaxTransfer
+	}
+	if err := s.send(&relayv1.FetchResponse{Piece: &relayv1.FetchResponse_Header{Header: header}}); err != nil {
+		return err
+	}
+	for _, p := range plan.pieces {
+		if err := s.one(ctx, p); err != nil {
+			return err
+		}
+	}
+	trailer := &relayv1.FetchTrailer{Objects: header.GetObjects()}
+	return s.send(&relayv1.FetchResponse{Piece: &relayv1.FetchResponse_Trailer{Trailer: trailer}})
+}
+
+func (s *sender) one(ctx context.Context, p piece) error {
+	if p.delta != nil {
+		return s.send(&relayv1.FetchResponse{Piece: &relayv1.FetchResponse_TreeDelta{TreeDelta: deltaToProto(p)}})
+	}
+	content := p.content
+	if p.kind == gitobject.TypeBlob {
+		var err error
+		if content, err = s.repo.Blob(ctx, p.id); err != nil {
+			return fmt.Errorf("read blob %s: %w", p.id, err)
+		}
+	}
+	first := min(len(content), chunkSize)
+	object := &relayv1.FetchedObject{Id: revision.ObjectToProto(p.id), Size: int64(len(content)), Content: content[:first]}
+	if err := s.send(wrap(p.kind, object)); err != nil {
+		return err
+	}
+	for rest := content[first:]; len(rest) > 0; {
+		n := min(len(rest), chunkSize)
+		if err := s.send(&relayv1.FetchResponse{Piece: &relayv1.FetchResponse_Chunk{Chunk: &relayv1.Chunk{Content: rest[:n]}}}); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+func wrap(kind gitobject.Type, object *relayv1.FetchedObject) *relayv1.FetchResponse {
+	switch kind {
+	case gitobject.TypeCommit:
+		return &relayv1.FetchResponse{Piece: &relayv1.FetchResponse_Commit{Commit: object}}
+	case gitobject.TypeTree:
+		return &relayv1.FetchResponse{Piece: &relayv1.FetchResponse_Tree{Tree: object}}
+	case gitobject.TypeTag:
+		return &relayv1.FetchResponse{Piece: &relayv1.FetchResponse_Tag{Tag: object}}
+	default:
+		return &relayv1.FetchResponse{Piece: &relayv1.FetchResponse_Blob{Blob: object}}
+	}
+}
+
+func deltaToProto(p piece) *relayv1.TreeDelta {
+	delta := &relayv1.TreeDelta{Id: revision.ObjectToProto(p.id), Base: revision.ObjectToProto(p.base), Remove: p.delta.Remove}
+	for _, e := range p.delta.Set {
+		delta.Set = append(delta.Set, &relayv1.TreeEntry{Mode: uint32(e.Mode), Name: e.Name, Id: revision.ObjectToProto(e.ID)})
+	}
+	return delta
+}

@@ -1,0 +1,56 @@
+package relay
+
+import (
+	"path"
+	"slices"
+
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/revision"
+)
+
+// Grant is what a cluster may receive.
+type Grant struct {
+	// Repository is the repository's name.
+	Repository string
+	// Refs are full ref names; a `*` stands for any characters but a slash.
+	Refs []string
+	// Paths are the folders or files it may receive, in canonical form.
+	Paths []string
+}
+
+func (g Grant) covers(source revision.Source) bool {
+	return g.Repository == source.Repository && slices.ContainsFunc(g.Refs, func(pattern string) bool {
+		matched, err := path.Match(pattern, source.Ref)
+		return err == nil && matched
+	})
+}
+
+// permit returns an Unauthorized fault that names the first path which no grant allows.
+func permit(grants []Grant, cluster string, source revision.Source, paths []string) error {
+	var allowed []string
+	for _, g := range grants {
+		if g.covers(source) {
+			allowed = append(allowed, g.Paths...)
+		}
+	}
+	if len(allowed) == 0 {
+		return fault.New(fault.Unauthorized, "cluster %q has no grant for %s; add one to .tandem/clusters.yaml in that repository", cluster, source)
+	}
+	for _, p := range paths {
+		if !revision.CoveredBy(allowed, p) {
+			return fault.New(fault.Unauthorized, "path %q of %s is outside the grant of cluster %q; granted are %q", p, source, cluster, allowed)
+		}
+	}
+	return nil
+}
+
+// grantedRefs returns the ref patterns of a repository that a cluster is granted.
+func grantedRefs(grants []Grant, repository string) []string {
+	var refs []string
+	for _, g := range grants {
+		if g.Repository == repository {
+			refs = append(refs, g.Refs...)
+		}
+	}
+	return refs
+}

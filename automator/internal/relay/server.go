@@ -1,0 +1,168 @@
+// Package relay is the server side of tandem.relay.v1: it announces commits to clusters, serves them objects, and takes
+// their events and status.
+//
+// Nothing here waits for a slow stream: a follower looks at the newest state whenever it is woken, so there is no queue
+// that could grow or drop.
+package relay
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
+
+	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
+	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/rpc"
+)
+
+// Protocol is the newest protocol that this server speaks.
+const Protocol = 1
+
+// maxFetches bounds the transfers that run at once; more wait. Each may hold the trees of a transfer in memory.
+const maxFetches = 16
+
+// Repository is what the relay reads of a mirror.
+type Repository interface {
+	gitobject.TreeReader
+	gitobject.BlobReader
+	// BlobSize returns a blob's size in bytes without its content.
+	BlobSize(ctx context.Context, id gitobject.ID) (int64, error)
+	// Commit returns a commit.
+	Commit(ctx context.Context, id gitobject.ID) (*gitobject.Commit, error)
+	// Tag returns an annotated tag.
+	Tag(ctx context.Context, id gitobject.ID) (*gitobject.Tag, error)
+	// Resolve returns the commit that a ref names, and the annotated tag between them if there is one.
+	Resolve(ctx context.Context, ref string) (commit, tag gitobject.ID, ok bool)
+	// Chain returns the commits from held, exclusive, to want, inclusive, each naming the one before as a parent; a
+	// Stale fault when there is no way.
+	Chain(ctx context.Context, held, want gitobject.ID) ([]gitobject.ID, error)
+	// Reachable reports whether a commit is in the history of a ref that matches one of the patterns.
+	Reachable(ctx context.Context, commit gitobject.ID, patterns []string) (bool, error)
+}
+
+// Events stores lifecycle events.
+type Events interface {
+	// AppendEvents stores events for good before it returns, and ignores those whose id it has.
+	AppendEvents(ctx context.Context, events []*statusv1.Event) error
+}
+
+// Config holds times; zero values are the defaults of the protocol.
+type Config struct {
+	// Heartbeat is how often a silent stream is given a sign of life; 15 s by default.
+	Heartbeat time.Duration
+	// MaxAge is how long a stream lives before it is drained, ± 20 %; 30 min by default.
+	MaxAge time.Duration
+	// Version is this automator's version, for people.
+	Version string
+}
+
+// Deps is what the server works with.
+type Deps struct {
+	// Repository finds a mirror by the repository's name.
+	Repository func(name string) (Repository, bool)
+	// Grants returns what a cluster may receive now.
+	Grants func(cluster string) []Grant
+	// Interests returns the paths below a source whose health pipelines wait for; may be nil.
+	Interests func(cluster string, source revision.Source) []string
+	// Events stores lifecycle events.
+	Events Events
+	// Fleet takes status.
+	Fleet *fleet.State
+	// Log takes what a person would want in a timeline.
+	Log *zap.Logger
+}
+
+// Server serves RelayService.
+type Server struct {
+	relayv1.UnimplementedRelayServiceServer
+	cfg      Config
+	deps     Deps
+	follows  *sessions
+	reports  *sessions
+	hub      hub
+	contents contents
+	fetches  *semaphore.Weighted
+	closing  chan struct{}
+	close    func()
+}
+
+// New returns a Server.
+func New(cfg Config, deps Deps) *Server {
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = 15 * time.Second
+	}
+	if cfg.MaxAge == 0 {
+		cfg.MaxAge = 30 * time.Minute
+	}
+	s := &Server{
+		cfg: cfg, deps: deps, fetches: semaphore.NewWeighted(maxFetches), closing: make(chan struct{}),
+		follows: newSessions(deps.Fleet), reports: newSessions(fleet.New()),
+	}
+	s.close = sync.OnceFunc(func() { close(s.closing) })
+	return s
+}
+
+// Changed wakes every follower: a ref moved or a grant changed.
+func (s *Server) Changed() { s.hub.wakeAll() }
+
+// Close asks every connected cluster to connect anew in a moment, and ends its streams.
+func (s *Server) Close() { s.close() }
+
+// Connected reports whether a cluster follows now.
+func (s *Server) Connected(cluster string) bool { return s.follows.connected(cluster) }
+
+// admit checks that the caller is the cluster it says it is and speaks a protocol that is known here.
+func admit(ctx context.Context, hello *relayv1.Hello) error {
+	caller, ok := rpc.Caller(ctx)
+	if !ok || caller.Role != rpc.RoleCluster || caller.Name != hello.GetCluster() {
+		return fault.New(fault.Unauthorized, "the certificate is for %q, not for cluster %q", caller, hello.GetCluster())
+	}
+	if hello.GetProtocol() < 1 {
+		return fault.New(fault.Stale, "protocol %d is older than any that this automator speaks; upgrade the synchronizer", hello.GetProtocol())
+	}
+	if len(hello.GetReplica()) > revision.MaxRepositoryName || hello.GetReplica() == "" {
+		return fault.New(fault.Invalid, "replica must have 1 to %d bytes", revision.MaxRepositoryName)
+	}
+	return nil
+}
+
+// hub wakes followers. A wake-up is a flag, not a queue.
+type hub struct {
+	mu        sync.Mutex
+	followers map[chan struct{}]struct{}
+}
+
+func (h *hub) join() chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.followers == nil {
+		h.followers = map[chan struct{}]struct{}{}
+	}
+	wake := make(chan struct{}, 1)
+	h.followers[wake] = struct{}{}
+	return wake
+}
+
+func (h *hub) leave(wake chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.followers, wake)
+}
+
+func (h *hub) wakeAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for wake := range h.followers {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package relay
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
+	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/fleet"
+)
+
+// maxReplicas bounds the streams of one kind that a cluster has open, one for each replica.
+const maxReplicas = 16
+
+// sessions knows which replica of which cluster has a stream open. A newer session of a replica ends the older; an older
+// one can neither replace nor close a newer.
+type sessions struct {
+	mu    sync.Mutex
+	open  map[string]map[string]*session // cluster → replica
+	fleet *fleet.State
+}
+
+type session struct {
+	cluster, replica string
+	epoch            int64
+	end              context.CancelCauseFunc
+}
+
+// errReplaced is why a stream ends whose replica opened a newer one.
+var errReplaced = fault.New(fault.Stale, "a newer session of this replica took over")
+
+func newSessions(state *fleet.State) *sessions {
+	return &sessions{open: map[string]map[string]*session{}, fleet: state}
+}
+
+// start registers a session and returns the context that its stream lives in, and what to call at its end.
+func (s *sessions) start(ctx context.Context, hello *relayv1.Hello) (context.Context, func(), error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cluster := hello.GetCluster()
+	replicas := s.open[cluster]
+	if replicas == nil {
+		replicas = map[string]*session{}
+		s.open[cluster] = replicas
+	}
+	old := replicas[hello.GetReplica()]
+	if old != nil && old.epoch > hello.GetEpoch() {
+		return nil, nil, errReplaced
+	}
+	if old == nil && len(replicas) >= maxReplicas {
+		return nil, nil, fault.New(fault.Conflict, "cluster %q has %d replicas connected already", cluster, maxReplicas)
+	}
+	if old != nil {
+		old.end(errReplaced)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	now := &session{cluster: cluster, replica: hello.GetReplica(), epoch: hello.GetEpoch(), end: cancel}
+	replicas[now.replica] = now
+	s.report(cluster, true, hello.GetVersion())
+	return ctx, func() { s.finish(now, hello.GetVersion()) }, nil
+}
+
+// finish forgets a session, unless a newer one has its place.
+func (s *sessions) finish(ended *session, version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ended.end(nil)
+	replicas := s.open[ended.cluster]
+	if replicas[ended.replica] != ended {
+		return
+	}
+	delete(replicas, ended.replica)
+	if len(replicas) == 0 {
+		delete(s.open, ended.cluster)
+		s.report(ended.cluster, false, version)
+	}
+}
+
+func (s *sessions) report(cluster string, connected bool, version string) {
+	s.fleet.PutCluster(&statusv1.Cluster{
+		Name: cluster, Connected: connected, Since: timestamppb.New(time.Now()), Version: version,
+	})
+}
+
+// connected reports whether a cluster has a session.
+func (s *sessions) connected(cluster string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open[cluster]) > 0
+}
