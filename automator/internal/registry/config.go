@@ -1,0 +1,127 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/tandem-cd/tandem/shared/config"
+)
+
+// Defaults of the configuration.
+const (
+	defaultUserAgent         = "tandem-automator"
+	defaultRequestsPerSecond = 50
+	defaultConnectTimeout    = 10 * time.Second
+	defaultAnswerTimeout     = 30 * time.Second
+	defaultDigestTimeout     = 30 * time.Second
+	defaultListTimeout       = 2 * time.Minute
+)
+
+// Config says how registries are asked. The zero value asks all of them anonymously over HTTPS.
+type Config struct {
+	// Hosts has what is special about a registry, by its host as image references name it: "ghcr.io",
+	// "registry.example.com:5000", "docker.io".
+	Hosts map[string]Host `yaml:"hosts"`
+	// DockerConfigFile is a Docker config.json, such as a mounted kubernetes.io/dockerconfigjson secret, with the
+	// credentials of hosts that have none of their own.
+	DockerConfigFile string `yaml:"docker_config_file"`
+	// Timeouts bound the waiting.
+	Timeouts Timeouts `yaml:"timeouts"`
+	// UserAgent is how requests introduce themselves; empty means tandem-automator.
+	UserAgent string `yaml:"-"`
+}
+
+// Host is what is special about one registry.
+type Host struct {
+	// Insecure speaks plain HTTP to the registry, and nothing else. For a private certificate set CAFile instead.
+	Insecure bool `yaml:"insecure"`
+	// CAFile has PEM certificates that are trusted for this registry besides the system's.
+	CAFile string `yaml:"ca_file"`
+	// Username and PasswordFile are the credentials; the file is read again whenever they are needed.
+	Username string `yaml:"username"`
+	// PasswordFile has the password or access token.
+	PasswordFile string `yaml:"password_file"`
+	// DockerConfigFile is a Docker config.json to find the credentials in instead.
+	DockerConfigFile string `yaml:"docker_config_file"`
+	// RequestsPerSecond is the registry's request budget; 0 means 50. Twice as many may go at once.
+	RequestsPerSecond float64 `yaml:"requests_per_second"`
+}
+
+// Timeouts bound the waiting, one for each boundary; 0 means the default.
+type Timeouts struct {
+	// Connect bounds dialling, and again the TLS handshake; 10 s.
+	Connect config.Duration `yaml:"connect"`
+	// Answer bounds the wait for the first byte of an answer; 30 s.
+	Answer config.Duration `yaml:"answer"`
+	// Digest bounds resolving one tag, authentication included; 30 s.
+	Digest config.Duration `yaml:"digest"`
+	// List bounds listing one repository with all its pages; 2 m.
+	List config.Duration `yaml:"list"`
+}
+
+// Validate fills defaults, brings host names into canonical form, and returns every problem joined.
+func (c *Config) Validate() error {
+	var problems []error
+	if c.UserAgent == "" {
+		c.UserAgent = defaultUserAgent
+	}
+	hosts := make(map[string]Host, len(c.Hosts))
+	for _, written := range slices.Sorted(maps.Keys(c.Hosts)) {
+		host := c.Hosts[written]
+		registry, err := name.NewRegistry(written, name.StrictValidation)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("registries.hosts: %q is not a host such as ghcr.io or registry.example.com:5000", written))
+			continue
+		}
+		if _, twice := hosts[registry.RegistryStr()]; twice {
+			problems = append(problems, fmt.Errorf("registries.hosts: %s is configured twice, once as %q", registry.RegistryStr(), written))
+		}
+		if err := host.validate(); err != nil {
+			problems = append(problems, fmt.Errorf("registries.hosts.%s: %w", written, err))
+		}
+		hosts[registry.RegistryStr()] = host
+	}
+	c.Hosts = hosts
+	for _, timeout := range []config.Duration{c.Timeouts.Connect, c.Timeouts.Answer, c.Timeouts.Digest, c.Timeouts.List} {
+		if timeout < 0 {
+			problems = append(problems, errors.New("registries.timeouts: a timeout is negative"))
+			break
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (h *Host) validate() error {
+	switch {
+	case h.Insecure && h.CAFile != "":
+		return errors.New("insecure speaks plain HTTP, so ca_file has no meaning; remove one of them")
+	case (h.Username == "") != (h.PasswordFile == ""):
+		return errors.New("username and password_file go together")
+	case h.Username != "" && h.DockerConfigFile != "":
+		return errors.New("credentials come from username and password_file or from docker_config_file; remove one of them")
+	case h.RequestsPerSecond < 0 || math.IsNaN(h.RequestsPerSecond) || math.IsInf(h.RequestsPerSecond, 0):
+		return errors.New("requests_per_second must be a positive number")
+	}
+	if h.RequestsPerSecond == 0 {
+		h.RequestsPerSecond = defaultRequestsPerSecond
+	}
+	return nil
+}
+
+// host returns the configuration of a registry by its canonical name.
+func (c *Config) host(canonical string) Host {
+	host, ok := c.Hosts[canonical]
+	if !ok {
+		host.RequestsPerSecond = defaultRequestsPerSecond
+	}
+	if host.Username == "" && host.DockerConfigFile == "" {
+		host.DockerConfigFile = c.DockerConfigFile
+	}
+	return host
+}

@@ -1,0 +1,95 @@
+package registry
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/tandem-cd/tandem/shared/config"
+)
+
+// keychain finds the credentials of one registry's repositories. Files are read whenever credentials are needed, so that
+// a rotated secret needs no restart.
+type keychain struct{ cfg Host }
+
+// Resolve returns what authenticates requests for a repository.
+func (k *keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
+	return &credentials{cfg: k.cfg, repository: target.String()}, nil
+}
+
+type credentials struct {
+	cfg        Host
+	repository string
+}
+
+// Authorization returns the credentials as they are now; empty ones are anonymous.
+func (c *credentials) Authorization() (*authn.AuthConfig, error) {
+	if c.cfg.Username != "" {
+		password, err := config.ReadSecret(c.cfg.PasswordFile)
+		if err != nil {
+			return nil, err
+		}
+		return &authn.AuthConfig{Username: c.cfg.Username, Password: password}, nil
+	}
+	if c.cfg.DockerConfigFile != "" {
+		return fromDockerConfig(c.cfg.DockerConfigFile, c.repository)
+	}
+	return &authn.AuthConfig{}, nil
+}
+
+// dockerConfig is what is read of a Docker config.json.
+type dockerConfig struct {
+	Auths       map[string]authn.AuthConfig `json:"auths"`
+	CredHelpers map[string]string           `json:"credHelpers"`
+}
+
+// fromDockerConfig finds the entry that names the repository or the longest part of it, and the registry at least.
+func fromDockerConfig(path, repository string) (*authn.AuthConfig, error) {
+	text, err := config.ReadSecret(path)
+	if err != nil {
+		return nil, err
+	}
+	var file dockerConfig
+	if err := json.Unmarshal([]byte(text), &file); err != nil {
+		return nil, fmt.Errorf("docker_config_file %s is not a Docker config.json: %w", path, err)
+	}
+	best := -1
+	found := authn.AuthConfig{}
+	for key, entry := range file.Auths {
+		if scope := credentialScope(key); covers(scope, repository) && len(scope) > best {
+			best, found = len(scope), entry
+		}
+	}
+	if best < 0 {
+		for key := range file.CredHelpers {
+			if covers(credentialScope(key), repository) {
+				return nil, fmt.Errorf("docker_config_file %s names a credential helper for %q; helpers are not run here, put the credentials under auths or use username and password_file", path, key)
+			}
+		}
+	}
+	return &found, nil
+}
+
+// covers reports whether a repository is, or is below, what an entry is for.
+func covers(scope, repository string) bool {
+	return repository == scope || strings.HasPrefix(repository, scope+"/")
+}
+
+// credentialScope brings a key of a config.json into the form of repositories: "https://index.docker.io/v1/" is
+// "index.docker.io".
+func credentialScope(key string) string {
+	key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
+	key = strings.TrimRight(key, "/")
+	key = strings.TrimSuffix(strings.TrimSuffix(key, "/v1"), "/v2")
+	host, rest, scoped := strings.Cut(key, "/")
+	if host == "docker.io" {
+		host = name.DefaultRegistry
+	}
+	if scoped {
+		return host + "/" + rest
+	}
+	return host
+}

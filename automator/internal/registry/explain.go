@@ -1,0 +1,156 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/tandem-cd/tandem/shared/fault"
+)
+
+// Causes of the end of our own contexts, to tell them from the caller's.
+var (
+	errListTimeout   = errors.New("timeouts.list passed")
+	errDigestTimeout = errors.New("timeouts.digest passed")
+)
+
+// maxForeignText bounds what is quoted from a registry in an error.
+const maxForeignText = 200
+
+// subject is what was asked for.
+type subject struct {
+	repository name.Repository
+	tag        string
+}
+
+func (s subject) String() string {
+	if s.tag == "" {
+		return "list tags of " + s.repository.Name()
+	}
+	return "digest of " + s.repository.Name() + ":" + s.tag
+}
+
+// headUnsupported reports whether GET may know more than the HEAD that failed: the registry refused the method or left
+// out a header. A network that failed and a clear answer stay what they are.
+func headUnsupported(err error) bool {
+	if answer, ok := errors.AsType[*transport.Error](err); ok {
+		switch answer.StatusCode {
+		case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusUnsupportedMediaType, http.StatusNotImplemented:
+			return true
+		default:
+			return false
+		}
+	}
+	// Whatever the network did comes as *url.Error; what is left is go-containerregistry's complaint about headers.
+	var network interface{ Timeout() bool }
+	return !errors.As(err, &network) && !interrupted(err)
+}
+
+// explain returns an error in the words of the caller: what was asked of which registry, what it said, what to do.
+func (h *host) explain(ctx context.Context, s subject, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("%s: %w", s, cause)
+	}
+	if limited, ok := errors.AsType[*RateLimitedError](err); ok {
+		return fmt.Errorf("%s: %w", s, limited)
+	}
+	if answer, ok := errors.AsType[*transport.Error](err); ok {
+		return h.explainAnswer(s, answer)
+	}
+	var large *http.MaxBytesError
+	var certificate *tls.CertificateVerificationError
+	var syntax *json.SyntaxError
+	var mistyped *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &large):
+		return fmt.Errorf("%s: registry %s sent an answer of more than %d bytes, which is not read", s, h.name, large.Limit)
+	case errors.As(err, &certificate):
+		return fmt.Errorf("%s: the certificate of registry %s is not trusted, set its ca_file if it has a private one: %w", s, h.name, certificate.Err)
+	case errors.As(err, &syntax), errors.As(err, &mistyped):
+		return fmt.Errorf("%s: %s answers with something that is not a list of tags; check that it is a registry", s, h.name)
+	case errors.Is(err, errPlainHTTP):
+		return fmt.Errorf("%s: registry %s does not answer over HTTPS (%.*s); set insecure for it if it is meant to speak plain HTTP", s, h.name, maxForeignText, oneLine(err))
+	default:
+		return fmt.Errorf("%s: registry %s: %.*s", s, h.name, 2*maxForeignText, oneLine(err))
+	}
+}
+
+// explainAnswer explains an answer that says no.
+func (h *host) explainAnswer(s subject, answer *transport.Error) error {
+	said := diagnosis(answer)
+	switch answer.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fault.New(fault.Unauthorized, "%s: registry %s does not let us (%s): the repository is private or does not exist; %s", s, h.name, said, h.credentialAdvice())
+	case http.StatusNotFound:
+		return h.explainMissing(s, answer, said)
+	case http.StatusTooManyRequests:
+		return h.limited(s)
+	case http.StatusServiceUnavailable:
+		if h.budget.paused() != nil {
+			return h.limited(s)
+		}
+	case http.StatusBadRequest:
+		return fault.New(fault.Invalid, "%s: registry %s refuses the request (%s)", s, h.name, said)
+	}
+	return fmt.Errorf("%s: registry %s answers %s", s, h.name, said)
+}
+
+func (h *host) explainMissing(s subject, answer *transport.Error, said string) error {
+	path := ""
+	if answer.Request != nil && answer.Request.URL != nil {
+		path = answer.Request.URL.Path
+	}
+	switch {
+	case !strings.Contains(path, "/manifests/") && !strings.Contains(path, "/tags/"):
+		return fmt.Errorf("%s: %s answers %s at %.*q: it is not a registry, or its token server is not where it says", s, h.name, said, maxForeignText, path)
+	case s.tag == "":
+		return fault.New(fault.NotFound, "%s: registry %s has no such repository (%s); push an image or correct the name", s, h.name, said)
+	default:
+		return fault.New(fault.NotFound, "%s: registry %s has no such tag (%s)", s, h.name, said)
+	}
+}
+
+func (h *host) limited(s subject) error {
+	if err := h.budget.paused(); err != nil {
+		return fmt.Errorf("%s: %w", s, err)
+	}
+	return fmt.Errorf("%s: %w", s, &RateLimitedError{Host: h.name, After: defaultRetryAfter})
+}
+
+func (h *host) credentialAdvice() string {
+	switch {
+	case h.cfg.Username != "":
+		return fmt.Sprintf("check that user %q and password_file of this registry may read it", h.cfg.Username)
+	case h.cfg.DockerConfigFile != "":
+		return "check that the entry for it in docker_config_file may read it"
+	default:
+		return "no credentials are configured for this registry, set username and password_file or docker_config_file"
+	}
+}
+
+// diagnosis is the status with the first thing that the registry says about it, quoted and bounded.
+func diagnosis(answer *transport.Error) string {
+	text := fmt.Sprintf("%d", answer.StatusCode)
+	if len(answer.Errors) == 0 {
+		return strings.TrimSpace(text + " " + http.StatusText(answer.StatusCode))
+	}
+	first := answer.Errors[0]
+	return fmt.Sprintf("%s %.40q %.*q", text, string(first.Code), maxForeignText, first.Message)
+}
+
+// oneLine returns an error's text without line breaks and control characters: parts of it are foreign.
+func oneLine(err error) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, err.Error())
+}

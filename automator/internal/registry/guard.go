@@ -1,0 +1,91 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// Limits on what a registry can answer.
+const (
+	// maxBodyBytes bounds a body: a page of tags, a manifest, a token. The largest honest one is a list of all tags from a
+	// registry that does not page.
+	maxBodyBytes = 16 << 20
+	// maxHeaderBytes bounds the headers of an answer.
+	maxHeaderBytes = 64 << 10
+	// maxRedirects bounds how often one request is sent elsewhere.
+	maxRedirects = 5
+)
+
+// Refusals of our own, before anything is sent.
+var (
+	errPlainHTTP      = errors.New("refused to speak plain HTTP")
+	errOnlyPlainHTTP  = errors.New("configured as insecure, so HTTPS is not tried")
+	errTooManyHops    = fmt.Errorf("redirected more than %d times", maxRedirects)
+	errRedirectToAddr = errors.New("redirected to the address of another host")
+)
+
+// guard is the RoundTripper below go-containerregistry's authentication: it decides whether a request may go, waits for
+// the registry's budget, and bounds what comes back. Token servers and the targets of redirects count as the registry
+// that sent us there.
+type guard struct {
+	host     string
+	insecure bool
+	budget   *budget
+	inner    http.RoundTripper
+}
+
+// RoundTrip sends one request.
+func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	req, err := g.admit(req)
+	if err == nil {
+		err = g.budget.wait(req.Context())
+	}
+	if err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close() // a RoundTripper closes it in every case; there is nobody to tell
+		}
+		return nil, err
+	}
+	resp, err := g.inner.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	g.budget.observe(resp)
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxBodyBytes)
+	return resp, nil
+}
+
+// admit returns the request as it may be sent.
+func (g *guard) admit(req *http.Request) (*http.Request, error) {
+	first, hops := origin(req)
+	elsewhere := first.URL.Hostname() != req.URL.Hostname()
+	switch {
+	case hops > maxRedirects:
+		return req, errTooManyHops
+	case req.URL.Scheme != "https" && !g.insecure:
+		return req, errPlainHTTP
+	case req.URL.Scheme == "https" && g.insecure && req.URL.Host == g.host:
+		return req, errOnlyPlainHTTP
+	case elsewhere && net.ParseIP(req.URL.Hostname()) != nil:
+		// Metadata services and neighbours have addresses; registries and their storage have names.
+		return req, errRedirectToAddr
+	}
+	if first.URL.Host != req.URL.Host && strings.HasPrefix(req.Header.Get("Authorization"), "Basic ") {
+		// net/http and go-containerregistry already take care of it. This is the line that says so.
+		req = req.Clone(req.Context())
+		req.Header.Del("Authorization")
+	}
+	return req, nil
+}
+
+// origin returns the request that a chain of redirects began with, and how long the chain is.
+func origin(req *http.Request) (first *http.Request, hops int) {
+	for req.Response != nil && req.Response.Request != nil {
+		req = req.Response.Request
+		hops++
+	}
+	return req, hops
+}

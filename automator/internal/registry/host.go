@@ -1,0 +1,155 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// handshakeEvery is how often at most a registry's refusal makes us shake hands anew: it may have changed how it wants
+// to be talked to, which the puller asked once.
+const handshakeEvery = 10 * time.Minute
+
+// maxIdleConnections is how many connections to a host are kept for the next request.
+const maxIdleConnections = 8
+
+// host is one registry: its connections, its budget and its puller.
+type host struct {
+	name      string
+	cfg       Host
+	timeouts  Timeouts
+	userAgent string
+	budget    *budget
+
+	mu     sync.Mutex
+	base   *http.Transport
+	puller *remote.Puller
+	made   time.Time
+}
+
+func newHost(registry string, cfg Host, common Config) *host {
+	return &host{
+		name:      registry,
+		cfg:       cfg,
+		timeouts:  common.Timeouts,
+		userAgent: common.UserAgent,
+		budget:    newBudget(registry, cfg.RequestsPerSecond),
+	}
+}
+
+// ask runs f with the registry's puller.
+func (h *host) ask(ctx context.Context, f func(*remote.Puller) error) error {
+	puller, err := h.getPuller()
+	if err != nil {
+		return err
+	}
+	err = f(puller)
+	if interrupted(err) && ctx.Err() == nil {
+		// Callers that come at the same time share the first handshake with a repository, and with it the end of the
+		// context of whoever came first. That was not ours.
+		err = f(puller)
+	}
+	if refused, ok := errors.AsType[*transport.Error](err); ok && refused.StatusCode == http.StatusUnauthorized {
+		h.forget(puller)
+	}
+	return err
+}
+
+func interrupted(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// getPuller returns the puller and makes it first if need be; a CA file that cannot be read is tried again next time.
+func (h *host) getPuller() (*remote.Puller, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.puller != nil {
+		return h.puller, nil
+	}
+	if h.base == nil {
+		base, err := h.newTransport()
+		if err != nil {
+			return nil, err
+		}
+		h.base = base
+	}
+	puller, err := remote.NewPuller(
+		remote.WithTransport(&guard{host: h.name, insecure: h.cfg.Insecure, budget: h.budget, inner: h.base}),
+		remote.WithAuthFromKeychain(&keychain{cfg: h.cfg}),
+		remote.WithUserAgent(h.userAgent),
+		remote.WithPageSize(PageSize),
+		// The scan loop decides when to ask again; a retry in here would sleep past the end of the context.
+		remote.WithRetryStatusCodes(),
+		remote.WithRetryPredicate(func(error) bool { return false }),
+	)
+	if err != nil {
+		return nil, err
+	}
+	h.puller, h.made = puller, time.Now()
+	return puller, nil
+}
+
+// forget drops the puller, so that the next question begins with a handshake.
+func (h *host) forget(puller *remote.Puller) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.puller == puller && time.Since(h.made) >= handshakeEvery {
+		h.puller = nil
+	}
+}
+
+func (h *host) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.base != nil {
+		h.base.CloseIdleConnections()
+	}
+}
+
+func (h *host) newTransport() (*http.Transport, error) {
+	roots, err := h.roots()
+	if err != nil {
+		return nil, err
+	}
+	connect := h.timeouts.Connect.Or(defaultConnectTimeout)
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: connect}).DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSHandshakeTimeout:    connect,
+		ResponseHeaderTimeout:  h.timeouts.Answer.Or(defaultAnswerTimeout),
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		MaxIdleConnsPerHost:    maxIdleConnections,
+		IdleConnTimeout:        90 * time.Second,
+		ForceAttemptHTTP2:      true,
+	}, nil
+}
+
+// roots returns the system's certificates with those of the CA file; nil means the system's.
+func (h *host) roots() (*x509.CertPool, error) {
+	if h.cfg.CAFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(h.cfg.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("read ca_file of registry %s: %w", h.name, err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ca_file of registry %s: %s has no PEM certificate", h.name, h.cfg.CAFile)
+	}
+	return pool, nil
+}

@@ -1,0 +1,206 @@
+// Package registry lists the tags and resolves the digests of image repositories through go-containerregistry.
+//
+// Registries are hostile and rate limited. Each of them gets one long-lived puller, a request budget of its own that
+// shrinks when the registry complains and recovers when it stops, bounds on everything it can send back, and credentials
+// that leave for no other host. Nothing is retried here: the loop that asks knows better when to ask again.
+package registry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"sync"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/tandem-cd/tandem/shared/fault"
+)
+
+// Limits on what one listing may bring.
+const (
+	// PageSize is how many tags are asked for at a time. Amazon's registry refuses more.
+	PageSize = 1000
+	// MaxPages bounds the pages of one listing.
+	MaxPages = 500
+	// MaxTags bounds the tags of one listing.
+	MaxTags = 100_000
+	// maxBarrenPages bounds the pages that promise more but bring nothing new, so that a list which links to itself ends.
+	maxBarrenPages = 3
+)
+
+// tagPattern is the grammar of tags. What a registry lists besides is dropped: nobody could pull it.
+var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+
+// Client asks registries. It is safe for concurrent use.
+type Client struct {
+	cfg Config
+
+	mu    sync.Mutex
+	hosts map[string]*host
+}
+
+// New returns a client. It reads no file and opens no connection before it is asked something.
+func New(cfg Config) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Client{cfg: cfg, hosts: make(map[string]*host)}, nil
+}
+
+// Close drops idle connections.
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.hosts {
+		h.close()
+	}
+}
+
+// Tags lists the tags of a repository such as "ghcr.io/acme/api", sorted, each once.
+//
+// complete says whether these are all. They are not when listing ended with an error after some pages, which are returned
+// with it, and not when the list ended at exactly the page size without a link to more: too many registries forget the
+// link. A caller MUST NOT take a tag for removed because an incomplete list lacks it.
+func (c *Client) Tags(ctx context.Context, repository string) (tags []string, complete bool, err error) {
+	h, repo, err := c.locate(repository)
+	if err != nil {
+		return nil, false, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeouts.List.Or(defaultListTimeout), errListTimeout)
+	defer cancel()
+	list := listing{seen: make(map[string]bool)}
+	err = h.ask(ctx, func(puller *remote.Puller) error { return list.read(ctx, puller, repo) })
+	if err != nil {
+		err = h.explain(ctx, subject{repository: repo}, err)
+	}
+	return list.sorted(), err == nil && !list.cut, err
+}
+
+// Digest returns the digest that a tag points to now. It asks by HEAD, which Docker Hub does not count as a pull, and by
+// GET where a registry does not answer HEAD properly.
+func (c *Client) Digest(ctx context.Context, repository, tag string) (string, error) {
+	h, repo, err := c.locate(repository)
+	if err != nil {
+		return "", err
+	}
+	if !tagPattern.MatchString(tag) {
+		return "", fault.New(fault.Invalid, "digest of %s: %.130q is not a tag", repo.Name(), tag)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeouts.Digest.Or(defaultDigestTimeout), errDigestTimeout)
+	defer cancel()
+	var digest v1.Hash
+	err = h.ask(ctx, func(puller *remote.Puller) error {
+		digest, err = resolve(ctx, puller, repo.Tag(tag))
+		return err
+	})
+	if err != nil {
+		return "", h.explain(ctx, subject{repository: repo, tag: tag}, err)
+	}
+	return digest.String(), nil
+}
+
+// resolve asks by HEAD, then by GET.
+func resolve(ctx context.Context, puller *remote.Puller, ref name.Tag) (v1.Hash, error) {
+	head, err := puller.Head(ctx, ref)
+	if err == nil {
+		return head.Digest, nil
+	}
+	if !headUnsupported(err) {
+		return v1.Hash{}, err
+	}
+	got, err := puller.Get(ctx, ref)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	return got.Digest, nil
+}
+
+// locate parses a repository and finds its registry.
+func (c *Client) locate(repository string) (*host, name.Repository, error) {
+	repo, err := name.NewRepository(repository, name.StrictValidation)
+	if err != nil {
+		return nil, repo, fault.New(fault.Invalid, "%.300q is not an image repository with its registry, such as ghcr.io/acme/api", repository)
+	}
+	cfg := c.cfg.host(repo.RegistryStr())
+	if cfg.Insecure {
+		if repo, err = name.NewRepository(repository, name.StrictValidation, name.Insecure); err != nil {
+			return nil, repo, err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.hosts[repo.RegistryStr()]
+	if h == nil {
+		h = newHost(repo.RegistryStr(), cfg, c.cfg)
+		c.hosts[repo.RegistryStr()] = h
+	}
+	return h, repo, nil
+}
+
+// listing collects the pages of one list.
+type listing struct {
+	seen   map[string]bool
+	cut    bool
+	barren int
+}
+
+// Reasons to stop reading a list. They end up in an explanation.
+var (
+	errTooManyPages = errors.New("the list has more pages than are read")
+	errTooManyTags  = errors.New("the list has more tags than are kept")
+	errBarrenPages  = errors.New("the list goes on without bringing anything new")
+)
+
+func (l *listing) read(ctx context.Context, puller *remote.Puller, repo name.Repository) error {
+	lister, err := puller.Lister(ctx, repo)
+	if err != nil {
+		return err
+	}
+	for pages := 1; lister.HasNext(); pages++ {
+		page, err := lister.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := l.add(page); err != nil {
+			return err
+		}
+		if pages == MaxPages && page.Next != "" {
+			return errTooManyPages
+		}
+	}
+	return nil
+}
+
+func (l *listing) add(page *remote.Tags) error {
+	before := len(l.seen)
+	for _, tag := range page.Tags {
+		if tagPattern.MatchString(tag) {
+			l.seen[tag] = true
+		}
+	}
+	l.cut = page.Next == "" && len(page.Tags) == PageSize
+	if len(l.seen) > MaxTags {
+		return errTooManyTags
+	}
+	if len(l.seen) > before || page.Next == "" {
+		l.barren = 0
+		return nil
+	}
+	if l.barren++; l.barren > maxBarrenPages {
+		return errBarrenPages
+	}
+	return nil
+}
+
+func (l *listing) sorted() []string {
+	tags := make([]string, 0, len(l.seen))
+	for tag := range l.seen {
+		tags = append(tags, tag)
+	}
+	slices.SortFunc(tags, cmp.Compare)
+	return tags
+}
