@@ -1,0 +1,244 @@
+package report
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
+	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
+	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/backoff"
+	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeServer is a RelayService that remembers what it was told and cuts every stream after a number of events.
+type fakeServer struct {
+	relayv1.UnimplementedRelayServiceServer
+	mu       sync.Mutex
+	seen     map[string]int // event ids and how often they came
+	order    []string
+	unacked  int
+	mostOpen int
+	cutAfter int
+	mute     bool // acknowledges nothing
+	full     chan []string
+	enough   chan struct{}
+	want     int
+}
+
+func (f *fakeServer) Report(stream grpc.BidiStreamingServer[relayv1.ReportRequest, relayv1.ReportResponse]) error {
+	var named []string
+	if _, err := stream.Recv(); err != nil {
+		return err
+	}
+	err := stream.Send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Welcome{Welcome: &relayv1.Welcome{Heartbeat: durationpb.New(time.Minute)}}})
+	if err != nil {
+		return err
+	}
+	for events := 0; ; {
+		message, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		switch m := message.GetMessage().(type) {
+		case *relayv1.ReportRequest_Sync:
+			named = append(named, m.Sync.GetName())
+		case *relayv1.ReportRequest_End:
+			f.full <- named
+		case *relayv1.ReportRequest_Event:
+			if events++; events == f.cutAfter {
+				return fmt.Errorf("cut")
+			}
+			if err := f.event(stream, m.Event); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (f *fakeServer) event(stream grpc.BidiStreamingServer[relayv1.ReportRequest, relayv1.ReportResponse], event *statusv1.Event) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unacked++
+	f.mostOpen = max(f.mostOpen, f.unacked)
+	if f.seen[string(event.GetId())]++; f.seen[string(event.GetId())] == 1 {
+		f.order = append(f.order, event.GetMessage())
+	}
+	if len(f.seen) == f.want {
+		f.want = -1
+		close(f.enough)
+	}
+	if f.mute {
+		return nil
+	}
+	f.unacked--
+	return stream.Send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Ack{Ack: &relayv1.EventAck{Ids: [][]byte{event.GetId()}}}})
+}
+
+type connector struct{ conn *grpc.ClientConn }
+
+func (c connector) Conn() (*grpc.ClientConn, error) { return c.conn, nil }
+
+// start serves f in memory and returns how to connect to it.
+func start(t *testing.T, f *fakeServer) connector {
+	t.Helper()
+	f.seen, f.full, f.enough = map[string]int{}, make(chan []string, 100), make(chan struct{})
+	listener := bufconn.Listen(1 << 20)
+	server := grpc.NewServer()
+	relayv1.RegisterRelayServiceServer(server, f)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = server.Serve(listener) })
+	conn, err := grpc.NewClient("passthrough:///fake", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(); server.Stop(); wg.Wait() })
+	return connector{conn}
+}
+
+func newReporter(t *testing.T, dir string, link Connector, state *fleet.State) *Reporter {
+	t.Helper()
+	log, _ := logtest.New(t)
+	r, err := New(Config{
+		Hello: &relayv1.Hello{Cluster: "dev", Replica: "a"}, Dir: dir, Backoff: backoff.Backoff{Min: 1, Max: time.Millisecond},
+	}, link, state, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// event returns the n-th event of one content.
+func event(n int) *statusv1.Event {
+	return &statusv1.Event{
+		SyncUid: "u", Attempt: int64(n), Message: fmt.Sprint(n), State: statusv1.EventState_EVENT_STATE_APPLIED,
+		Revision: &revisionv1.Revision{ContentId: make([]byte, 32)},
+	}
+}
+
+func TestEveryEventArrivesThroughCutsInOrder(t *testing.T) {
+	t.Parallel()
+	const events = 40
+	f := &fakeServer{cutAfter: 7, want: events}
+	r := newReporter(t, t.TempDir(), start(t, f), fleet.New())
+	for n := range events {
+		r.Event(event(n))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = r.Run(ctx) })
+	<-f.enough
+	cancel()
+	wg.Wait()
+	if !slices.IsSortedFunc(f.order, func(a, b string) int { return len(a)*10 - len(b)*10 + int(a[0]) - int(b[0]) }) {
+		t.Errorf("events came out of order: %v", f.order)
+	}
+}
+
+func TestTheWindowStopsTheSender(t *testing.T) {
+	t.Parallel()
+	f := &fakeServer{mute: true, want: window}
+	r := newReporter(t, t.TempDir(), start(t, f), fleet.New())
+	for n := range window + 50 {
+		r.Event(event(n))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = r.Run(ctx) })
+	<-f.enough
+	cancel()
+	wg.Wait()
+	if f.mostOpen != window {
+		t.Errorf("unacknowledged events: got %d, want %d", f.mostOpen, window)
+	}
+}
+
+func TestFullStatusNamesEverySync(t *testing.T) {
+	t.Parallel()
+	f := &fakeServer{}
+	state := fleet.New()
+	for _, name := range []string{"a", "b"} {
+		if err := state.Put(&statusv1.Sync{Cluster: "dev", Namespace: "apps", Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newReporter(t, t.TempDir(), start(t, f), state)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = r.Run(ctx) })
+	named := <-f.full
+	cancel()
+	wg.Wait()
+	if slices.Sort(named); !slices.Equal(named, []string{"a", "b"}) {
+		t.Errorf("full status: got %v", named)
+	}
+}
+
+func TestTheSpoolSurvivesAKill(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, err := openSpool(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids [][]byte
+	for n := range 3 {
+		e := event(n)
+		e.Id = EventID(e)
+		ids = append(ids, e.GetId())
+		if _, err := first.add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := first.acknowledge(ids[:1]); err != nil {
+		t.Fatal(err)
+	}
+	// What a kill in the middle of a write leaves behind.
+	for _, name := range []string{"7.event.tmp", "8.event"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte{0xff, 0xff}, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second, err := openSpool(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range second.after(-1, 10) {
+		got = append(got, e.event.GetMessage())
+	}
+	if !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("events after a kill: got %v, want 1 and 2", got)
+	}
+}
+
+func TestTheSpoolIsBounded(t *testing.T) {
+	t.Parallel()
+	s := &spool{dir: t.TempDir(), wake: make(chan struct{}, 1), events: make([]spooled, MaxSpooled), next: MaxSpooled}
+	for i := range s.events {
+		s.events[i] = spooled{number: int64(i), event: event(i)}
+	}
+	e := event(MaxSpooled)
+	e.Id = EventID(e)
+	dropped, err := s.add(e)
+	if err != nil || dropped != 1 || len(s.events) != MaxSpooled {
+		t.Errorf("add(one more): dropped %d, kept %d, %v", dropped, len(s.events), err)
+	}
+}
