@@ -1,0 +1,140 @@
+package imageref
+
+import (
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// kind is an apiVersion without its version, and a kind.
+type kind struct{ group, name string }
+
+// podSpec returns the fields that lead to the PodSpec of a built-in kind.
+func (k kind) podSpec() []string {
+	switch k {
+	case kind{"", "Pod"}:
+		return []string{"spec"}
+	case kind{"", "PodTemplate"}:
+		return []string{"template", "spec"}
+	case kind{"", "ReplicationController"},
+		kind{"apps", "ReplicaSet"}, kind{"apps", "Deployment"}, kind{"apps", "StatefulSet"}, kind{"apps", "DaemonSet"},
+		kind{"batch", "Job"}:
+		return []string{"spec", "template", "spec"}
+	case kind{"batch", "CronJob"}:
+		return []string{"spec", "jobTemplate", "spec", "template", "spec"}
+	}
+	return nil
+}
+
+// element returns the kind that the items of a list have if they do not say: none
+// for a List, Pod for a PodList.
+func (k kind) element() (kind, bool) {
+	if k == (kind{"", "List"}) {
+		return kind{}, true
+	}
+	item := kind{k.group, strings.TrimSuffix(k.name, "List")}
+	return item, item != k && item.podSpec() != nil
+}
+
+// object looks for images in a manifest. implied is the kind of a list's items.
+func (f *finder) object(p place, implied kind) {
+	if p.node.Kind != yaml.MappingNode {
+		return
+	}
+	k := kindOf(p.node, implied)
+	if item, isList := k.element(); isList {
+		if items, ok := f.field(p, "items", true); ok {
+			for _, object := range f.items(items) {
+				f.object(object, item)
+			}
+		}
+		return
+	}
+	fields := k.podSpec()
+	if fields == nil {
+		return
+	}
+	at, ok := p, true
+	at.object, at.fields = k.name+"/"+objectName(p.node), ""
+	for _, name := range fields {
+		if at, ok = f.field(at, name, true); !ok {
+			return
+		}
+	}
+	f.podSpec(at)
+}
+
+// podSpec notes the images of a PodSpec.
+func (f *finder) podSpec(spec place) {
+	for _, list := range []string{"initContainers", "containers", "ephemeralContainers"} {
+		containers, ok := f.field(spec, list, list == "containers")
+		if !ok {
+			continue
+		}
+		for _, container := range f.items(containers) {
+			if image, ok := f.field(container, "image", true); ok {
+				f.image(image)
+			}
+		}
+	}
+	volumes, ok := f.field(spec, "volumes", false)
+	if !ok {
+		return
+	}
+	for _, volume := range f.items(volumes) {
+		image, ok := f.field(volume, "image", false)
+		if !ok {
+			continue
+		}
+		if reference, ok := f.field(image, "reference", true); ok {
+			f.image(reference)
+		}
+	}
+}
+
+func kindOf(object *yaml.Node, implied kind) kind {
+	name, version := text(object, "kind"), text(object, "apiVersion")
+	if name == "" && version == "" {
+		return implied
+	}
+	group, _, found := strings.Cut(version, "/")
+	if !found {
+		group = ""
+	}
+	if group == "extensions" { // where Deployments began; some old files still say so
+		group = "apps"
+	}
+	return kind{group, name}
+}
+
+func objectName(object *yaml.Node) string {
+	metadata := lookup(object, "metadata")
+	if metadata == nil {
+		return "*"
+	}
+	if name := text(resolved(metadata), "name"); name != "" {
+		return quotePlain(name)
+	}
+	return quotePlain(text(resolved(metadata), "generateName")) + "*"
+}
+
+// text returns a scalar field of a mapping, "" if it is not there.
+func text(mapping *yaml.Node, name string) string {
+	if mapping.Kind != yaml.MappingNode {
+		return ""
+	}
+	if value := lookup(mapping, name); value != nil {
+		return resolved(value).Value
+	}
+	return ""
+}
+
+// lookup returns the value of a key that the mapping itself has, or nil.
+func lookup(mapping *yaml.Node, name string) *yaml.Node {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if key := resolved(mapping.Content[i]); key.Kind == yaml.ScalarNode && key.Value == name && key.ShortTag() == "!!str" {
+			return mapping.Content[i+1]
+		}
+	}
+	return nil
+}
