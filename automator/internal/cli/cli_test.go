@@ -1,0 +1,175 @@
+package cli_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tandem-cd/tandem/automator/internal/cli"
+	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
+	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
+	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/rpc"
+	"github.com/tandem-cd/tandem/shared/rpc/rpctest"
+	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
+)
+
+const digest = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"tandem": func() {
+		if err := cli.New(os.Stdout).ExecuteContext(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "tandem:", err)
+			os.Exit(1)
+		}
+	}})
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	address, client := serve(t, dir)
+	config := fmt.Sprintf("current: test\ncontexts:\n  test: {address: %q, ca: ca.crt, cert: %s, key: %s}\n",
+		address, filepath.Base(client.Cert), filepath.Base(client.Key))
+	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TANDEM_CONFIG", filepath.Join(dir, "config.yaml"))
+			env.Setenv("HOME", env.WorkDir)
+			return nil
+		},
+	})
+}
+
+// serve answers from a fixed fleet over TLS on loopback.
+func serve(t *testing.T, dir string) (string, rpc.TLSFiles) {
+	t.Helper()
+	ca, err := rpctest.NewCA(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := ca.Server("server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tls, err := files.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := ca.Client(rpc.Identity{Role: rpc.RoleUser, Name: "ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, _ := logtest.New(t)
+	server := rpc.NewServer(rpc.ServerConfig{TLS: tls, Identify: rpc.FromCertificate, Log: log})
+	statusv1.RegisterStatusServiceServer(server.GRPC, service(t))
+	pipelinev1.RegisterPipelineServiceServer(server.GRPC, pipelines{})
+	listener, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = server.Serve(ctx, listener) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	return listener.Addr().String(), client
+}
+
+func service(t *testing.T) *fleet.Service {
+	t.Helper()
+	commit, err := gitobject.ParseID("1234567890123456789012345678901234567890")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := revision.ContentID{1}
+	stage := &statusv1.Stage{
+		Revision: revision.ToProto(revision.Revision{Commit: commit, ContentID: content}),
+		Time:     timestamppb.New(time.Now().Add(-90 * time.Minute - 20 * time.Second)),
+	}
+	state := fleet.New()
+	state.PutCluster(&statusv1.Cluster{Name: "dev-eu", Connected: true, Since: stage.GetTime(), Version: "1.0"})
+	healthy := &statusv1.Sync{
+		Cluster: "dev-eu", Namespace: "shop", Name: "web", Path: "env/dev", State: statusv1.SyncState_SYNC_STATE_HEALTHY,
+		Source: &revisionv1.Source{Repository: "deploy", Ref: "refs/heads/main"}, Applied: stage, Healthy: stage, HealthySince: stage.GetTime(),
+		Objects: &statusv1.ObjectCounts{Total: 3, Current: 3},
+		Images:  []*revisionv1.Image{{Repository: "registry.test/web", Tag: "1.4.2", Digest: digest}},
+	}
+	refused := &statusv1.Sync{
+		Cluster: "dev-eu", Namespace: "shop", Name: "db", Path: "env/db", State: statusv1.SyncState_SYNC_STATE_REFUSED,
+		Source: &revisionv1.Source{Repository: "deploy", Ref: "refs/heads/main"},
+		Problems: []*statusv1.Problem{{
+			Kind: statusv1.ProblemKind_PROBLEM_KIND_VERIFY, File: "env/db/db.yaml", Line: 7, Commit: revision.ObjectToProto(commit),
+			Message: "An automation may only change images.",
+		}},
+	}
+	for _, status := range []*statusv1.Sync{healthy, refused} {
+		if err := state.Put(status); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &fleet.Service{State: state, Events: fleet.NewRecent(1), Contents: contents{commit, content}}
+}
+
+type contents struct {
+	commit  gitobject.ID
+	content revision.ContentID
+}
+
+func (c contents) ResolveCommit(context.Context, string, string) (gitobject.ID, error) {
+	return c.commit, nil
+}
+
+func (c contents) ContentAt(context.Context, string, gitobject.ID, []string) (revision.ContentID, error) {
+	return c.content, nil
+}
+
+// pipelines answers with one fixed pipeline.
+type pipelines struct {
+	pipelinev1.UnimplementedPipelineServiceServer
+}
+
+func (pipelines) image() *pipelinev1.PipelineImage {
+	return &pipelinev1.PipelineImage{
+		Name: "web", Repository: "registry.test/web", Policy: "semver >=1.0.0", Scanned: timestamppb.Now(),
+		Candidate: &revisionv1.Image{Repository: "registry.test/web", Tag: "1.4.2", Digest: digest},
+	}
+}
+
+func (p pipelines) environment() *pipelinev1.Environment {
+	return &pipelinev1.Environment{
+		Name: "dev", Cluster: "dev-eu", Path: "env/dev", Reason: "runs the newest release",
+		Images: []*revisionv1.Image{p.image().GetCandidate()},
+	}
+}
+
+func (p pipelines) ListPipelines(context.Context, *pipelinev1.ListPipelinesRequest) (*pipelinev1.ListPipelinesResponse, error) {
+	return &pipelinev1.ListPipelinesResponse{
+		Pipelines: []*pipelinev1.Pipeline{{
+			App: "shop", Images: []*pipelinev1.PipelineImage{p.image()}, Environments: []*pipelinev1.Environment{p.environment()},
+		}},
+		Problems: []*statusv1.Problem{{
+			Kind: statusv1.ProblemKind_PROBLEM_KIND_CONFIG, File: ".tandem/other.yaml", Line: 3, Message: `Unknown key "imgaes".`,
+		}},
+	}, nil
+}
+
+func (p pipelines) ExplainImage(context.Context, *pipelinev1.ExplainImageRequest) (*pipelinev1.ExplainImageResponse, error) {
+	return &pipelinev1.ExplainImageResponse{Explanations: []*pipelinev1.ImageExplanation{{
+		App: "shop", Image: p.image(), TagsSeen: 2, Environments: []*pipelinev1.Environment{p.environment()},
+		Tags: []*pipelinev1.TagVerdict{{Tag: "1.4.2", Kept: true, Rule: "newest"}, {Tag: "2.0.0-rc1", Rule: "pre-release", Reason: "the range has none"}},
+	}}}, nil
+}
