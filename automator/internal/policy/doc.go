@@ -1,0 +1,29 @@
+// Package policy chooses the tag an image should have, and says why not another.
+//
+// It is pure: a policy, the tags of a repository and the tag in Git go in, a
+// selection and verdicts come out. The same input always gives the same output,
+// whatever the order of the tags.
+//
+//	p, err := policy.New(policy.Config{Semver: ">=1.0.0 <2.0.0", Deny: []string{"-rc"}})
+//	selection, verdicts := policy.Select(p, tags, "1.4.2")
+//
+// # How a tag is read
+//
+//	v1.27.3-rc.1-alpine3.20_build7
+//	│└──┬─┘ └─┬┘ └───┬────┘ └─┬──┘
+//	│ numbers │   variant   build, no part of the order
+//	│         pre-release
+//	v or not, no part of the order
+//
+// A pre-release starts with a number or a word that is used for one (alpha, beta,
+// rc, dev, ...). Everything else behind the numbers is a variant: another image
+// under the same version. A tag is replaced by one of the same variant and with as
+// many numbers as it has itself: 1.27-alpine by 1.28-alpine, never by 1.28, and
+// never by 1.28.1-alpine, which does not move the way 1.27-alpine does.
+//
+// # What is never chosen
+//
+// A version lower than the one in Git, even if that one vanished from the
+// registry. Signatures and attestations (sha256-...). A pre-release, unless the
+// range names one. Tags that are no versions; they do not disturb the others.
+package policy
