@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+)
+
+// Scan says how looking at an image repository went.
+type Scan struct {
+	// LastAttempt is when it was looked at last.
+	LastAttempt time.Time
+	// LastComplete is when all of its tags were listed last; zero for never.
+	LastComplete time.Time
+	// LastError is why the last attempt was not complete; empty when it was.
+	LastError string
+}
+
+// Tag is a tag of an image repository.
+type Tag struct {
+	// Name is the tag.
+	Name string
+	// Digest is what it pointed to when somebody asked; empty when nobody did.
+	Digest string
+	// FirstSeen is when it was seen first.
+	FirstSeen time.Time
+	// LastSeen is the last complete list that had it, for a tag that vanished from the list; zero while it is listed.
+	LastSeen time.Time
+}
+
+// Tags returns what is known of a repository, tags by name.
+func (s *Store) Tags(ctx context.Context, repository string) (scan Scan, tags []Tag, err error) {
+	var attempt, complete int64
+	err = s.read.QueryRowContext(ctx, `SELECT last_attempt, last_complete, last_error FROM scans WHERE repository = $1`, repository).
+		Scan(&attempt, &complete, &scan.LastError)
+	if err == sql.ErrNoRows { //nolint:errorlint // database/sql returns it as it is
+		return Scan{}, nil, nil
+	}
+	if err != nil {
+		return Scan{}, nil, fmt.Errorf("read tags of %s: %w", repository, err)
+	}
+	scan.LastAttempt, scan.LastComplete = fromMicros(attempt), fromMicros(complete)
+	rows, err := s.read.QueryContext(ctx, `SELECT tag, digest, first_seen, last_seen FROM tags WHERE repository = $1 ORDER BY tag`, repository)
+	if err != nil {
+		return Scan{}, nil, fmt.Errorf("read tags of %s: %w", repository, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var tag Tag
+		var first, last int64
+		if err := rows.Scan(&tag.Name, &tag.Digest, &first, &last); err != nil {
+			return Scan{}, nil, fmt.Errorf("read tags of %s: %w", repository, err)
+		}
+		tag.FirstSeen, tag.LastSeen = fromMicros(first), fromMicros(last)
+		tags = append(tags, tag)
+	}
+	return scan, tags, rows.Err()
+}
+
+const (
+	putScan = `INSERT INTO scans (repository, last_attempt, last_complete, last_error) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (repository) DO UPDATE SET
+			last_attempt = excluded.last_attempt, last_complete = excluded.last_complete, last_error = excluded.last_error`
+
+	putTag = `INSERT INTO tags (repository, tag, digest, first_seen, last_seen) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (repository, tag) DO UPDATE SET
+			digest = excluded.digest, first_seen = excluded.first_seen, last_seen = excluded.last_seen`
+)
+
+// PutTags records how a scan went and the tags that it changed. Tags that are not named stay as they are.
+func (s *Store) PutTags(ctx context.Context, repository string, scan Scan, changed []Tag) error {
+	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, putScan, repository, toMicros(scan.LastAttempt), toMicros(scan.LastComplete), scan.LastError); err != nil {
+			return err
+		}
+		if len(changed) == 0 {
+			return nil
+		}
+		put, err := tx.PrepareContext(ctx, putTag)
+		if err != nil {
+			return err
+		}
+		defer put.Close()
+		for _, tag := range changed {
+			if _, err := put.ExecContext(ctx, repository, tag.Name, tag.Digest, toMicros(tag.FirstSeen), toMicros(tag.LastSeen)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write tags of %s: %w", repository, err)
+	}
+	return nil
+}
