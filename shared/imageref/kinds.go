@@ -54,14 +54,15 @@ func (f *finder) object(p place, implied kind) {
 	if fields == nil {
 		return
 	}
-	at, ok := p, true
-	at.object, at.fields = k.name+"/"+objectName(p.node), ""
+	p.object, p.fields = k.name+"/"+objectName(p.node), ""
 	for _, name := range fields {
-		if at, ok = f.field(at, name, true); !ok {
+		next, ok := f.field(p, name, true)
+		if !ok {
 			return
 		}
+		p = next
 	}
-	f.podSpec(at)
+	f.podSpec(p)
 }
 
 // podSpec notes the images of a PodSpec.

@@ -1,6 +1,7 @@
 package imageref
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -32,7 +33,7 @@ func TestLineIndex(t *testing.T) {
 				line, column = line+1, 1
 			}
 		}
-		if strings.ContainsAny(string(index.rest(0)), "\n\r\u0085\u2028\u2029") {
+		if bytes.ContainsAny(index.rest(0), "\n\r\u0085\u2028\u2029") {
 			t.Fatalf("rest(0) of %q = %q", file, index.rest(0))
 		}
 	})

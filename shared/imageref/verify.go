@@ -24,7 +24,7 @@ type Changed struct {
 //
 // The error names the line and what else differs. Locked positions do not count
 // as image positions: see [Position].
-func OnlyImagesChanged(before, after []byte, allowed func(old, new Reference) error) ([]Changed, error) {
+func OnlyImagesChanged(before, after []byte, allowed func(was, became Reference) error) ([]Changed, error) {
 	if bytes.Equal(before, after) {
 		return nil, nil
 	}

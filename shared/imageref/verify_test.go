@@ -24,7 +24,7 @@ spec:
       - image: ghcr.io/acme/web:1 # keep
       - image: "ghcr.io/acme/side:1"
 `
-	edit := func(old, new string) string { return strings.Replace(deployment, old, new, 1) }
+	edit := func(from, to string) string { return strings.Replace(deployment, from, to, 1) }
 	tests := map[string]struct {
 		reason string
 		after  string
@@ -125,7 +125,7 @@ func TestOnlyImagesChangedAsks(t *testing.T) {
 	before, after := []byte(pod("a:1\n  - image: b:1\n")), []byte(pod("a:2\n  - image: x/c:2\n"))
 	var asked []string
 	_, err := OnlyImagesChanged(before, after, func(was, became Reference) error {
-		asked = append(asked, was.Name()+" "+became.Name())
+		asked = append(asked, was.Name()+" -> "+became.Name())
 		if became.Name() != was.Name() {
 			return errBoom
 		}
@@ -134,7 +134,7 @@ func TestOnlyImagesChangedAsks(t *testing.T) {
 	if !errors.Is(err, errBoom) {
 		t.Errorf("OnlyImagesChanged(...): %v, want the answer of the rule", err)
 	}
-	want := []string{"index.docker.io/library/a index.docker.io/library/a", "index.docker.io/library/b index.docker.io/x/c"}
+	want := []string{"index.docker.io/library/a -> index.docker.io/library/a", "index.docker.io/library/b -> index.docker.io/x/c"}
 	if diff := cmp.Diff(want, asked); diff != "" {
 		t.Errorf("the rule was asked: -want, +got:\n%s", diff)
 	}
