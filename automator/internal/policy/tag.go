@@ -89,7 +89,7 @@ func splitSuffix(suffix string) (pre, variant string) {
 // isPreRelease tells whether a part of a suffix, such as "rc.1", "beta2" or "5",
 // is of a pre-release.
 func isPreRelease(part string) bool {
-	for _, identifier := range strings.SplitSeq(part, ".") {
+	for identifier := range strings.SplitSeq(part, ".") {
 		word := strings.ToLower(strings.TrimRight(identifier, "0123456789"))
 		if identifier == "" || !preReleaseWord(word) {
 			return false
