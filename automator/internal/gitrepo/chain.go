@@ -1,0 +1,205 @@
+package gitrepo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+)
+
+const (
+	// MaxChain is how many commits a chain may have.
+	MaxChain = 10_000
+	// nearby is how many commits are looked at before git is asked for the whole ancestry: enough for a few commits on
+	// a branch, and cheaper than starting a process.
+	nearby = 16
+	// maxAncestry bounds the commits between two ends.
+	maxAncestry = 200_000
+)
+
+// ErrNoChain says that one commit does not descend from the other. The error is a *NoChainError.
+var ErrNoChain = errors.New("no chain of commits")
+
+// NoChainError tells where two commits parted. Its kind is fault.Stale.
+type NoChainError struct {
+	Held, Want gitobject.ID
+	// MergeBase is the newest commit that both descend from; zero when there is none or the held commit is unknown.
+	MergeBase gitobject.ID
+}
+
+func (e *NoChainError) Error() string {
+	if e.MergeBase.IsZero() {
+		return fmt.Sprintf("no chain of commits from %s to %s: they have nothing in common", e.Held, e.Want)
+	}
+	return fmt.Sprintf("no chain of commits from %s to %s: they parted after %s", e.Held, e.Want, e.MergeBase)
+}
+
+// Is makes the error an ErrNoChain.
+func (e *NoChainError) Is(target error) bool { return target == ErrNoChain }
+
+// Chain is a shortest list of commits after held, up to and with want, in which each names the one before, and the
+// first one held, as one of its parents. It is empty when both are the same. Without one the error is ErrNoChain.
+func (r *Repo) Chain(ctx context.Context, held, want gitobject.ID) ([]gitobject.ID, error) {
+	if held == want {
+		return nil, nil
+	}
+	near := func(id gitobject.ID) ([]gitobject.ID, error) {
+		commit, err := r.Commit(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		return commit.Parents, nil
+	}
+	chain, done, err := search(held, want, nearby, near)
+	if err != nil && !fault.Is(err, fault.Invalid) { // a malformed commit beside the chain does not matter
+		return nil, err
+	}
+	if chain == nil && !done {
+		chain, err = r.farChain(ctx, held, want)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case chain == nil:
+		return nil, r.noChain(ctx, held, want)
+	case len(chain) > MaxChain:
+		return nil, fault.New(fault.Stale, "chain of %d commits from %s to %s is longer than %d", len(chain), held, want, MaxChain)
+	}
+	return chain, nil
+}
+
+// farChain searches what lies between the two, which git finds quickly by the commit graph.
+func (r *Repo) farChain(ctx context.Context, held, want gitobject.ID) ([]gitobject.ID, error) {
+	if _, err := r.Commit(ctx, held); err != nil {
+		if fault.Is(err, fault.NotFound) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	out, err := r.run(ctx, command{args: []string{
+		"rev-list", "--parents", "--ancestry-path", "--max-count=" + strconv.Itoa(maxAncestry), "--end-of-options",
+		want.String(), "^" + held.String(),
+	}})
+	if err != nil {
+		return nil, err
+	}
+	parents := map[string][]string{}
+	for line := range bytes.Lines(out) {
+		fields := strings.Fields(string(line))
+		if len(fields) > 0 {
+			parents[fields[0]] = fields[1:]
+		}
+	}
+	if len(parents) == maxAncestry {
+		return nil, fault.New(fault.Stale, "more than %d commits lie between %s and %s", maxAncestry, held, want)
+	}
+	chain, _, err := search(held, want, maxAncestry, func(id gitobject.ID) ([]gitobject.ID, error) {
+		return parseIDs(parents[id.String()])
+	})
+	return chain, err
+}
+
+// search walks from want towards its ancestors, level by level, until it meets held or has looked at limit commits;
+// done says that nothing is left to look at.
+func search(
+	held, want gitobject.ID, limit int, parentsOf func(gitobject.ID) ([]gitobject.ID, error),
+) (chain []gitobject.ID, done bool, err error) {
+	child := map[gitobject.ID]gitobject.ID{want: {}}
+	queue := []gitobject.ID{want}
+	for looked := 0; len(queue) > 0; looked++ {
+		if looked == limit {
+			return nil, false, nil
+		}
+		at := queue[0]
+		queue = queue[1:]
+		parents, err := parentsOf(at)
+		if err != nil {
+			return nil, false, err
+		}
+		if slices.Contains(parents, held) {
+			for ; !at.IsZero(); at = child[at] {
+				chain = append(chain, at)
+			}
+			return chain, true, nil
+		}
+		for _, parent := range parents {
+			if _, seen := child[parent]; !seen {
+				child[parent] = at
+				queue = append(queue, parent)
+			}
+		}
+	}
+	return nil, true, nil
+}
+
+func (r *Repo) noChain(ctx context.Context, held, want gitobject.ID) error {
+	out, err := r.run(ctx, command{args: []string{"merge-base", "--end-of-options", held.String(), want.String()}})
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	none := &NoChainError{Held: held, Want: want}
+	if base, err := gitobject.ParseID(strings.TrimSpace(string(out))); err == nil {
+		none.MergeBase = base
+	}
+	return fault.Wrap(fault.Stale, none)
+}
+
+// Reachable tells whether a commit is one of those that full ref names of the mirror lead to.
+func (r *Repo) Reachable(ctx context.Context, commit gitobject.ID, refs []string) (bool, error) {
+	var known []string
+	for _, ref := range refs {
+		tip, ok := r.Tip(ref)
+		if ok && tip == commit {
+			return true, nil
+		}
+		if ok {
+			known = append(known, ref)
+		}
+	}
+	if len(known) == 0 {
+		return false, nil
+	}
+	if _, err := r.Commit(ctx, commit); err != nil {
+		if fault.Is(err, fault.NotFound) {
+			return false, nil
+		}
+		return false, err
+	}
+	args := []string{"for-each-ref", "--count=1", "--format=%(refname)", "--contains=" + commit.String()}
+	out, err := r.run(ctx, command{args: append(args, known...)})
+	return len(out) > 0, err
+}
+
+// Walk lists the commits that can be reached from want and not from held, newest first and every commit before its
+// parents, at most limit. A zero held, or one that is not in the mirror, excludes nothing.
+func (r *Repo) Walk(ctx context.Context, held, want gitobject.ID, limit int) ([]gitobject.ID, error) {
+	args := []string{"rev-list", "--topo-order", "--max-count=" + strconv.Itoa(limit), "--end-of-options", want.String()}
+	if !held.IsZero() {
+		if _, err := r.Commit(ctx, held); err == nil {
+			args = append(args, "^"+held.String())
+		}
+	}
+	out, err := r.run(ctx, command{args: args})
+	if err != nil {
+		return nil, err
+	}
+	return parseIDs(strings.Fields(string(out)))
+}
+
+func parseIDs(hexes []string) ([]gitobject.ID, error) {
+	ids := make([]gitobject.ID, 0, len(hexes))
+	for _, hex := range hexes {
+		id, err := gitobject.ParseID(hex)
+		if err != nil {
+			return nil, fmt.Errorf("git printed %w", err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}

@@ -1,0 +1,91 @@
+package gitrepo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+)
+
+const (
+	// maxOutput bounds what a command may print: a hundred thousand refs, or the parents of as many commits.
+	maxOutput = 64 << 20
+	// maxMessages bounds what is kept of its messages.
+	maxMessages = 16 << 10
+	// killAfter is how long a command may tidy up (remove its lock files) once it is told to stop.
+	killAfter = 5 * time.Second
+)
+
+// command is one run of git.
+type command struct {
+	args    []string
+	stdin   io.Reader
+	remote  bool // it talks to the remote, and needs credentials
+	timeout time.Duration
+}
+
+// run runs git to its end and returns what it printed. It never leaves a process behind: git and all it started are one
+// group, which is stopped together when the context ends.
+func (r *Repo) run(ctx context.Context, c command) ([]byte, error) {
+	timeout := c.timeout
+	if timeout <= 0 {
+		timeout = localTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	env, err := r.cfg.environment(r.gitDir(), c.remote)
+	if err != nil {
+		return nil, err
+	}
+	stdout, stderr := &bounded{limit: maxOutput}, &bounded{limit: maxMessages, drop: true}
+	cmd := exec.CommandContext(ctx, r.git, c.args...)
+	cmd.Env, cmd.Dir = env, r.cfg.Dir
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, stdout, stderr
+	r.contain(cmd)
+	err = cmd.Run()
+	if ctx.Err() != nil && cmd.Process != nil {
+		killGroup(cmd.Process.Pid)
+		r.suspect.Store(true)
+	}
+	if err != nil {
+		return stdout.Bytes(), r.failure(ctx, c, err, stderr.Bytes())
+	}
+	return stdout.Bytes(), nil
+}
+
+// contain puts a command in a process group of its own, has it stopped with its parent and lets it hold the mirror's
+// lock, so that no second process touches the mirror before the last of ours is gone.
+func (r *Repo) contain(cmd *exec.Cmd) {
+	cmd.SysProcAttr = groupAttributes()
+	cmd.Cancel = func() error { return stopGroup(cmd.Process.Pid) }
+	cmd.WaitDelay = killAfter
+	if r.lock != nil {
+		cmd.ExtraFiles = []*os.File{r.lock}
+	}
+}
+
+var errTooMuchOutput = errors.New("printed more than is allowed")
+
+// bounded is a buffer with a limit, behind which it fails, or forgets.
+type bounded struct {
+	bytes.Buffer
+
+	limit int
+	drop  bool
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	room := b.limit - b.Len()
+	if len(p) <= room {
+		return b.Buffer.Write(p)
+	}
+	if !b.drop {
+		return 0, fmt.Errorf("%w: %d bytes", errTooMuchOutput, b.limit)
+	}
+	b.Buffer.Write(p[:room])
+	return len(p), nil
+}

@@ -1,0 +1,7 @@
+package gitrepo
+
+// ReaderPID is the pooled process, for tests that kill it.
+func (r *Repo) ReaderPID() int { return r.objects.process.cmd.Process.Pid }
+
+// GitDir is where the mirror lies.
+func (r *Repo) GitDir() string { return r.gitDir() }

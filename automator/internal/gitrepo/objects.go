@@ -1,0 +1,196 @@
+package gitrepo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+)
+
+const (
+	// cachedTreeBytes and cachedCommitBytes bound what is kept decoded.
+	cachedTreeBytes   = 16 << 20
+	cachedCommitBytes = 4 << 20
+	// readAttempts is how often an object is asked for when the process that is asked dies: once more.
+	readAttempts = 2
+)
+
+var errMissing = errors.New("missing")
+
+// objects reads the mirror through one pooled process, which is started when first needed and again when it died.
+type objects struct {
+	repo    *Repo
+	turn    chan struct{} // holds one token while the process is being asked
+	process *catFile
+	trees   *lru[gitobject.Tree]
+	commits *lru[*gitobject.Commit]
+}
+
+func newObjects(r *Repo) *objects {
+	return &objects{
+		repo:    r,
+		turn:    make(chan struct{}, 1),
+		trees:   newLRU[gitobject.Tree](cachedTreeBytes),
+		commits: newLRU[*gitobject.Commit](cachedCommitBytes),
+	}
+}
+
+// close ends the process; the next read starts another.
+func (o *objects) close() {
+	o.turn <- struct{}{}
+	o.stop()
+	<-o.turn
+	o.trees.clear()
+	o.commits.clear()
+}
+
+func (o *objects) stop() (messages string) {
+	if o.process == nil {
+		return ""
+	}
+	messages = o.process.end()
+	o.process = nil
+	return messages
+}
+
+// read returns an object's type and content.
+func (o *objects) read(ctx context.Context, id gitobject.ID) (gitobject.Type, []byte, error) {
+	if id.IsZero() {
+		return 0, nil, fault.New(fault.NotFound, "no object of %q was named", o.repo.cfg.Name)
+	}
+	select {
+	case o.turn <- struct{}{}:
+	case <-ctx.Done():
+		return 0, nil, context.Cause(ctx)
+	}
+	defer func() { <-o.turn }()
+	var err error
+	for range readAttempts {
+		var kind gitobject.Type
+		var content []byte
+		kind, content, err = o.ask(ctx, id)
+		switch {
+		case err == nil:
+			return kind, content, nil
+		case errors.Is(err, errMissing):
+			return 0, nil, fault.New(fault.NotFound, "object %s is not in %q", id, o.repo.cfg.Name)
+		}
+		if messages := o.stop(); messages != "" {
+			err = fmt.Errorf("%w (%s)", err, messages)
+		}
+		if ctx.Err() != nil || fault.Is(err, fault.Invalid) {
+			break
+		}
+	}
+	return 0, nil, fmt.Errorf("read %s of %q: %w", id, o.repo.cfg.Name, err)
+}
+
+func (o *objects) ask(ctx context.Context, id gitobject.ID) (gitobject.Type, []byte, error) {
+	if o.process == nil {
+		if o.repo.Algorithm() == 0 {
+			return 0, nil, errMissing
+		}
+		process, err := o.repo.startCatFile()
+		if err != nil {
+			return 0, nil, err
+		}
+		o.process = process
+	}
+	return o.process.read(ctx, id)
+}
+
+// Object reads any object as it is stored, up to gitobject.MaxObjectSize.
+func (r *Repo) Object(ctx context.Context, id gitobject.ID) (gitobject.Type, []byte, error) {
+	return r.objects.read(ctx, id)
+}
+
+// Blob reads a file's content.
+func (r *Repo) Blob(ctx context.Context, id gitobject.ID) ([]byte, error) {
+	return r.typed(ctx, id, gitobject.TypeBlob)
+}
+
+// Tree reads a directory. The result is shared: it must not be written to.
+func (r *Repo) Tree(ctx context.Context, id gitobject.ID) (gitobject.Tree, error) {
+	if tree, ok := r.objects.trees.get(id); ok {
+		return tree, nil
+	}
+	raw, err := r.typed(ctx, id, gitobject.TypeTree)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := gitobject.DecodeTree(id.Algorithm(), raw)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "tree %s of %q: %w", id, r.cfg.Name, err)
+	}
+	r.objects.trees.put(id, tree, 2*len(raw))
+	return tree, nil
+}
+
+// Commit reads a commit. The result is shared: it must not be written to.
+func (r *Repo) Commit(ctx context.Context, id gitobject.ID) (*gitobject.Commit, error) {
+	if commit, ok := r.objects.commits.get(id); ok {
+		return commit, nil
+	}
+	raw, err := r.typed(ctx, id, gitobject.TypeCommit)
+	if err != nil {
+		return nil, err
+	}
+	commit, err := gitobject.DecodeCommit(id.Algorithm(), raw)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "commit %s of %q: %w", id, r.cfg.Name, err)
+	}
+	r.objects.commits.put(id, commit, 2*len(raw))
+	return commit, nil
+}
+
+// Tag reads an annotated tag.
+func (r *Repo) Tag(ctx context.Context, id gitobject.ID) (*gitobject.Tag, error) {
+	raw, err := r.typed(ctx, id, gitobject.TypeTag)
+	if err != nil {
+		return nil, err
+	}
+	tag, err := gitobject.DecodeTag(id.Algorithm(), raw)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "tag %s of %q: %w", id, r.cfg.Name, err)
+	}
+	return tag, nil
+}
+
+// maxTagNesting bounds how many tags may point to one another.
+const maxTagNesting = 8
+
+// Peel follows annotated tags from what a ref points to down to the commit.
+func (r *Repo) Peel(ctx context.Context, id gitobject.ID) (gitobject.ID, error) {
+	for range maxTagNesting {
+		if _, ok := r.objects.commits.get(id); ok {
+			return id, nil
+		}
+		kind, raw, err := r.objects.read(ctx, id)
+		if err != nil || kind == gitobject.TypeCommit {
+			return id, err
+		}
+		if kind != gitobject.TypeTag {
+			return gitobject.ID{}, fault.New(fault.Invalid, "%s %s of %q is not a commit", kind, id, r.cfg.Name)
+		}
+		tag, err := gitobject.DecodeTag(id.Algorithm(), raw)
+		if err != nil {
+			return gitobject.ID{}, fault.New(fault.Invalid, "tag %s of %q: %w", id, r.cfg.Name, err)
+		}
+		id = tag.Object
+	}
+	return gitobject.ID{}, fault.New(fault.Invalid, "tags of %q are nested deeper than %d", r.cfg.Name, maxTagNesting)
+}
+
+// typed reads an object that must be of one type.
+func (r *Repo) typed(ctx context.Context, id gitobject.ID, want gitobject.Type) ([]byte, error) {
+	kind, content, err := r.objects.read(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if kind != want {
+		return nil, fault.New(fault.Invalid, "object %s of %q is a %s, not a %s", id, r.cfg.Name, kind, want)
+	}
+	return content, nil
+}
