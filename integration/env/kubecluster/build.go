@@ -113,6 +113,7 @@ func (b Builder) build(ctx context.Context, from source, program string) error {
 	temp := filepath.Join(dir, partial+programName)
 	args := append([]string{"build", "-v", "-o", temp}, buildFlags(from.version)...)
 	done := 0
+	b.progress(Progress{Version: from.version, Total: total})
 	err = goCommand(ctx, from.dir, args, func(line string) {
 		if strings.ContainsAny(line, " #") { // a message, not a package
 			return
@@ -123,6 +124,7 @@ func (b Builder) build(ctx context.Context, from source, program string) error {
 	if err != nil {
 		return err
 	}
+	b.progress(Progress{Version: from.version, Done: total, Total: total})
 	return os.Rename(temp, program)
 }
 

@@ -2,6 +2,7 @@ package kubecluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
@@ -18,8 +19,9 @@ func tinyModule(t *testing.T) string {
 	for name, content := range map[string]string{
 		"go.mod": "module tiny\n\ngo 1.26.0\n\nrequire k8s.io/kubernetes v1.2.3\n\n" +
 			"replace k8s.io/kubernetes => ./kubernetes\n",
-		"go.sum":             "",
-		"main.go":            "package main\n\nimport _ \"k8s.io/kubernetes\"\n\nfunc main() {}\n",
+		"go.sum": "",
+		"main.go": "package main\n\nimport _ \"k8s.io/kubernetes\"\n\n" +
+			"func main() { println(`" + rand.Text() + "`) }\n", // in no build cache
 		"kubernetes/go.mod":  "module k8s.io/kubernetes\n\ngo 1.26.0\n",
 		"kubernetes/kube.go": "package kubernetes\n",
 	} {
@@ -49,8 +51,8 @@ func TestProgramIsBuiltOnce(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Program(...): %v", err)
 	}
-	if len(seen) == 0 || seen[len(seen)-1].Done > seen[0].Total || seen[0].Version != "v1.2.3" {
-		t.Errorf("Program(...): progress %v, want steps of v1.2.3 up to their total", seen)
+	if last := len(seen) - 1; last < 1 || seen[0].Done != 0 || seen[last].Done != seen[last].Total || seen[0].Version != "v1.2.3" {
+		t.Errorf("Program(...): progress %v, want steps of v1.2.3 from nothing to all", seen)
 	}
 	seen = nil
 	second, err := b.Program(t.Context())
@@ -102,16 +104,23 @@ func TestProgramAfterKilledBuild(t *testing.T) {
 
 func TestProgramCancelled(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	b := Builder{
-		Source: tinyModule(t), Cache: t.TempDir(),
-		Progress: func(Progress) { cancel() }, // in the middle of the build
-	}
-	if _, err := b.Program(ctx); !errors.Is(err, context.Canceled) {
-		t.Skipf("the build ended before it could be cancelled: %v", err)
-	}
-	if _, err := b.Program(t.Context()); err != nil {
-		t.Errorf("Program(...) after a cancelled build: %v", err)
+	for step := range 2 { // before the compiler, and while it runs
+		ctx, cancel := context.WithCancel(t.Context())
+		b := Builder{
+			Source: tinyModule(t), Cache: t.TempDir(),
+			Progress: func(p Progress) {
+				if p.Done == step {
+					cancel()
+				}
+			},
+		}
+		if _, err := b.Program(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("Program(...) cancelled at step %d: %v, want %v or success", step, err, context.Canceled)
+		}
+		if _, err := b.Program(t.Context()); err != nil {
+			t.Errorf("Program(...) after a build cancelled at step %d: %v", step, err)
+		}
+		cancel()
 	}
 }
 

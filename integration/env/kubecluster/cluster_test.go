@@ -2,11 +2,13 @@ package kubecluster
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -45,10 +47,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var inUse bool
+// inUse says that a test has asked for the control plane.
+var inUse atomic.Bool
 
 func stopShared() error {
-	if !inUse {
+	if !inUse.Load() {
 		return nil
 	}
 	c, err := started()
@@ -63,13 +66,16 @@ func shared(t *testing.T) *Cluster {
 	if testing.Short() {
 		t.Skip("needs a Kubernetes control plane, which takes seconds to start and minutes to build once")
 	}
-	inUse = true
+	inUse.Store(true)
 	c, err := started()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
+
+// fresh makes a name that no other test, nor an earlier round of the same, has.
+func fresh(name string) string { return name + "-" + strings.ToLower(rand.Text()) }
 
 func client(t *testing.T, c *Cluster, user string, groups ...string) *kubernetes.Clientset {
 	t.Helper()
@@ -111,10 +117,11 @@ func TestVersion(t *testing.T) {
 
 func TestUsersAreKnownByTheirGroups(t *testing.T) {
 	c := shared(t)
+	group := fresh("viewers")
 	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "viewers"},
+		ObjectMeta: metav1.ObjectMeta{Name: group},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "viewers"}},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: group}},
 	}
 	_, err := client(t, c, Admin).RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{})
 	if err != nil {
@@ -124,7 +131,7 @@ func TestUsersAreKnownByTheirGroups(t *testing.T) {
 		_, err := set.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
 		return err
 	}
-	stranger, viewer := client(t, c, "jane"), client(t, c, "jane", "viewers")
+	stranger, viewer := client(t, c, "jane"), client(t, c, "jane", group)
 	if err := list(stranger); !apierrors.IsForbidden(err) {
 		t.Errorf("list as a stranger: %v, want forbidden", err)
 	}
@@ -151,9 +158,10 @@ func eventually(t *testing.T, try func() error) error {
 func TestDeploymentBecomesPods(t *testing.T) {
 	c := shared(t)
 	set := client(t, c, Admin)
-	labels := map[string]string{"app": "web"}
+	name := fresh("web")
+	labels := map[string]string{"app": name}
 	deployment := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: appsv1.DeploymentSpec{
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{
@@ -162,7 +170,7 @@ func TestDeploymentBecomesPods(t *testing.T) {
 			},
 		},
 	}
-	pods, err := set.CoreV1().Pods("default").Watch(t.Context(), metav1.ListOptions{LabelSelector: "app=web"})
+	pods, err := set.CoreV1().Pods("default").Watch(t.Context(), metav1.ListOptions{LabelSelector: "app=" + name})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +187,8 @@ func TestDeploymentBecomesPods(t *testing.T) {
 
 func TestRequestsOfImpersonator(t *testing.T) {
 	c := shared(t)
-	config, err := c.RESTConfig("auditor", adminGroup)
+	user := fresh("auditor")
+	config, err := c.RESTConfig(user, adminGroup)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +201,7 @@ func TestRequestsOfImpersonator(t *testing.T) {
 	}
 	var requests []Request
 	err = eventually(t, func() error { // the record is written after the answer
-		if requests, err = c.Requests("auditor"); err == nil && len(requests) == 0 {
+		if requests, err = c.Requests(user); err == nil && len(requests) == 0 {
 			err = errNotReady
 		}
 		return err
@@ -234,9 +243,9 @@ func TestAttach(t *testing.T) {
 
 func TestRestartAPIServer(t *testing.T) {
 	c := shared(t)
-	set := client(t, c, Admin)
+	set, name := client(t, c, Admin), fresh("kept")
 	if _, err := set.CoreV1().ConfigMaps("default").Create(t.Context(),
-		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kept"}}, metav1.CreateOptions{}); err != nil {
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	before := c.apiserver.cmd.Process.Pid
@@ -246,7 +255,7 @@ func TestRestartAPIServer(t *testing.T) {
 	if c.apiserver.cmd.Process.Pid == before {
 		t.Error("RestartAPIServer(...): the same process, want a new one")
 	}
-	if _, err := client(t, c, Admin).CoreV1().ConfigMaps("default").Get(t.Context(), "kept", metav1.GetOptions{}); err != nil {
+	if _, err := client(t, c, Admin).CoreV1().ConfigMaps("default").Get(t.Context(), name, metav1.GetOptions{}); err != nil {
 		t.Errorf("after the restart: %v", err)
 	}
 }

@@ -12,8 +12,9 @@ import (
 	"strings"
 )
 
-// Progress is how far the build of the control plane is. Done may jump to the
-// end, because packages the Go build cache already has are not counted.
+// Progress is how far the build of the control plane is. Done begins at 0 and
+// jumps to Total in the end, because packages that the Go build cache already
+// has are not counted on the way.
 type Progress struct {
 	Version     string
 	Done, Total int
