@@ -28,20 +28,20 @@ func (r *Repo) writeObject(kind gitobject.Type, content []byte) (gitobject.ID, e
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return gitobject.ID{}, fmt.Errorf("write %s %s: %w", kind, id, err)
 	}
-	if err := writeLoose(dir, path, kind, content); err != nil {
+	if err := r.writeLoose(dir, path, kind, content); err != nil {
 		return gitobject.ID{}, fmt.Errorf("write %s %s: %w", kind, id, err)
 	}
 	return id, nil
 }
 
 // writeLoose makes the file appear at once and whole. A name of tmp_* is what sweep removes.
-func writeLoose(dir, path string, kind gitobject.Type, content []byte) error {
+func (r *Repo) writeLoose(dir, path string, kind gitobject.Type, content []byte) error {
 	file, err := os.CreateTemp(dir, "tmp_obj_")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(file.Name()) // unless it has moved
-	if err := deflate(file, kind, content); err != nil {
+	if err := r.deflate(file, kind, content); err != nil {
 		_ = file.Close()
 		return err
 	}
@@ -55,11 +55,13 @@ func writeLoose(dir, path string, kind gitobject.Type, content []byte) error {
 	return os.Rename(file.Name(), path)
 }
 
-func deflate(w io.Writer, kind gitobject.Type, content []byte) error {
-	z, err := zlib.NewWriterLevel(w, zlib.BestSpeed)
-	if err != nil {
-		return err
+func (r *Repo) deflate(w io.Writer, kind gitobject.Type, content []byte) error {
+	z, ok := r.deflaters.Get().(*zlib.Writer) // making one takes longer than using it
+	if !ok {
+		z, _ = zlib.NewWriterLevel(w, zlib.BestSpeed) // the level is a constant
 	}
+	defer r.deflaters.Put(z)
+	z.Reset(w)
 	if _, err := io.WriteString(z, kind.String()+" "+strconv.Itoa(len(content))+"\x00"); err != nil {
 		return err
 	}

@@ -36,6 +36,8 @@ type Repo struct {
 	rebuilt atomic.Bool   // the mirror was rebuilt once already
 	objects *objects
 
+	deflaters sync.Pool // of *zlib.Writer
+
 	mu        sync.RWMutex
 	algorithm gitobject.Algorithm // 0 until the mirror exists
 	refs      map[string]gitobject.ID
