@@ -13,12 +13,16 @@ const (
 func (l layout) etcdURL() string { return "http://" + net.JoinHostPort(loopback, l.etcdPort) }
 
 // etcdArgs trade durability for speed: the data does not outlive the process.
+// The only member elects itself after the election timeout, which etcd keeps at
+// five heartbeats or more; by the defaults that is most of a second.
 func (c *Cluster) etcdArgs() []string {
 	return []string{
 		"--data-dir=" + c.path("etcd"),
 		"--listen-client-urls=" + c.etcdURL(),
 		"--advertise-client-urls=" + c.etcdURL(),
 		"--listen-peer-urls=http://" + net.JoinHostPort(loopback, "0"), // a cluster of one has no peers
+		"--heartbeat-interval=10",
+		"--election-timeout=50",
 		"--unsafe-no-fsync",
 		"--log-level=warn",
 	}
