@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -48,52 +49,71 @@ func (r *Repo) startCatFile() (*catFile, error) {
 	return c, nil
 }
 
-// read asks for one object. After an error other than "missing" the process is of no more use.
-func (c *catFile) read(ctx context.Context, id gitobject.ID) (gitobject.Type, []byte, error) {
-	stop := context.AfterFunc(ctx, func() { killGroup(c.cmd.Process.Pid) })
-	defer stop()
-	kind, content, err := c.ask(id)
-	if err != nil && ctx.Err() != nil {
-		return 0, nil, context.Cause(ctx)
-	}
-	return kind, content, err
+// What can be asked of an object: all of it, or its type and size.
+const (
+	askContents = "contents"
+	askInfo     = "info"
+)
+
+// object is an answer; content is nil when it was not asked for.
+type object struct {
+	kind    gitobject.Type
+	size    int64
+	content []byte
 }
 
-func (c *catFile) ask(id gitobject.ID) (gitobject.Type, []byte, error) {
-	if _, err := io.WriteString(c.stdin, "contents "+id.String()+"\n"); err != nil {
-		return 0, nil, err
+// read asks about one object. After an error other than "missing" the process is of no more use.
+func (c *catFile) read(ctx context.Context, question string, id gitobject.ID) (object, error) {
+	stop := context.AfterFunc(ctx, func() { killGroup(c.cmd.Process.Pid) })
+	defer stop()
+	found, err := c.ask(question, id)
+	if err == nil && question == askContents {
+		err = c.contents(&found)
+	}
+	if err != nil && ctx.Err() != nil {
+		return object{}, context.Cause(ctx)
+	}
+	return found, err
+}
+
+// ask sends a question and reads the header of its answer.
+func (c *catFile) ask(question string, id gitobject.ID) (object, error) {
+	if _, err := io.WriteString(c.stdin, question+" "+id.String()+"\n"); err != nil {
+		return object{}, err
 	}
 	header, err := c.stdout.ReadString('\n')
 	if err != nil {
-		return 0, nil, err
+		return object{}, err
 	}
 	fields := strings.Fields(header)
 	if len(fields) == 2 && fields[1] == "missing" {
-		return 0, nil, errMissing
+		return object{}, errMissing
 	}
 	if len(fields) != 3 || fields[0] != id.String() {
-		return 0, nil, fmt.Errorf("git cat-file answered %q", clip(header))
+		return object{}, fmt.Errorf("git cat-file answered %q", clip(header))
 	}
 	kind, err := gitobject.ParseType(fields[1])
 	if err != nil {
-		return 0, nil, err
+		return object{}, err
 	}
 	size, err := strconv.ParseInt(fields[2], 10, 64)
-	if err != nil {
-		return 0, nil, err
+	return object{kind: kind, size: size}, err
+}
+
+// contents reads what follows the header.
+func (c *catFile) contents(o *object) error {
+	if o.size > gitobject.MaxObjectSize {
+		return fault.New(fault.Invalid, "%s of %d bytes is larger than the %d that are read", o.kind, o.size, gitobject.MaxObjectSize)
 	}
-	if size > gitobject.MaxObjectSize {
-		return 0, nil, fault.New(fault.Invalid, "%s %s of %d bytes is larger than the %d that are read",
-			kind, id, size, gitobject.MaxObjectSize)
-	}
-	content := make([]byte, size+1) // and the newline after it
+	content := make([]byte, o.size+1) // and the newline after it
 	if _, err := io.ReadFull(c.stdout, content); err != nil {
-		return 0, nil, err
+		return err
 	}
-	if content[size] != '\n' {
-		return 0, nil, fmt.Errorf("git cat-file did not end %s", id)
+	if content[o.size] != '\n' {
+		return errors.New("git cat-file did not end an object")
 	}
-	return kind, content[:size:size], nil
+	o.content = content[:o.size:o.size]
+	return nil
 }
 
 // end stops the process and collects it; messages are the last it had to say.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -150,16 +151,20 @@ func (r *Repo) noChain(ctx context.Context, held, want gitobject.ID) error {
 	return fault.Wrap(fault.Stale, none)
 }
 
-// Reachable tells whether a commit is one of those that full ref names of the mirror lead to.
-func (r *Repo) Reachable(ctx context.Context, commit gitobject.ID, refs []string) (bool, error) {
+// Reachable tells whether a commit is in the history of a ref that matches one of the patterns: full ref names, in which
+// "*" stands for any characters but a slash.
+func (r *Repo) Reachable(ctx context.Context, commit gitobject.ID, patterns []string) (bool, error) {
 	var known []string
-	for _, ref := range refs {
-		tip, ok := r.Tip(ref)
-		if ok && tip == commit {
+	for name, tip := range r.snapshot() {
+		matches := slices.ContainsFunc(patterns, func(pattern string) bool {
+			matched, err := path.Match(pattern, name)
+			return err == nil && matched
+		})
+		if matches && tip == commit {
 			return true, nil
 		}
-		if ok {
-			known = append(known, ref)
+		if matches {
+			known = append(known, name)
 		}
 	}
 	if len(known) == 0 {

@@ -120,6 +120,8 @@ func TestReachable(t *testing.T) {
 		"Tip":        {"c", []string{"refs/heads/x", "refs/heads/c"}, true},
 		"Ancestor":   {"a", []string{"refs/heads/c"}, true},
 		"OtherRef":   {"c", []string{"refs/heads/x", "refs/heads/b"}, false},
+		"Pattern":    {"c", []string{"refs/heads/*"}, true},
+		"NoPattern":  {"c", []string{"refs/*"}, false},
 		"NoRef":      {"c", nil, false},
 		"UnknownRef": {"c", []string{"refs/heads/none"}, false},
 		"Unknown":    {"unknown", []string{"refs/heads/c"}, false},

@@ -55,27 +55,26 @@ func (o *objects) stop() (messages string) {
 	return messages
 }
 
-// read returns an object's type and content.
-func (o *objects) read(ctx context.Context, id gitobject.ID) (gitobject.Type, []byte, error) {
+// read returns what is asked of an object.
+func (o *objects) read(ctx context.Context, question string, id gitobject.ID) (object, error) {
 	if id.IsZero() {
-		return 0, nil, fault.New(fault.NotFound, "no object of %q was named", o.repo.cfg.Name)
+		return object{}, fault.New(fault.NotFound, "no object of %q was named", o.repo.cfg.Name)
 	}
 	select {
 	case o.turn <- struct{}{}:
 	case <-ctx.Done():
-		return 0, nil, context.Cause(ctx)
+		return object{}, context.Cause(ctx)
 	}
 	defer func() { <-o.turn }()
 	var err error
 	for range readAttempts {
-		var kind gitobject.Type
-		var content []byte
-		kind, content, err = o.ask(ctx, id)
+		var found object
+		found, err = o.ask(ctx, question, id)
 		switch {
 		case err == nil:
-			return kind, content, nil
+			return found, nil
 		case errors.Is(err, errMissing):
-			return 0, nil, fault.New(fault.NotFound, "object %s is not in %q", id, o.repo.cfg.Name)
+			return object{}, fault.New(fault.NotFound, "object %s is not in %q", id, o.repo.cfg.Name)
 		}
 		if messages := o.stop(); messages != "" {
 			err = fmt.Errorf("%w (%s)", err, messages)
@@ -84,31 +83,39 @@ func (o *objects) read(ctx context.Context, id gitobject.ID) (gitobject.Type, []
 			break
 		}
 	}
-	return 0, nil, fmt.Errorf("read %s of %q: %w", id, o.repo.cfg.Name, err)
+	return object{}, fmt.Errorf("read %s of %q: %w", id, o.repo.cfg.Name, err)
 }
 
-func (o *objects) ask(ctx context.Context, id gitobject.ID) (gitobject.Type, []byte, error) {
+func (o *objects) ask(ctx context.Context, question string, id gitobject.ID) (object, error) {
 	if o.process == nil {
 		if o.repo.Algorithm() == 0 {
-			return 0, nil, errMissing
+			return object{}, errMissing
 		}
 		process, err := o.repo.startCatFile()
 		if err != nil {
-			return 0, nil, err
+			return object{}, err
 		}
 		o.process = process
 	}
-	return o.process.read(ctx, id)
+	return o.process.read(ctx, question, id)
 }
 
 // Object reads any object as it is stored, up to gitobject.MaxObjectSize.
 func (r *Repo) Object(ctx context.Context, id gitobject.ID) (gitobject.Type, []byte, error) {
-	return r.objects.read(ctx, id)
+	found, err := r.objects.read(ctx, askContents, id)
+	return found.kind, found.content, err
 }
 
 // Blob reads a file's content.
 func (r *Repo) Blob(ctx context.Context, id gitobject.ID) ([]byte, error) {
-	return r.typed(ctx, id, gitobject.TypeBlob)
+	found, err := r.typed(ctx, askContents, id, gitobject.TypeBlob)
+	return found.content, err
+}
+
+// BlobSize returns a file's size in bytes, without reading it.
+func (r *Repo) BlobSize(ctx context.Context, id gitobject.ID) (int64, error) {
+	found, err := r.typed(ctx, askInfo, id, gitobject.TypeBlob)
+	return found.size, err
 }
 
 // Tree reads a directory. The result is shared: it must not be written to.
@@ -116,15 +123,15 @@ func (r *Repo) Tree(ctx context.Context, id gitobject.ID) (gitobject.Tree, error
 	if tree, ok := r.objects.trees.get(id); ok {
 		return tree, nil
 	}
-	raw, err := r.typed(ctx, id, gitobject.TypeTree)
+	found, err := r.typed(ctx, askContents, id, gitobject.TypeTree)
 	if err != nil {
 		return nil, err
 	}
-	tree, err := gitobject.DecodeTree(id.Algorithm(), raw)
+	tree, err := gitobject.DecodeTree(id.Algorithm(), found.content)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "tree %s of %q: %w", id, r.cfg.Name, err)
 	}
-	r.objects.trees.put(id, tree, 2*len(raw))
+	r.objects.trees.put(id, tree, 2*len(found.content))
 	return tree, nil
 }
 
@@ -133,25 +140,25 @@ func (r *Repo) Commit(ctx context.Context, id gitobject.ID) (*gitobject.Commit, 
 	if commit, ok := r.objects.commits.get(id); ok {
 		return commit, nil
 	}
-	raw, err := r.typed(ctx, id, gitobject.TypeCommit)
+	found, err := r.typed(ctx, askContents, id, gitobject.TypeCommit)
 	if err != nil {
 		return nil, err
 	}
-	commit, err := gitobject.DecodeCommit(id.Algorithm(), raw)
+	commit, err := gitobject.DecodeCommit(id.Algorithm(), found.content)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "commit %s of %q: %w", id, r.cfg.Name, err)
 	}
-	r.objects.commits.put(id, commit, 2*len(raw))
+	r.objects.commits.put(id, commit, 2*len(found.content))
 	return commit, nil
 }
 
 // Tag reads an annotated tag.
 func (r *Repo) Tag(ctx context.Context, id gitobject.ID) (*gitobject.Tag, error) {
-	raw, err := r.typed(ctx, id, gitobject.TypeTag)
+	found, err := r.typed(ctx, askContents, id, gitobject.TypeTag)
 	if err != nil {
 		return nil, err
 	}
-	tag, err := gitobject.DecodeTag(id.Algorithm(), raw)
+	tag, err := gitobject.DecodeTag(id.Algorithm(), found.content)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "tag %s of %q: %w", id, r.cfg.Name, err)
 	}
@@ -167,30 +174,47 @@ func (r *Repo) Peel(ctx context.Context, id gitobject.ID) (gitobject.ID, error) 
 		if _, ok := r.objects.commits.get(id); ok {
 			return id, nil
 		}
-		kind, raw, err := r.objects.read(ctx, id)
-		if err != nil || kind == gitobject.TypeCommit {
+		found, err := r.objects.read(ctx, askInfo, id)
+		if err != nil || found.kind == gitobject.TypeCommit {
 			return id, err
 		}
-		if kind != gitobject.TypeTag {
-			return gitobject.ID{}, fault.New(fault.Invalid, "%s %s of %q is not a commit", kind, id, r.cfg.Name)
+		if found.kind != gitobject.TypeTag {
+			return gitobject.ID{}, fault.New(fault.Invalid, "%s %s of %q is not a commit", found.kind, id, r.cfg.Name)
 		}
-		tag, err := gitobject.DecodeTag(id.Algorithm(), raw)
+		tag, err := r.Tag(ctx, id)
 		if err != nil {
-			return gitobject.ID{}, fault.New(fault.Invalid, "tag %s of %q: %w", id, r.cfg.Name, err)
+			return gitobject.ID{}, err
 		}
 		id = tag.Object
 	}
 	return gitobject.ID{}, fault.New(fault.Invalid, "tags of %q are nested deeper than %d", r.cfg.Name, maxTagNesting)
 }
 
-// typed reads an object that must be of one type.
-func (r *Repo) typed(ctx context.Context, id gitobject.ID, want gitobject.Type) ([]byte, error) {
-	kind, content, err := r.objects.read(ctx, id)
+// Resolve returns the commit that a full ref name leads to, and the annotated tag between them if there is one. A ref that
+// is not there, or leads to no commit that can be read, is not ok.
+func (r *Repo) Resolve(ctx context.Context, ref string) (commit, tag gitobject.ID, ok bool) {
+	at, ok := r.Tip(ref)
+	if !ok {
+		return gitobject.ID{}, gitobject.ID{}, false
+	}
+	commit, err := r.Peel(ctx, at)
 	if err != nil {
-		return nil, err
+		return gitobject.ID{}, gitobject.ID{}, false
 	}
-	if kind != want {
-		return nil, fault.New(fault.Invalid, "object %s of %q is a %s, not a %s", id, r.cfg.Name, kind, want)
+	if at != commit {
+		tag = at
 	}
-	return content, nil
+	return commit, tag, true
+}
+
+// typed reads an object that must be of one type.
+func (r *Repo) typed(ctx context.Context, question string, id gitobject.ID, want gitobject.Type) (object, error) {
+	found, err := r.objects.read(ctx, question, id)
+	if err != nil {
+		return object{}, err
+	}
+	if found.kind != want {
+		return object{}, fault.New(fault.Invalid, "object %s of %q is a %s, not a %s", id, r.cfg.Name, found.kind, want)
+	}
+	return found, nil
 }

@@ -34,6 +34,18 @@ func TestReadObjects(t *testing.T) {
 	if content, err := r.Blob(ctx, entry.ID); err != nil || string(content) != "image: a\n" {
 		t.Errorf("Blob = %q, %v", content, err)
 	}
+	if size, err := r.BlobSize(ctx, entry.ID); err != nil || size != int64(len("image: a\n")) {
+		t.Errorf("BlobSize = %d, %v", size, err)
+	}
+	if commit, tag, ok := r.Resolve(ctx, mainRef); !ok || commit != head || !tag.IsZero() {
+		t.Errorf("Resolve(main) = %s, %s, %t", commit, tag, ok)
+	}
+	if commit, tag, ok := r.Resolve(ctx, "refs/tags/v1"); !ok || commit != head || tag != tip(t, r, "refs/tags/v1") {
+		t.Errorf("Resolve(v1) = %s, %s, %t", commit, tag, ok)
+	}
+	if _, _, ok := r.Resolve(ctx, "refs/tags/v9"); ok {
+		t.Error("Resolve found a ref that is not there")
+	}
 	tag, err := r.Tag(ctx, tip(t, r, "refs/tags/v1"))
 	if err != nil || tag.Object != head {
 		t.Errorf("Tag = %+v, %v", tag, err)
@@ -99,6 +111,9 @@ func TestReadTooLarge(t *testing.T) {
 	small := id(t, gitrepotest.Git(t, c.Dir, "rev-parse", "HEAD:small")[:40])
 	if _, err := r.Blob(t.Context(), large); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a blob past the limit: %v", err)
+	}
+	if size, err := r.BlobSize(t.Context(), large); err != nil || size != gitobject.MaxObjectSize+1 {
+		t.Errorf("BlobSize = %d, %v", size, err)
 	}
 	if content, err := r.Blob(t.Context(), small); err != nil || string(content) != "1\n" {
 		t.Errorf("the next read = %q, %v", content, err)
