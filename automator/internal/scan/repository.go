@@ -1,0 +1,213 @@
+package scan
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandem-cd/tandem/automator/internal/store"
+)
+
+// maxHints bounds the hints that wait for one repository. Beyond it a look takes their place.
+const maxHints = 100
+
+// repository is what the scanner knows of one image repository. The scanner's lock guards all of it but saving.
+type repository struct {
+	name   string
+	host   string
+	moving []string
+
+	loaded bool // from the cache
+	busy   bool // a load or a look is under way
+	looked bool // by this process
+	urgent bool // a hint came that only a look can answer
+	failed int  // looks in a row
+	next   time.Time
+	hints  map[string]*hint
+
+	scan  store.Scan
+	known map[string]knownTag
+	dirty map[string]bool // tags that the cache does not have like this
+	tags  []store.Tag     // known, sorted; nil when it has to be made anew
+
+	saving chan struct{} // holds one token: who writes to the cache
+}
+
+// hint is a tag that somebody said something about.
+type hint struct {
+	next    time.Time // when it is asked
+	attempt int
+	running bool
+	again   bool // hinted while running
+}
+
+// knownTag is a tag with what need not survive a restart.
+type knownTag struct {
+	store.Tag
+
+	confirmed time.Time // when the registry answered for this tag alone
+}
+
+func newRepository(name string) *repository {
+	return &repository{
+		name:   name,
+		host:   hostOf(name),
+		hints:  make(map[string]*hint),
+		known:  make(map[string]knownTag),
+		dirty:  make(map[string]bool),
+		saving: make(chan struct{}, 1),
+	}
+}
+
+// hint takes note of a hint.
+func (r *repository) hint(tag string, now time.Time) {
+	if h := r.hints[tag]; h != nil {
+		h.again = h.running
+		h.attempt = 0
+		h.next = now
+		return
+	}
+	if tag == "" || len(r.hints) >= maxHints {
+		if known, ok := r.known[tag]; ok && known.Digest != "" {
+			known.Digest = "" // whoever needs it asks
+			r.set(known)
+		}
+		r.lookSoon(now)
+		return
+	}
+	r.hints[tag] = &hint{next: now}
+}
+
+// lookSoon asks for a look, and for one more when one is under way.
+func (r *repository) lookSoon(now time.Time) {
+	r.next = now
+	r.urgent = true
+}
+
+// digest returns the digest of a tag if it can be relied on.
+func (r *repository) digest(tag string) (string, bool) {
+	known := r.known[tag]
+	return known.Digest, known.Digest != "" && known.LastSeen.IsZero() && r.hints[tag] == nil
+}
+
+// restore takes what the cache has, where nothing newer is known.
+func (r *repository) restore(scan store.Scan, tags []store.Tag) (n news) {
+	r.loaded = true
+	r.scan = scan
+	for _, tag := range tags {
+		if _, ok := r.known[tag.Name]; !ok {
+			r.known[tag.Name] = knownTag{Tag: tag}
+			n.added++
+		}
+	}
+	r.tags = nil
+	return n
+}
+
+// merge takes the result of a list that began at a time. Tags only come; they go when the list is complete, and even
+// then not those that the registry confirmed after the list began.
+func (r *repository) merge(tags []string, complete bool, began, now time.Time) (n news) {
+	listed := make(map[string]bool, len(tags))
+	for _, name := range tags {
+		listed[name] = true
+		known, ok := r.known[name]
+		switch {
+		case !ok:
+			r.set(knownTag{Tag: store.Tag{Name: name, FirstSeen: now}})
+			n.added++
+		case !known.LastSeen.IsZero():
+			// It may have been pushed anew, so its digest is not known any more.
+			r.set(knownTag{Tag: store.Tag{Name: name, FirstSeen: known.FirstSeen}})
+			n.added++
+		}
+	}
+	if !complete {
+		return n
+	}
+	for name, known := range r.known {
+		if listed[name] || !known.LastSeen.IsZero() || !known.confirmed.Before(began) {
+			continue
+		}
+		known.LastSeen = later(known.FirstSeen, r.scan.LastComplete)
+		r.set(known)
+		n.vanished++
+	}
+	return n
+}
+
+// confirm takes the registry's answer for one tag.
+func (r *repository) confirm(tag, digest string, now time.Time) (n news) {
+	known, ok := r.known[tag]
+	switch {
+	case !ok || !known.LastSeen.IsZero():
+		n.added++
+	case known.Digest == "":
+		n.resolved++
+	case known.Digest != digest:
+		n.moved++
+	}
+	if !ok {
+		known = knownTag{Tag: store.Tag{Name: tag, FirstSeen: now}}
+	}
+	changed := n.any()
+	known.Digest, known.LastSeen, known.confirmed = digest, time.Time{}, now
+	if changed {
+		r.set(known)
+	} else {
+		r.known[tag] = known
+	}
+	return n
+}
+
+// set changes a tag.
+func (r *repository) set(tag knownTag) {
+	r.known[tag.Name] = tag
+	r.dirty[tag.Name] = true
+	r.tags = nil
+}
+
+// takeDirty returns the tags to write to the cache, and takes them for written.
+func (r *repository) takeDirty() []store.Tag {
+	changed := make([]store.Tag, 0, len(r.dirty))
+	for name := range r.dirty {
+		changed = append(changed, r.known[name].Tag)
+	}
+	clear(r.dirty)
+	return changed
+}
+
+func (r *repository) snapshot() Snapshot {
+	if r.tags == nil {
+		r.tags = make([]store.Tag, 0, len(r.known))
+		for _, known := range r.known {
+			r.tags = append(r.tags, known.Tag)
+		}
+		slices.SortFunc(r.tags, func(a, b store.Tag) int { return strings.Compare(a.Name, b.Name) })
+	}
+	s := Snapshot{Repository: r.name, Tags: r.tags, Scan: r.scan}
+	if !r.busy {
+		s.Next = r.next
+	}
+	return s
+}
+
+// news counts what changed.
+type news struct {
+	added    int // tags that are new, or back
+	vanished int
+	moved    int // digests that differ from the known ones
+	resolved int // digests that were not known
+}
+
+func (n news) any() bool { return n != news{} }
+
+func (n news) plus(m news) news {
+	return news{n.added + m.added, n.vanished + m.vanished, n.moved + m.moved, n.resolved + m.resolved}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
