@@ -284,3 +284,26 @@ func TestNewRefuses(t *testing.T) {
 		})
 	}
 }
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		reason string
+		a, b   string
+		order  int
+		ok     bool
+	}{
+		"Lower":    {"by number", "1.9.0", "v1.10.0", -1, true},
+		"Equal":    {"the v is no part of the order", "v1.10", "1.10.0", 0, true},
+		"Variants": {"variants are different images", "1.9.0", "1.10.0-alpine", 0, false},
+		"Words":    {"a word has no place in the order", "latest", "1.0.0", 0, false},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if order, ok := Compare(tc.a, tc.b); order != tc.order || ok != tc.ok {
+				t.Errorf("%s: Compare(%q, %q) = %d, %v, want %d, %v", tc.reason, tc.a, tc.b, order, ok, tc.order, tc.ok)
+			}
+		})
+	}
+}

@@ -146,3 +146,14 @@ func compare(a, b, current *tag) int {
 	}
 	return strings.Compare(a.text, b.text)
 }
+
+// Compare orders two tags by version: negative if a is lower than b. ok is false
+// if they cannot be compared, because one is no version or they are of different
+// variants.
+func Compare(a, b string) (order int, ok bool) {
+	x, y := parseTag(a), parseTag(b)
+	if x.version == nil || y.version == nil || x.variant != y.variant {
+		return 0, false
+	}
+	return x.version.Compare(y.version), true
+}
