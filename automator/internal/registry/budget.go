@@ -33,7 +33,7 @@ type RateLimitedError struct {
 }
 
 func (e *RateLimitedError) Error() string {
-	return fmt.Sprintf("registry %s limits the rate of requests: it is not asked for %s; credentials usually raise its limit, requests_per_second lowers ours",
+	return fmt.Sprintf("registry %s limits the rate of requests: it is not asked for %s; credentials usually raise its limit, requestsPerSecond lowers ours",
 		e.Host, e.After.Round(time.Second))
 }
 
@@ -66,7 +66,7 @@ func (b *budget) wait(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fmt.Errorf("the budget of %.3g requests a second for registry %s is used up; ask for less or raise requests_per_second",
+		return fmt.Errorf("the budget of %.3g requests a second for registry %s is used up; ask for less or raise requestsPerSecond",
 			float64(b.limiter.Limit()), b.host)
 	}
 	return b.paused()

@@ -30,7 +30,7 @@ type Config struct {
 	Hosts map[string]Host `yaml:"hosts"`
 	// DockerConfigFile is a Docker config.json, such as a mounted kubernetes.io/dockerconfigjson secret, with the
 	// credentials of hosts that have none of their own.
-	DockerConfigFile string `yaml:"docker_config_file"`
+	DockerConfigFile string `yaml:"dockerConfigFile"`
 	// Timeouts bound the waiting.
 	Timeouts Timeouts `yaml:"timeouts"`
 	// UserAgent is how requests introduce themselves; empty means tandem-automator.
@@ -42,15 +42,15 @@ type Host struct {
 	// Insecure speaks plain HTTP to the registry, and nothing else. For a private certificate set CAFile instead.
 	Insecure bool `yaml:"insecure"`
 	// CAFile has PEM certificates that are trusted for this registry besides the system's.
-	CAFile string `yaml:"ca_file"`
+	CAFile string `yaml:"caFile"`
 	// Username and PasswordFile are the credentials; the file is read again whenever they are needed.
 	Username string `yaml:"username"`
 	// PasswordFile has the password or access token.
-	PasswordFile string `yaml:"password_file"`
+	PasswordFile string `yaml:"passwordFile"`
 	// DockerConfigFile is a Docker config.json to find the credentials in instead.
-	DockerConfigFile string `yaml:"docker_config_file"`
+	DockerConfigFile string `yaml:"dockerConfigFile"`
 	// RequestsPerSecond is the registry's request budget; 0 means 50. Twice as many may go at once.
-	RequestsPerSecond float64 `yaml:"requests_per_second"`
+	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
 }
 
 // Timeouts bound the waiting, one for each boundary; 0 means the default.
@@ -100,13 +100,13 @@ func (c *Config) Validate() error {
 func (h *Host) validate() error {
 	switch {
 	case h.Insecure && h.CAFile != "":
-		return errors.New("insecure speaks plain HTTP, so ca_file has no meaning; remove one of them")
+		return errors.New("insecure speaks plain HTTP, so caFile has no meaning; remove one of them")
 	case (h.Username == "") != (h.PasswordFile == ""):
-		return errors.New("username and password_file go together")
+		return errors.New("username and passwordFile go together")
 	case h.Username != "" && h.DockerConfigFile != "":
-		return errors.New("credentials come from username and password_file or from docker_config_file; remove one of them")
+		return errors.New("credentials come from username and passwordFile or from dockerConfigFile; remove one of them")
 	case h.RequestsPerSecond < 0 || math.IsNaN(h.RequestsPerSecond) || math.IsInf(h.RequestsPerSecond, 0):
-		return errors.New("requests_per_second must be a positive number")
+		return errors.New("requestsPerSecond must be a positive number")
 	}
 	if h.RequestsPerSecond == 0 {
 		h.RequestsPerSecond = defaultRequestsPerSecond

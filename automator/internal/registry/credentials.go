@@ -54,7 +54,7 @@ func fromDockerConfig(path, repository string) (*authn.AuthConfig, error) {
 	}
 	var file dockerConfig
 	if err := json.Unmarshal([]byte(text), &file); err != nil {
-		return nil, fmt.Errorf("docker_config_file %s is not a Docker config.json: %w", path, err)
+		return nil, fmt.Errorf("dockerConfigFile %s is not a Docker config.json: %w", path, err)
 	}
 	best := -1
 	found := authn.AuthConfig{}
@@ -66,7 +66,7 @@ func fromDockerConfig(path, repository string) (*authn.AuthConfig, error) {
 	if best < 0 {
 		for key := range file.CredHelpers {
 			if covers(credentialScope(key), repository) {
-				return nil, fmt.Errorf("docker_config_file %s names a credential helper for %q; helpers are not run here, put the credentials under auths or use username and password_file", path, key)
+				return nil, fmt.Errorf("dockerConfigFile %s names a credential helper for %q; helpers are not run here, put the credentials under auths or use username and passwordFile", path, key)
 			}
 		}
 	}

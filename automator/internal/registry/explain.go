@@ -72,7 +72,7 @@ func (h *host) explain(ctx context.Context, s subject, err error) error {
 	case errors.As(err, &large):
 		return fmt.Errorf("%s: registry %s sent an answer of more than %d bytes, which is not read", s, h.name, large.Limit)
 	case errors.As(err, &certificate):
-		return fmt.Errorf("%s: the certificate of registry %s is not trusted, set its ca_file if it has a private one: %w", s, h.name, certificate.Err)
+		return fmt.Errorf("%s: the certificate of registry %s is not trusted, set its caFile if it has a private one: %w", s, h.name, certificate.Err)
 	case errors.As(err, &syntax), errors.As(err, &mistyped):
 		return fmt.Errorf("%s: %s answers with something that is not a list of tags; check that it is a registry", s, h.name)
 	case errors.Is(err, errPlainHTTP):
@@ -127,11 +127,11 @@ func (h *host) limited(s subject) error {
 func (h *host) credentialAdvice() string {
 	switch {
 	case h.cfg.Username != "":
-		return fmt.Sprintf("check that user %q and password_file of this registry may read it", h.cfg.Username)
+		return fmt.Sprintf("check that user %q and passwordFile of this registry may read it", h.cfg.Username)
 	case h.cfg.DockerConfigFile != "":
-		return "check that the entry for it in docker_config_file may read it"
+		return "check that the entry for it in dockerConfigFile may read it"
 	default:
-		return "no credentials are configured for this registry, set username and password_file or docker_config_file"
+		return "no credentials are configured for this registry, set username and passwordFile or dockerConfigFile"
 	}
 }
 

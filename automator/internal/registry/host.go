@@ -142,14 +142,14 @@ func (h *host) roots() (*x509.CertPool, error) {
 	}
 	pem, err := os.ReadFile(h.cfg.CAFile)
 	if err != nil {
-		return nil, fmt.Errorf("read ca_file of registry %s: %w", h.name, err)
+		return nil, fmt.Errorf("read caFile of registry %s: %w", h.name, err)
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca_file of registry %s: %s has no PEM certificate", h.name, h.cfg.CAFile)
+		return nil, fmt.Errorf("caFile of registry %s: %s has no PEM certificate", h.name, h.cfg.CAFile)
 	}
 	return pool, nil
 }

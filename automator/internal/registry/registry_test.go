@@ -213,7 +213,7 @@ func TestErrorKinds(t *testing.T) {
 		"NoRepository":  {"a repository that does not exist", nil, "acme/nothing", "", fault.NotFound, "no such repository"},
 		"NoTag":         {"a tag that does not exist", nil, "acme/api", "9.9.9", fault.NotFound, "no such tag"},
 		"Forbidden":     {"credentials that may not", status("/tags/list", http.StatusForbidden), "acme/api", "", fault.Unauthorized, "no credentials are configured"},
-		"Unauthorized":  {"no credentials", status("/manifests/1.0.0", http.StatusUnauthorized), "acme/api", "1.0.0", fault.Unauthorized, "password_file"},
+		"Unauthorized":  {"no credentials", status("/manifests/1.0.0", http.StatusUnauthorized), "acme/api", "1.0.0", fault.Unauthorized, "passwordFile"},
 		"BadRequest":    {"a name the registry does not take", status("/tags/list", http.StatusBadRequest), "acme/api", "", fault.Invalid, "refuses"},
 		"ServerError":   {"a broken registry", status("/tags/list", http.StatusInternalServerError), "acme/api", "", fault.Internal, "500"},
 		"NotARegistry":  {"a web server", status("/v2/", http.StatusNotFound), "acme/api", "", fault.Internal, "not a registry"},

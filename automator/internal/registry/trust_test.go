@@ -198,8 +198,8 @@ func TestPrivateCertificates(t *testing.T) {
 	want := w.push("acme/api", "1.0.0", "one")
 
 	_, err := newClient(t, registry.Config{}).Digest(t.Context(), w.host+"/acme/api", "1.0.0")
-	if err == nil || !strings.Contains(err.Error(), "ca_file") {
-		t.Errorf("an unknown certificate: %v, want advice about ca_file", err)
+	if err == nil || !strings.Contains(err.Error(), "caFile") {
+		t.Errorf("an unknown certificate: %v, want advice about caFile", err)
 	}
 	ca := write(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.server.Certificate().Raw})))
 	trusting := newClient(t, registry.Config{Hosts: map[string]registry.Host{w.host: {CAFile: ca}}})

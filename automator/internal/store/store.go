@@ -34,12 +34,12 @@ type Config struct {
 // Retention bounds what is kept; 0 means the default.
 type Retention struct {
 	// EventAge is how long events are kept after they arrived; 400 days.
-	EventAge config.Duration `yaml:"event_age"`
+	EventAge config.Duration `yaml:"eventAge"`
 	// EventCount is how many events are kept; 2,000,000.
-	EventCount int64 `yaml:"event_count"`
+	EventCount int64 `yaml:"eventCount"`
 	// TagAge is how long a tag is remembered that its registry does not list any more, and a repository that nobody
 	// looks at; 90 days.
-	TagAge config.Duration `yaml:"tag_age"`
+	TagAge config.Duration `yaml:"tagAge"`
 }
 
 // Validate fills defaults and returns every problem joined.
