@@ -1,0 +1,47 @@
+package health_test
+
+import (
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tandem-cd/tandem/synchronizer/internal/health"
+)
+
+func TestOf(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		reason string
+		object string
+		want   health.State
+	}{
+		"ConfigMap":    {reason: "Without a status there is nothing to wait for.", want: health.Current, object: "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}"},
+		"NotObserved":  {reason: "The controller has not looked yet.", want: health.InProgress, object: "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, generation: 2}, spec: {replicas: 1}, status: {observedGeneration: 1}}"},
+		"Rolling":      {reason: "Not every replica is up.", want: health.InProgress, object: "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, generation: 1}, spec: {replicas: 2}, status: {observedGeneration: 1, replicas: 2, updatedReplicas: 2, readyReplicas: 1, availableReplicas: 1}}"},
+		"Stuck":        {reason: "The deadline passed.", want: health.Failed, object: "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, generation: 1}, spec: {replicas: 1}, status: {observedGeneration: 1, conditions: [{type: Progressing, status: \"False\", reason: ProgressDeadlineExceeded}]}}"},
+		"Deleting":     {reason: "It is on its way out.", want: health.Terminating, object: "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, deletionTimestamp: \"2026-01-01T00:00:00Z\"}}"},
+		"CustomReady":  {reason: "A custom kind says so itself.", want: health.Current, object: "{apiVersion: x.io/v1, kind: X, metadata: {name: a, generation: 1}, status: {observedGeneration: 1, conditions: [{type: Ready, status: \"True\"}]}}"},
+		"CustomUnread": {reason: "A custom kind says it is not.", want: health.InProgress, object: "{apiVersion: x.io/v1, kind: X, metadata: {name: a, generation: 1}, status: {observedGeneration: 1, conditions: [{type: Ready, status: \"False\"}]}}"},
+		"Malformed":    {reason: "A status of the wrong shape is not guessed at.", want: health.Unknown, object: "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, status: [1]}"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			raw, err := yaml.YAMLToJSON([]byte(tc.object))
+			if err != nil {
+				t.Fatal(err)
+			}
+			object := &unstructured.Unstructured{}
+			if err := object.UnmarshalJSON(raw); err != nil { // numbers as the API machinery reads them
+				t.Fatal(err)
+			}
+			if got := health.Of(object); got.State != tc.want {
+				t.Errorf("%s\nOf(...): got %v %q, want %v", tc.reason, got.State, got.Message, tc.want)
+			}
+		})
+	}
+	if got := health.Of(nil); got.State != health.NotFound {
+		t.Errorf("Of(nil): got %v", got)
+	}
+}

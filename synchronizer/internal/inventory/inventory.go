@@ -1,0 +1,163 @@
+// Package inventory records what a Sync owns, so that a restart is free and a prune is safe.
+//
+// Ownership itself is read from the live objects. The records add what the objects do not say: the file an object came
+// from, the hash of what was applied, and the digest of what our own apply left. Losing a record costs one apply that
+// changes nothing, never a wrong prune.
+//
+// Records are kept in ConfigMaps of at most MaxShard records each, in the Sync's namespace and owned by the Sync. A
+// record stays in its shard while the number of shards stays, so one changed object rewrites one ConfigMap.
+package inventory
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
+)
+
+const (
+	// MaxShard bounds the records of one shard.
+	MaxShard = 256
+	// fill is how full shards are on average when their number is chosen.
+	fill = 128
+	// maxShards bounds what Load believes; it is far above render's limit of objects.
+	maxShards = 1 << 12
+	// maxInflated bounds a shard after decompression, in bytes.
+	maxInflated = 4 << 20
+)
+
+// Entry is what is recorded of one object.
+type Entry struct {
+	Key object.Key
+	UID types.UID
+	// File is where it is written in Git.
+	File string
+	// Desired is the hash of what was applied.
+	Desired [32]byte
+	// Baseline is the digest of what our apply left: the path set of our manager and the values there.
+	Baseline [32]byte
+}
+
+// record is an Entry as it is stored.
+type record struct {
+	ID       string    `json:"id"`
+	UID      types.UID `json:"uid"`
+	File     string    `json:"file"`
+	Desired  []byte    `json:"desired"`
+	Baseline []byte    `json:"baseline"`
+}
+
+// shardCount returns how many shards hold n records: a power of two, so that growing moves as few records as possible.
+func shardCount(entries map[object.Key]Entry) int {
+	count := 1
+	for count*fill < len(entries) {
+		count *= 2
+	}
+	for !fits(entries, count) {
+		count *= 2
+	}
+	return count
+}
+
+func fits(entries map[object.Key]Entry, count int) bool {
+	if len(entries) <= MaxShard || count >= maxShards {
+		return true
+	}
+	sizes := make([]int, count)
+	for key := range entries {
+		at := shardOf(key, count)
+		if sizes[at]++; sizes[at] > MaxShard {
+			return false
+		}
+	}
+	return true
+}
+
+func shardOf(key object.Key, count int) int {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(key.ID())) // never fails
+	return int(binary.BigEndian.Uint64(hash.Sum(nil)) % uint64(count))
+}
+
+// split returns the encoded shards of entries.
+func split(entries map[object.Key]Entry) ([][]byte, error) {
+	count := shardCount(entries)
+	parts := make([][]Entry, count)
+	for key, entry := range entries {
+		at := shardOf(key, count)
+		parts[at] = append(parts[at], entry)
+	}
+	shards := make([][]byte, count)
+	for i, part := range parts {
+		encoded, err := encode(part)
+		if err != nil {
+			return nil, err
+		}
+		shards[i] = encoded
+	}
+	return shards, nil
+}
+
+// encode returns the same bytes for the same entries.
+func encode(entries []Entry) ([]byte, error) {
+	slices.SortFunc(entries, func(a, b Entry) int { return a.Key.Compare(b.Key) })
+	records := make([]record, 0, len(entries))
+	for _, e := range entries {
+		records = append(records, record{ID: e.Key.ID(), UID: e.UID, File: e.File, Desired: e.Desired[:], Baseline: e.Baseline[:]})
+	}
+	var out bytes.Buffer
+	zip := gzip.NewWriter(&out)
+	if err := errors.Join(json.NewEncoder(zip).Encode(records), zip.Close()); err != nil {
+		return nil, fmt.Errorf("encode inventory: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// decode reads what encode wrote. Anything else is an error, never a part.
+func decode(shard []byte) ([]Entry, error) {
+	zip, err := gzip.NewReader(bytes.NewReader(shard))
+	if err != nil {
+		return nil, fmt.Errorf("decode inventory: %w", err)
+	}
+	raw, err := io.ReadAll(io.LimitReader(zip, maxInflated+1))
+	if err != nil {
+		return nil, fmt.Errorf("decode inventory: %w", err)
+	}
+	if len(raw) > maxInflated {
+		return nil, fmt.Errorf("decode inventory: a shard inflates to more than %d bytes", maxInflated)
+	}
+	var records []record
+	if err := json.Unmarshal(raw, &records); err != nil {
+		return nil, fmt.Errorf("decode inventory: %w", err)
+	}
+	entries := make([]Entry, 0, len(records))
+	for _, r := range records {
+		entry, err := r.entry()
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
+}
+
+func (r record) entry() (Entry, error) {
+	key, err := object.ParseID(r.ID)
+	if err != nil {
+		return Entry{}, fmt.Errorf("decode inventory: %w", err)
+	}
+	e := Entry{Key: key, UID: r.UID, File: r.File}
+	if copy(e.Desired[:], r.Desired) != len(e.Desired) || copy(e.Baseline[:], r.Baseline) != len(e.Baseline) {
+		return Entry{}, fmt.Errorf("decode inventory: record of %s has a hash of the wrong length", r.ID)
+	}
+	return e, nil
+}

@@ -1,0 +1,161 @@
+package inventory
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"go.uber.org/zap"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
+)
+
+// manager is the field manager of the ConfigMaps; they are the synchronizer's own, not a Sync's objects.
+const manager = "tandem-synchronizer-inventory"
+
+// dataKey is where a ConfigMap holds its shard.
+const dataKey = "records.json.gz"
+
+var configMaps = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"} //nolint:gochecknoglobals // a constant
+
+// Store keeps inventories in ConfigMaps.
+type Store struct {
+	dynamic dynamic.Interface
+	log     *zap.Logger
+	mu      sync.Mutex
+	saved   map[types.UID][][]byte // what the API server has, so that only shards that differ are written
+}
+
+// NewStore returns a store that writes as the synchronizer itself.
+func NewStore(client dynamic.Interface, log *zap.Logger) *Store {
+	return &Store{dynamic: client, log: log, saved: map[types.UID][][]byte{}}
+}
+
+// Load reads the inventory of a Sync. A shard that is missing or damaged counts as empty.
+func (s *Store) Load(ctx context.Context, sync *v1alpha1.Sync) (map[object.Key]Entry, error) {
+	entries := map[object.Key]Entry{}
+	count := min(sync.Status.Shards, maxShards)
+	shards := make([][]byte, count)
+	for i := range shards {
+		shard, err := s.read(ctx, sync, i)
+		if err != nil {
+			return nil, err
+		}
+		part, err := decode(shard)
+		if err != nil {
+			s.log.Warn("inventory shard lost; its objects are applied once more", zap.String("configmap", shardName(sync.Name, i)), zap.Error(err))
+			continue
+		}
+		shards[i] = shard
+		for _, entry := range part {
+			entries[entry.Key] = entry
+		}
+	}
+	s.remember(sync.UID, shards)
+	return entries, nil
+}
+
+func (s *Store) read(ctx context.Context, sync *v1alpha1.Sync, i int) ([]byte, error) {
+	got, err := s.dynamic.Resource(configMaps).Namespace(sync.Namespace).Get(ctx, shardName(sync.Name, i), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read inventory: %w", err)
+	}
+	if owners := got.GetOwnerReferences(); len(owners) != 1 || owners[0].UID != sync.UID {
+		return nil, nil // left by a Sync of the same name that is gone
+	}
+	data, _ := got.Object["binaryData"].(map[string]any)
+	text, _ := data[dataKey].(string)
+	shard, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, nil //nolint:nilerr // a damaged shard counts as empty
+	}
+	return shard, nil
+}
+
+// Save writes the shards that differ from what the API server has, and returns how many there are.
+func (s *Store) Save(ctx context.Context, sync *v1alpha1.Sync, entries map[object.Key]Entry) (int, error) {
+	shards, err := split(entries)
+	if err != nil {
+		return 0, err
+	}
+	before := s.recall(sync.UID)
+	for i, shard := range shards {
+		if i < len(before) && bytes.Equal(before[i], shard) {
+			continue
+		}
+		if err := s.write(ctx, sync, i, shard); err != nil {
+			return 0, err
+		}
+	}
+	for i := len(shards); i < len(before); i++ {
+		err := s.dynamic.Resource(configMaps).Namespace(sync.Namespace).Delete(ctx, shardName(sync.Name, i), metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return 0, fmt.Errorf("remove inventory: %w", err)
+		}
+	}
+	s.remember(sync.UID, shards)
+	return len(shards), nil
+}
+
+func (s *Store) write(ctx context.Context, sync *v1alpha1.Sync, i int, shard []byte) error {
+	patch, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{
+			"name": shardName(sync.Name, i), "namespace": sync.Namespace,
+			"labels": map[string]any{"app.kubernetes.io/managed-by": "tandem", "tandem.dev/inventory": v1alpha1.Label(sync.Namespace, sync.Name)},
+			"ownerReferences": []any{map[string]any{
+				"apiVersion": v1alpha1.GroupVersion.String(), "kind": v1alpha1.Kind, "name": sync.Name, "uid": sync.UID,
+			}},
+		},
+		"binaryData": map[string]any{dataKey: shard},
+	})
+	if err != nil {
+		return err
+	}
+	force := true
+	_, err = s.dynamic.Resource(configMaps).Namespace(sync.Namespace).Patch(
+		ctx, shardName(sync.Name, i), types.ApplyPatchType, patch, metav1.PatchOptions{FieldManager: manager, Force: &force})
+	if err != nil {
+		return fmt.Errorf("write inventory: %w", err)
+	}
+	return nil
+}
+
+// Forget drops what is remembered of a Sync that is gone.
+func (s *Store) Forget(uid types.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.saved, uid)
+}
+
+func (s *Store) remember(uid types.UID, shards [][]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.saved[uid] = shards
+}
+
+func (s *Store) recall(uid types.UID) [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saved[uid]
+}
+
+// shardName is the name of a Sync's i-th ConfigMap. Names of Syncs may be as long as names can be, so a hash stands in.
+func shardName(sync string, i int) string {
+	sum := sha256.Sum256([]byte(sync))
+	return fmt.Sprintf("tandem-inventory-%s-%d", hex.EncodeToString(sum[:8]), i)
+}
