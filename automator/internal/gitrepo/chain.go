@@ -181,20 +181,44 @@ func (r *Repo) Reachable(ctx context.Context, commit gitobject.ID, patterns []st
 	return len(out) > 0, err
 }
 
-// Walk lists the commits that can be reached from want and not from held, newest first and every commit before its
-// parents, at most limit. A zero held, or one that is not in the mirror, excludes nothing.
-func (r *Repo) Walk(ctx context.Context, held, want gitobject.ID, limit int) ([]gitobject.ID, error) {
-	args := []string{"rev-list", "--topo-order", "--max-count=" + strconv.Itoa(limit), "--end-of-options", want.String()}
-	if !held.IsZero() {
-		if _, err := r.Commit(ctx, held); err == nil {
-			args = append(args, "^"+held.String())
+// Span is a part of history.
+type Span struct {
+	// Want is the newest commit of it.
+	Want gitobject.ID
+	// Held is what is known already: it and its ancestors are no part of it. Zero knows nothing.
+	Held gitobject.ID
+	// Paths are the folders or files that the commits touch; empty means any.
+	Paths []string
+	// Limit is how many commits are listed, the newest of them.
+	Limit int
+}
+
+// Walk lists the commits of a span, every one before its parents. continues tells whether the span follows on what was
+// held; if it does not, because history was rewritten, held excludes nothing.
+func (r *Repo) Walk(ctx context.Context, span Span) (commits []gitobject.ID, continues bool, err error) {
+	if span.Held == span.Want {
+		return nil, true, nil
+	}
+	args := []string{"rev-list", "--topo-order", "--full-history", "--max-count=" + strconv.Itoa(span.Limit), span.Want.String()}
+	if !span.Held.IsZero() {
+		_, err := r.Chain(ctx, span.Held, span.Want)
+		switch {
+		case err == nil:
+			continues = true
+			args = append(args, "^"+span.Held.String())
+		case !fault.Is(err, fault.Stale):
+			return nil, false, err
 		}
+	}
+	if len(span.Paths) > 0 && !slices.Contains(span.Paths, "") {
+		args = append(append(args, "--"), span.Paths...)
 	}
 	out, err := r.run(ctx, command{args: args})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return parseIDs(strings.Fields(string(out)))
+	commits, err = parseIDs(strings.Fields(string(out)))
+	return commits, continues, err
 }
 
 func parseIDs(hexes []string) ([]gitobject.ID, error) {

@@ -139,13 +139,61 @@ func TestReachable(t *testing.T) {
 func TestWalk(t *testing.T) {
 	t.Parallel()
 	s := gitrepotest.New(t)
-	ids := history(t, s, "a:", "b: a", "x: a", "m: b x", "n: m")
+	ids := history(t, s, "a:", "b: a", "x: a", "m: b x", "n: m", "rewritten: a")
 	r := fetched(t, s)
-	got, err := r.Walk(t.Context(), ids["b"], ids["n"], 10)
-	if diff := cmp.Diff([]gitobject.ID{ids["n"], ids["m"], ids["x"]}, got); err != nil || diff != "" {
-		t.Errorf("Walk: %v, -want, +got:\n%s", err, diff)
+	none := gitobject.ID{}
+	for name, tc := range map[string]struct {
+		span      gitrepo.Span
+		want      []string
+		continues bool
+	}{
+		"Since":     {gitrepo.Span{Held: ids["b"], Want: ids["n"], Limit: 10}, []string{"n", "m", "x"}, true},
+		"Nothing":   {gitrepo.Span{Held: ids["n"], Want: ids["n"], Limit: 10}, nil, true},
+		"Beginning": {gitrepo.Span{Held: none, Want: ids["x"], Limit: 10}, []string{"x", "a"}, false},
+		"Limit":     {gitrepo.Span{Held: none, Want: ids["n"], Limit: 2}, []string{"n", "m"}, false},
+		"Rewritten": {gitrepo.Span{Held: ids["n"], Want: ids["rewritten"], Limit: 10}, []string{"rewritten", "a"}, false},
+		"Unknown":   {gitrepo.Span{Held: id(t, strings.Repeat("1", 40)), Want: ids["b"], Limit: 10}, []string{"b", "a"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, continues, err := r.Walk(t.Context(), tc.span)
+			var want []gitobject.ID
+			for _, commit := range tc.want {
+				want = append(want, ids[commit])
+			}
+			if diff := cmp.Diff(want, got); err != nil || diff != "" || continues != tc.continues {
+				t.Errorf("Walk: %t, %v, -want, +got:\n%s", continues, err, diff)
+			}
+		})
 	}
-	if got, err := r.Walk(t.Context(), gitobject.ID{}, ids["n"], 2); err != nil || len(got) != 2 {
-		t.Errorf("Walk with a limit = %v, %v", got, err)
+}
+
+func TestWalkPaths(t *testing.T) {
+	t.Parallel()
+	s, c := seeded(t, map[string]string{"env/dev/a": "1\n", "env/prod/a": "1\n", "*": "1\n"})
+	c.Write(map[string]string{"env/dev/a": "2\n"})
+	dev := id(t, c.Commit("dev"))
+	c.Write(map[string]string{"env/prod/a": "2\n"})
+	prod := id(t, c.Commit("prod"))
+	c.Push()
+	r := fetched(t, s)
+	first := id(t, gitrepotest.Git(t, c.Dir, "rev-parse", "HEAD~2")[:40])
+	for name, tc := range map[string]struct{ paths, want []string }{
+		"One":     {[]string{"env/dev"}, []string{dev.String(), first.String()}},
+		"Both":    {[]string{"env/dev", "env/prod"}, []string{prod.String(), dev.String(), first.String()}},
+		"Literal": {[]string{"*"}, []string{first.String()}},
+		"Whole":   {[]string{""}, []string{prod.String(), dev.String(), first.String()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, _, err := r.Walk(t.Context(), gitrepo.Span{Want: prod, Limit: 10, Paths: tc.paths})
+			var hexes []string
+			for _, commit := range got {
+				hexes = append(hexes, commit.String())
+			}
+			if diff := cmp.Diff(tc.want, hexes); err != nil || diff != "" {
+				t.Errorf("Walk: %v, -want, +got:\n%s", err, diff)
+			}
+		})
 	}
 }

@@ -71,6 +71,7 @@ func (c Config) environment(gitDir string, remote bool) ([]string, error) {
 		"GIT_TERMINAL_PROMPT=0",
 		"GIT_PROTOCOL_FROM_USER=0",
 		"GIT_NO_REPLACE_OBJECTS=1",
+		"GIT_LITERAL_PATHSPECS=1",
 		"GIT_SSH_VARIANT=ssh",
 		"GIT_SSH_COMMAND=" + c.Auth.sshCommand(),
 	}

@@ -11,9 +11,10 @@ import (
 // maxPacks is how many packs reads may have to look through. Every fetch that brings something adds one.
 const maxPacks = 50
 
-// MaintenanceDue tells whether Maintain is worth its time.
+// MaintenanceDue tells whether Maintain is worth its time: once at first, and whenever packs have piled up.
 func (r *Repo) MaintenanceDue() bool {
-	entries, err := os.ReadDir(filepath.Join(r.gitDir(), "objects", "pack"))
+	objects := filepath.Join(r.gitDir(), "objects")
+	entries, err := os.ReadDir(filepath.Join(objects, "pack"))
 	if err != nil {
 		return false
 	}
@@ -23,23 +24,18 @@ func (r *Repo) MaintenanceDue() bool {
 			packs++
 		}
 	}
-	return packs > maxPacks
+	_, err = os.Stat(filepath.Join(objects, "info", "commit-graphs"))
+	return packs > maxPacks || packs > 0 && os.IsNotExist(err)
 }
 
-// Maintain packs what fetches and commits have left behind and writes the commit graph that makes long walks quick.
-// It is for after the first fetch, and for whenever it is due; reads go on meanwhile.
+// Maintain packs what fetches and commits have left behind and writes the commit graph that makes long walks quick. It
+// may take minutes; reads, fetches and pushes go on meanwhile.
 func (r *Repo) Maintain(ctx context.Context) error {
 	if r.Algorithm() == 0 {
 		return nil
 	}
-	leave, err := r.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	var failed error
+	failed := r.packRefs(ctx)
 	for _, args := range [][]string{
-		{"pack-refs", "--all"},
 		{"repack", "-d", "-l", "-q", "--geometric=2", "--no-write-bitmap-index"},
 		{"commit-graph", "write", "--reachable", "--changed-paths", "--split", "--no-progress"},
 	} {
@@ -47,4 +43,15 @@ func (r *Repo) Maintain(ctx context.Context) error {
 		failed = errors.Join(failed, err)
 	}
 	return failed
+}
+
+// packRefs takes the locks of all refs in turn, and so keeps everybody else out.
+func (r *Repo) packRefs(ctx context.Context) error {
+	leave, err := r.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	_, err = r.run(ctx, command{args: []string{"pack-refs", "--all"}})
+	return err
 }
