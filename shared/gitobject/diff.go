@@ -18,6 +18,8 @@ type Change struct {
 // in the order of paths. A zero id is an empty tree. With paths in under only
 // what lies at or below one of them is looked at. Trees with equal ids are
 // never read. An error of visit ends the walk and is returned as it is.
+//
+//nolint:revive // two trees, a scope and a visitor are what a diff is
 func Diff(ctx context.Context, trees TreeReader, from, to ID, under []string, visit func(Change) error) error {
 	for _, path := range under {
 		if _, err := splitPath(path); err != nil {
@@ -80,7 +82,7 @@ func (d *differ) read(ctx context.Context, path string, id ID) (Tree, error) {
 // next takes the first entry of either tree, or of both when they are the same
 // name and kind.
 func next(from, to Tree) (a, b Entry, restFrom, restTo Tree) {
-	order := 0
+	var order int
 	switch {
 	case len(from) == 0:
 		order = 1

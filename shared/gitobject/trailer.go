@@ -1,6 +1,9 @@
 package gitobject
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Trailer is one "Key: value" line of a message's last paragraph.
 type Trailer struct {
@@ -66,8 +69,7 @@ func titleEnd(lines []string) int {
 func isTrailerBlock(lines []string) bool {
 	var trailers, others, folded int
 	var byGit bool
-	for i := len(lines) - 1; i >= 0; i-- {
-		line := lines[i]
+	for _, line := range slices.Backward(lines) {
 		switch {
 		case isComment(line):
 			others, folded = others+folded, 0

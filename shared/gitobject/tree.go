@@ -1,7 +1,6 @@
 package gitobject
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 	"strconv"
@@ -35,6 +34,23 @@ func (m Mode) valid() bool {
 		return true
 	}
 	return false
+}
+
+// parseMode is zero for what is not the one spelling of a mode.
+func parseMode(word string) Mode {
+	switch word {
+	case "40000":
+		return ModeDir
+	case "100644":
+		return ModeFile
+	case "100755":
+		return ModeExec
+	case "120000":
+		return ModeSymlink
+	case "160000":
+		return ModeGitlink
+	}
+	return 0
 }
 
 // Entry is one line of a tree. The zero value stands for an absent entry.
@@ -82,17 +98,20 @@ func NewTree(entries []Entry) (Tree, error) {
 
 // DecodeTree reads a tree as strictly as `git fsck --strict`.
 func DecodeTree(a Algorithm, raw []byte) (Tree, error) {
+	if a.Size() == 0 {
+		return nil, malformed("tree of %s", a)
+	}
 	if len(raw) > MaxObjectSize {
 		return nil, malformed("tree of %d bytes is larger than %d", len(raw), MaxObjectSize)
 	}
 	const shortest = len("40000 x\x00")
-	t := make(Tree, 0, min(len(raw)/(shortest+max(a.Size(), 1)), 1024))
-	for len(raw) > 0 {
-		entry, rest, err := decodeEntry(a, raw)
+	t := make(Tree, 0, min(len(raw)/(shortest+a.Size()), 1024))
+	for rest := string(raw); len(rest) > 0; {
+		entry, after, err := decodeEntry(a, rest)
 		if err != nil {
 			return nil, err
 		}
-		t, raw = append(t, entry), rest
+		t, rest = append(t, entry), after
 	}
 	if err := t.check(); err != nil {
 		return nil, err
@@ -100,24 +119,19 @@ func DecodeTree(a Algorithm, raw []byte) (Tree, error) {
 	return t, nil
 }
 
-func decodeEntry(a Algorithm, raw []byte) (Entry, []byte, error) {
-	mode, rest, ok := bytes.Cut(raw, []byte{' '})
-	if !ok || len(mode) > len("100644") {
-		return Entry{}, nil, malformed("tree entry does not begin with a mode")
+func decodeEntry(a Algorithm, raw string) (Entry, string, error) {
+	word, rest, ok := strings.Cut(raw, " ")
+	mode := parseMode(word)
+	if !ok || mode == 0 {
+		return Entry{}, "", malformed("tree entry begins with %q, which is no mode of Git's", clip(word))
 	}
-	bits, err := strconv.ParseUint(string(mode), 8, 32)
-	if err != nil || Mode(bits).String() != string(mode) {
-		return Entry{}, nil, malformed("tree entry has mode %q", mode)
-	}
-	name, rest, ok := bytes.Cut(rest, []byte{0})
+	name, rest, ok := strings.Cut(rest, "\x00")
 	if !ok || len(rest) < a.Size() {
-		return Entry{}, nil, malformed("tree entry is cut short")
+		return Entry{}, "", malformed("tree entry is cut short")
 	}
-	id, err := NewID(a, rest[:a.Size()])
-	if err != nil {
-		return Entry{}, nil, malformed("tree entry %q: %v", clip(string(name)), err)
-	}
-	return Entry{Mode: Mode(bits), Name: string(name), ID: id}, rest[a.Size():], nil
+	e := Entry{Mode: mode, Name: name, ID: ID{algorithm: a}}
+	copy(e.ID.sum[:], rest[:a.Size()])
+	return e, rest[a.Size():], nil
 }
 
 // check is what fsck asks of a tree.
