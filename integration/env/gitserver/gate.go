@@ -12,14 +12,14 @@ import (
 // server stops, and its answer counts for nothing then.
 type Gate func(ctx context.Context, repo string) error
 
-// Refusal is the error of a gate that answers with an HTTP status of its
+// RefusedError is the error of a gate that answers with an HTTP status of its
 // choice. Any other error is answered with 403.
-type Refusal struct {
+type RefusedError struct {
 	Status int
 	Header http.Header
 }
 
-func (r *Refusal) Error() string { return fmt.Sprintf("refused with status %d", r.Status) }
+func (e *RefusedError) Error() string { return fmt.Sprintf("refused with status %d", e.Status) }
 
 // gates may be replaced while pushes are under way.
 type gates struct {

@@ -160,6 +160,7 @@ func tip(t *testing.T, server *gitserver.Server) string {
 func TestPush(t *testing.T) {
 	t.Parallel()
 	transports(t, func(t *testing.T, server *gitserver.Server, c *client, url string) {
+		t.Helper()
 		commit := c.clone(url)
 		c.git("push", "--quiet", "--atomic", "origin", "main")
 		if got := tip(t, server); got != commit {
@@ -172,6 +173,7 @@ func TestPush(t *testing.T) {
 func TestPushOfNothing(t *testing.T) {
 	t.Parallel()
 	transports(t, func(t *testing.T, server *gitserver.Server, c *client, url string) {
+		t.Helper()
 		server.BeforePush(func(context.Context, string) error { return errBoom })
 		c.git("clone", "--quiet", url, c.dir)
 		c.git("push", "--quiet", "origin", "main") // everything is up to date
@@ -181,6 +183,7 @@ func TestPushOfNothing(t *testing.T) {
 func TestBeforePushRefuses(t *testing.T) {
 	t.Parallel()
 	transports(t, func(t *testing.T, server *gitserver.Server, c *client, url string) {
+		t.Helper()
 		c.clone(url)
 		before := tip(t, server)
 		server.BeforePush(func(_ context.Context, got string) error {
@@ -202,7 +205,7 @@ func TestBeforePushAnswersWithStatus(t *testing.T) {
 	t.Parallel()
 	server := seeded(t, gitserver.Options{})
 	server.BeforePush(func(context.Context, string) error {
-		return &gitserver.Refusal{Status: http.StatusServiceUnavailable}
+		return &gitserver.RefusedError{Status: http.StatusServiceUnavailable}
 	})
 	c := newClient(t)
 	c.clone(server.URL(repo))
@@ -215,6 +218,7 @@ func TestBeforePushAnswersWithStatus(t *testing.T) {
 func TestBeforePushHolds(t *testing.T) {
 	t.Parallel()
 	transports(t, func(t *testing.T, server *gitserver.Server, c *client, url string) {
+		t.Helper()
 		commit := c.clone(url)
 		asked, release := make(chan struct{}), make(chan struct{})
 		server.BeforePush(func(ctx context.Context, _ string) error {
@@ -244,6 +248,7 @@ func TestBeforePushHolds(t *testing.T) {
 func TestHeldPushLosesToAnother(t *testing.T) {
 	t.Parallel()
 	transports(t, func(t *testing.T, server *gitserver.Server, c *client, url string) {
+		t.Helper()
 		c.clone(url)
 		server.BeforePush(func(ctx context.Context, _ string) error {
 			_, err := server.Commit(ctx, repo, gitserver.Change{Files: map[string]string{"other": ""}})
@@ -259,6 +264,7 @@ func TestHeldPushLosesToAnother(t *testing.T) {
 func TestAfterPushCuts(t *testing.T) {
 	t.Parallel()
 	transports(t, func(t *testing.T, server *gitserver.Server, c *client, url string) {
+		t.Helper()
 		commit := c.clone(url)
 		server.AfterPush(func(context.Context, string) error { return errBoom })
 		if out, err := c.try("push", "origin", "main"); err == nil {

@@ -5,8 +5,9 @@ import (
 	"crypto/subtle"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
-	"net/http/cgi"
+	"net/http/cgi" //nolint:gosec // Go has kept the Proxy header out since 1.6.3
 	"net/http/httptest"
 	"os/exec"
 	"strings"
@@ -18,7 +19,7 @@ const (
 
 	pushPath  = "/git-receive-pack"
 	flushPkt  = "0000"     // all that git's probe for credentials sends
-	refPassed = "ok refs/" // in git's report, one for every accepted ref
+	refPassed = "ok refs/" //nolint:gosec // no credential: in git's report, one for every accepted ref
 )
 
 // handler is git http-backend behind the credentials and the gates.
@@ -81,18 +82,14 @@ func (s *Server) servePush(w http.ResponseWriter, r *http.Request, repo string, 
 			panic(http.ErrAbortHandler) // cuts the connection
 		}
 	}
-	for name, values := range answer.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), answer.Header())
 	w.WriteHeader(answer.Code)
 	_, _ = w.Write(answer.Body.Bytes()) // a client that has gone asked for nothing
 }
 
 func refuse(w http.ResponseWriter, err error) {
-	refusal := &Refusal{Status: http.StatusForbidden}
+	refusal := &RefusedError{Status: http.StatusForbidden}
 	errors.As(err, &refusal)
-	for name, values := range refusal.Header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), refusal.Header)
 	http.Error(w, err.Error(), refusal.Status)
 }

@@ -83,7 +83,7 @@ func (s *Server) start() (err error) {
 }
 
 func (s *Server) listenHTTP(ctx context.Context) error {
-	listener, err := net.Listen("tcp", loopbackAddress)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", loopbackAddress)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (s *Server) listenHTTP(ctx context.Context) error {
 }
 
 func (s *Server) listenSSH(ctx context.Context) (err error) {
-	if s.ssh, err = newSSHServer(s); err != nil {
+	if s.ssh, err = newSSHServer(ctx, s); err != nil {
 		return err
 	}
 	s.tasks.Go(func() { s.ssh.serve(ctx) })

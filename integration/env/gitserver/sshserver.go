@@ -23,7 +23,7 @@ type sshServer struct {
 	hostKey  ssh.PublicKey
 }
 
-func newSSHServer(s *Server) (*sshServer, error) {
+func newSSHServer(ctx context.Context, s *Server) (*sshServer, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func newSSHServer(s *Server) (*sshServer, error) {
 		return &ssh.Permissions{}, nil
 	}}
 	config.AddHostKey(signer)
-	listener, err := net.Listen("tcp", loopbackAddress)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", loopbackAddress)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (s *sshServer) serve(ctx context.Context) {
 	}
 }
 
-func (s *sshServer) close() { s.listener.Close() }
+func (s *sshServer) close() { _ = s.listener.Close() } // serve ends either way
 
 // serveConn runs the sessions of one connection, each for as long as the
 // connection stands.

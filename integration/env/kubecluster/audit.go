@@ -40,11 +40,21 @@ type auditRecord struct {
 	Response auditStatus `json:"responseStatus"`
 }
 
-type (
-	auditUser   struct{ Username string }
-	auditStatus struct{ Code int }
-	auditObject struct{ APIGroup, Resource, Subresource, Namespace, Name string }
-)
+type auditUser struct {
+	Username string `json:"username"`
+}
+
+type auditStatus struct {
+	Code int `json:"code"`
+}
+
+type auditObject struct {
+	APIGroup    string `json:"apiGroup"`
+	Resource    string `json:"resource"`
+	Subresource string `json:"subresource"`
+	Namespace   string `json:"namespace"`
+	Name        string `json:"name"`
+}
 
 // Requests lists what a user has asked so far, impersonating or not, in the
 // order of the answers; every user's where the name is empty. Leases and

@@ -38,7 +38,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{opts: opts, programs: programs}
-	if err := c.prepare(); err != nil {
+	if err := c.prepare(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare control plane: %w", err), c.Stop())
 	}
 	if err := c.start(ctx); err != nil {
@@ -48,7 +48,7 @@ func Start(ctx context.Context, opts Options) (*Cluster, error) {
 }
 
 // prepare makes the folders, keys and ports that the components are started on.
-func (c *Cluster) prepare() error {
+func (c *Cluster) prepare(ctx context.Context) error {
 	dir := c.opts.Dir
 	if dir == "" {
 		var err error
@@ -57,7 +57,7 @@ func (c *Cluster) prepare() error {
 		}
 		c.remove = dir
 	}
-	ports, err := freePorts(portCount)
+	ports, err := freePorts(ctx, portCount)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), 
 	for told := false; ; {
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return func() { file.Close() }, nil // closing unlocks
+			return func() { _ = file.Close() }, nil // closing unlocks, whatever it says
 		}
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
 			break
@@ -34,8 +34,7 @@ func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), 
 			break
 		}
 	}
-	file.Close()
-	return nil, err
+	return nil, errors.Join(err, file.Close())
 }
 
 // pause waits for d, or for the end of ctx and returns its cause.

@@ -1,6 +1,7 @@
 package kubecluster
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -21,14 +22,14 @@ var errNoPort = errors.New("no free loopback port")
 
 // freePorts finds n ports nobody listens on now. They are held until all are
 // found, so that they differ.
-func freePorts(n int) ([]string, error) {
+func freePorts(ctx context.Context, n int) ([]string, error) {
 	var ports []string
 	for range portTries {
 		if len(ports) == n {
 			return ports, nil
 		}
 		port := strconv.Itoa(lowestPort + rand.IntN(highestPort-lowestPort))
-		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, port))
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(loopback, port))
 		if err != nil {
 			continue
 		}

@@ -37,7 +37,7 @@ func startProcess(name, log string, command []string) (*process, error) {
 		return nil, err
 	}
 	defer file.Close()
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // it outlives the start; kill ends it
 	cmd.Stdout, cmd.Stderr = file, file
 	cmd.SysProcAttr = dieWithParent()
 	p := &process{name: name, log: log, cmd: cmd, done: make(chan struct{})}

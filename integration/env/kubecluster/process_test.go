@@ -88,7 +88,7 @@ func TestStartProcessWithoutProgram(t *testing.T) {
 func TestFreePortsDiffer(t *testing.T) {
 	t.Parallel()
 	const n = 50
-	ports, err := freePorts(n)
+	ports, err := freePorts(t.Context(), n)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd"             // Options.Username
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // Options.Dir
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"   // the default
-	"github.com/sirupsen/logrus"                                                   // distribution's logger
+	"github.com/sirupsen/logrus"                                                   //nolint:depguard // distribution's logger, to silence it
 )
 
 const (
@@ -23,6 +23,8 @@ const (
 
 // silence stops distribution from logging every request. Its logger is the
 // process's logrus, and cannot be given.
+//
+//nolint:gochecknoglobals // like the logger
 var silence = sync.OnceFunc(func() { logrus.SetLevel(logrus.PanicLevel) })
 
 // configure is what a configuration file of distribution would say. passwords

@@ -2,7 +2,7 @@ package registry
 
 import (
 	"cmp"
-	"math/rand"
+	"math/rand" //nolint:depguard // what ggcr takes as a source
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"

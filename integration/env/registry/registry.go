@@ -63,14 +63,14 @@ func Start(opts Options) (*Registry, error) {
 }
 
 func (r *Registry) start() error {
-	listener, err := net.Listen("tcp", loopbackAddress)
+	// Requests outlive Start's caller; Stop ends them.
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", loopbackAddress)
 	if err != nil {
 		return err
 	}
 	r.address = listener.Addr().String()
-	// Requests outlive Start's caller; Stop ends them.
-	ctx, cancel := context.WithCancel(context.Background())
-	r.cancel = cancel
 	passwords, err := r.writePasswords()
 	if err != nil {
 		return errors.Join(err, listener.Close())

@@ -305,7 +305,11 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-type target struct{ Repository, Tag, Digest string }
+type target struct {
+	Repository string `json:"repository"`
+	Tag        string `json:"tag"`
+	Digest     string `json:"digest"`
+}
 
 // nextTag takes notifications until one of a tag's push, and gives that one
 // the answer.
@@ -314,9 +318,9 @@ func nextTag(t *testing.T, bodies <-chan []byte, answers chan<- int, answer int)
 	for body := range bodies {
 		var envelope struct {
 			Events []struct {
-				Action string
-				Target target
-			}
+				Action string `json:"action"`
+				Target target `json:"target"`
+			} `json:"events"`
 		}
 		if err := json.Unmarshal(body, &envelope); err != nil {
 			t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/util/retry"
 )
 
@@ -22,8 +21,6 @@ const (
 	leaseDuration = 40 * time.Second
 	renewInterval = 10 * time.Second
 )
-
-var everything = fields.Everything()
 
 // register creates the Node object, already ready, or takes over the one that
 // an earlier run has left.
