@@ -1,0 +1,217 @@
+package edit
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tandem-cd/tandem/shared/imageref"
+)
+
+// Image is an image of a pipeline.
+type Image struct {
+	// Name is what markers call it.
+	Name string
+	// Repository has neither a tag nor a digest.
+	Repository imageref.Reference
+}
+
+// Problem is a file that could not be read, or a position in it that could not be
+// edited.
+type Problem struct {
+	File string
+	// Line counts from 1; 0 if the whole file is meant.
+	Line    int
+	Message string
+}
+
+func (p Problem) String() string {
+	if p.Line == 0 {
+		return p.File + ": " + p.Message
+	}
+	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
+}
+
+// Place is a position that belongs to an image.
+type Place struct {
+	File      string
+	Position  imageref.Position
+	Reference imageref.Reference
+}
+
+func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Position.Line) }
+
+// Found is where the images of a pipeline stand in some files.
+type Found struct {
+	// Problems are ordered by file and line.
+	Problems []Problem
+
+	files  map[string][]byte
+	images []Image
+	places map[string][]Place // by image; can be edited
+	looked looked
+}
+
+// looked is what the search saw, to explain what it did not find.
+type looked struct {
+	files    []string        // that were searched
+	images   map[string]bool // repositories that were there
+	marked   map[string]int  // places marked for images of others, by their name
+	unmarked map[string]int  // places left alone because others are marked, by image
+}
+
+// Find looks for the images of a pipeline in files, which are named by their path.
+// It needs all images of the pipeline, also those that are not to be changed, to
+// see where two of them could be meant. Files other than .yaml, .yml and .json are
+// not read.
+func Find(files map[string][]byte, images []Image) *Found {
+	f := &Found{
+		files: files, images: images, places: map[string][]Place{},
+		looked: looked{images: map[string]bool{}, marked: map[string]int{}, unmarked: map[string]int{}},
+	}
+	var places []place
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		if isManifest(file) {
+			f.looked.files = append(f.looked.files, file)
+			places = append(places, f.read(file)...)
+		}
+	}
+	marked := map[string]bool{}
+	for _, p := range places {
+		marked[p.marker] = true
+	}
+	for _, p := range places {
+		f.settle(p, marked)
+	}
+	slices.SortStableFunc(f.Problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	return f
+}
+
+func isManifest(file string) bool {
+	switch path.Ext(file) {
+	case ".yaml", ".yml", ".json":
+		return true
+	}
+	return false
+}
+
+// place is a position with the name its marker has; empty if there is no marker.
+type place struct {
+	Place
+
+	marker string
+	// alone is whether it is the only position on its line.
+	alone bool
+}
+
+// read returns the positions of a file, or notes why there are none.
+func (f *Found) read(file string) []place {
+	positions, err := imageref.Find(f.files[file])
+	if err != nil {
+		problem := Problem{File: file, Message: err.Error()}
+		if where, ok := errors.AsType[*imageref.Error](err); ok {
+			problem.Line, problem.Message = where.Line, where.Reason
+		}
+		f.Problems = append(f.Problems, problem)
+		return nil
+	}
+	onLine := map[int]int{}
+	for _, position := range positions {
+		onLine[position.Line]++
+	}
+	var places []place
+	for _, position := range positions {
+		p := place{Place: Place{File: file, Position: position}, marker: marker(position.Comment), alone: onLine[position.Line] == 1}
+		if p.Reference, err = imageref.Parse(strings.TrimSpace(position.Value)); err == nil {
+			f.looked.images[p.Reference.Name()] = true
+		}
+		places = append(places, p)
+	}
+	return places
+}
+
+var markerPattern = regexp.MustCompile(`(?:^|#[ \t]*)tandem:[ \t]*([^\s#]+)`)
+
+func marker(comment string) string {
+	if match := markerPattern.FindStringSubmatch(comment); match != nil {
+		return match[1]
+	}
+	return ""
+}
+
+// settle gives a place to the image it belongs to.
+func (f *Found) settle(p place, marked map[string]bool) {
+	image, ok := f.imageOf(p, marked)
+	if !ok {
+		return
+	}
+	if p.Position.Locked != "" {
+		f.problemf(p, "%s cannot be edited: %s", p.Position.Path, p.Position.Locked)
+		return
+	}
+	f.places[image] = append(f.places[image], p.Place)
+}
+
+func (f *Found) imageOf(p place, marked map[string]bool) (string, bool) {
+	if p.marker != "" {
+		return f.markedImage(p)
+	}
+	var names []string
+	for _, image := range f.images {
+		switch {
+		case image.Repository.Name() != p.Reference.Name():
+		case marked[image.Name]:
+			f.looked.unmarked[image.Name]++
+		default:
+			names = append(names, image.Name)
+		}
+	}
+	if len(names) > 1 {
+		f.problemf(p, `%s: %s have this repository; say which one is meant with a comment behind it: "# tandem: %s"`,
+			p.Position.Path, list(names, len(names)), names[0])
+		return "", false
+	}
+	if len(names) == 0 {
+		return "", false
+	}
+	return names[0], true
+}
+
+// markedImage finds the image of a marker, which must fit what it stands behind:
+// a marker that was copied along does not turn one image into another.
+func (f *Found) markedImage(p place) (string, bool) {
+	at := slices.IndexFunc(f.images, func(i Image) bool { return i.Name == p.marker })
+	if at < 0 {
+		f.looked.marked[p.marker]++
+		return "", false
+	}
+	image := f.images[at]
+	if p.Reference.Name() == image.Repository.Name() {
+		return image.Name, true
+	}
+	if p.alone {
+		f.problemf(p, "%s is marked for %s, whose repository is %s, but it is %s; correct the marker or the image",
+			p.Position.Path, image.Name, image.Repository, quote(p.Position.Value))
+	}
+	return "", false
+}
+
+func (f *Found) problemf(p place, format string, args ...any) {
+	f.Problems = append(f.Problems, Problem{File: p.File, Line: p.Position.Line, Message: fmt.Sprintf(format, args...)})
+}
+
+// quote renders foreign text for a message.
+func quote(text string) string {
+	const most = 120
+	if len(text) > most {
+		return fmt.Sprintf("%.*q...", most, text)
+	}
+	return fmt.Sprintf("%q", text)
+}
