@@ -41,7 +41,7 @@ func trailerBlock(message string) []string {
 	lines := splitLines(message[:len(message)-ignoredTail(message)])
 	title := titleEnd(lines)
 	end := len(lines)
-	for end > title && isBlank(lines[end-1]) {
+	for end > title && (isBlank(lines[end-1]) || isComment(lines[end-1])) {
 		end--
 	}
 	start := end
@@ -98,7 +98,7 @@ func isGitGenerated(line string) bool {
 // old-style list of conflicts.
 func ignoredTail(message string) int {
 	cut := scissors(message)
-	tail, inConflicts := -1, false
+	tail, inConflicts := 0, false // a tail at the very start is none, as in Git
 	at := 0
 	for at < cut {
 		line, next := message[at:], len(message)
@@ -107,17 +107,17 @@ func ignoredTail(message string) int {
 		}
 		switch {
 		case isComment(line) || line[0] == '\n':
-			if tail < 0 {
+			if tail == 0 {
 				tail = at
 			}
 		case strings.HasPrefix(line, "Conflicts:\n"):
 			inConflicts = true
-			if tail < 0 {
+			if tail == 0 {
 				tail = at
 			}
 		case inConflicts && line[0] == '\t':
 		default:
-			tail, inConflicts = -1, false
+			tail, inConflicts = 0, false
 		}
 		at = next
 	}
