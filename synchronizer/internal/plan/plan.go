@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
@@ -26,6 +27,8 @@ const (
 // Live is what is known about an object that carries a Sync's label.
 type Live struct {
 	UID types.UID
+	// GVK is the version that it was read in.
+	GVK schema.GroupVersionKind
 	// Sync is the value of the label.
 	Sync string
 	// Owned says that the object's annotation names the object itself and that our manager applied it.
@@ -56,6 +59,8 @@ type Input struct {
 	Recorded map[object.Key]inventory.Entry
 	// Drift says what happens to objects that somebody else changed.
 	Drift v1alpha1.DriftPolicy
+	// Owner returns the label of another Sync that owns an object; empty for none. It may be nil.
+	Owner func(object.Key) string
 	// Prune says whether what is gone from Git is removed; AllowPrune that the guard was answered.
 	Prune, AllowPrune bool
 }
@@ -88,6 +93,8 @@ type Step struct {
 	Key    object.Key
 	// Desired is what to apply; nil for a removal.
 	Desired *render.Desired
+	// GVK is the version in which to remove; an apply takes Desired's.
+	GVK schema.GroupVersionKind
 	// UID is the object that is meant by a removal: another under its name is left alone.
 	UID types.UID
 	// Exists says that an object of ours is known to be there.
@@ -109,6 +116,8 @@ type Plan struct {
 	Drift []Step
 	// Held are removals that wait for consent.
 	Held []Step
+	// Conflicts are objects that another Sync owns, with that Sync's label as the only writer.
+	Conflicts []Step
 	// Owned counts the live objects that the Sync owns.
 	Owned int
 }
@@ -139,6 +148,8 @@ func (p *planner) desired(d *render.Desired) {
 	recorded, known := p.in.Recorded[d.Key]
 	step := Step{Action: Apply, Key: d.Key, Desired: d, Stage: stageOf(d.Key), Exists: exists && live.Owned}
 	switch {
+	case !exists && p.ownedElsewhere(&step):
+		p.out.Conflicts = append(p.out.Conflicts, step)
 	case exists && live.Deleting:
 		// It cannot be made anew while it is on its way out; its end wakes the Sync.
 	case known && recorded.Desired != d.Hash:
@@ -159,6 +170,16 @@ func (p *planner) desired(d *render.Desired) {
 	default:
 		p.out.Unchanged++
 	}
+}
+
+// ownedElsewhere reports whether another Sync owns the object, and notes which.
+func (p *planner) ownedElsewhere(s *Step) bool {
+	if p.in.Owner == nil {
+		return false
+	}
+	owner := p.in.Owner(s.Key)
+	s.Writers = []string{owner}
+	return owner != "" && owner != p.in.Label
 }
 
 // drifted does with a step what the drift policy says.
@@ -184,7 +205,7 @@ func (p *planner) prune() {
 		if p.wanted[key] || live.Deleting || live.Keep || !p.in.Prune || !p.knownGone(key) {
 			continue
 		}
-		removals = append(removals, Step{Action: Delete, Key: key, UID: live.UID, Stage: removalStage(key), Reason: Gone, Exists: true})
+		removals = append(removals, Step{Action: Delete, Key: key, GVK: live.GVK, UID: live.UID, Stage: removalStage(key), Reason: Gone, Exists: true})
 	}
 	slices.SortFunc(removals, compare)
 	for _, step := range removals {
