@@ -1,0 +1,50 @@
+package webhook
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tandem-cd/tandem/shared/imageref"
+)
+
+// FuzzRegistryPayload feeds anything to the parser of notifications. Whatever comes out must be an image that a pipeline
+// could name, at the registry that the host stands for.
+func FuzzRegistryPayload(f *testing.F) {
+	for _, seed := range []string{
+		`{"events":[{"action":"push","target":{"repository":"acme/api","tag":"1.0.0"},"request":{"host":"ghcr.io"}}]}`,
+		`{"events":[{"action":"push","target":{"repository":"acme/api","tag":"1.0.0","url":"https://ghcr.io/v2/"}}]}`,
+		`{"events":[{"action":"push","target":{"repository":"nginx","tag":"1@sha256:x"},"request":{"host":"docker.io"}}]}`,
+		`{"events":[{"action":"push","target":{"repository":"api","tag":"1"},"request":{"host":"acme"}}]}`,
+		`{"events":[{"action":"push","target":{"repository":"a","tag":"b"},"request":{"host":"registry:5000"}},{"action":"pull"}]}`,
+		`{"events":null}`, `[]`, `{`, ``,
+	} {
+		f.Add([]byte(seed))
+	}
+	hosts := map[string]string{"registry:5000": "ghcr.io"}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		notices, err := parse(body)
+		if err != nil {
+			if len(err.Error()) > 300+len(body) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the reason is not one line: %q", err)
+			}
+			return
+		}
+		for _, n := range notices {
+			repository, ok := n.locate(hosts)
+			if !ok {
+				continue
+			}
+			ref, err := imageref.Parse(repository + ":" + n.tag)
+			if err != nil || ref.Name() != repository || ref.Tag != n.tag {
+				t.Errorf("%+v became %q, which reads as %+v, %v", n, repository, ref, err)
+			}
+			host := strings.ToLower(n.host)
+			if host == "registry:5000" {
+				host = "ghcr.io"
+			}
+			if host != ref.Registry && host != "docker.io" {
+				t.Errorf("%+v is at %q, but became %q", n, host, repository)
+			}
+		}
+	})
+}
