@@ -17,8 +17,8 @@ import (
 
 // Causes of the end of our own contexts, to tell them from the caller's.
 var (
-	errListTimeout   = errors.New("timeouts.list passed")
-	errDigestTimeout = errors.New("timeouts.digest passed")
+	errListTimeout   = errors.New("registries.timeouts.list passed")
+	errDigestTimeout = errors.New("registries.timeouts.digest passed")
 )
 
 // maxForeignText bounds what is quoted from a registry in an error.

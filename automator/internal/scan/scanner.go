@@ -50,13 +50,13 @@ func (c *Config) Validate() error {
 	var problems []error
 	c.Interval = config.Duration(c.Interval.Or(defaultInterval))
 	if time.Duration(c.Interval) < minInterval {
-		problems = append(problems, fmt.Errorf("scan.interval: %s is less than %s; for news at once let the registry call the webhook", time.Duration(c.Interval), minInterval))
+		problems = append(problems, fmt.Errorf("scan interval %s is less than %s; for news at once let the registry call the webhook", time.Duration(c.Interval), minInterval))
 	}
 	if c.Concurrency == 0 {
 		c.Concurrency = defaultConcurrency
 	}
 	if c.Concurrency < 0 {
-		problems = append(problems, errors.New("scan.concurrency is negative"))
+		problems = append(problems, errors.New("scan concurrency is negative"))
 	}
 	return errors.Join(problems...)
 }

@@ -30,7 +30,7 @@ var migrations embed.FS
 
 // Reasons not to touch a file.
 var (
-	errForeign = errors.New("it is a SQLite database of another program; store.path must name a file of Tandem's own")
+	errForeign = errors.New("it is a SQLite database of another program; the store needs a file of its own")
 	errNewer   = errors.New("a newer version of the automator has written it; run that version, or restore the backup from before the upgrade")
 )
 

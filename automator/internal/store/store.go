@@ -46,11 +46,11 @@ type Retention struct {
 func (c *Config) Validate() error {
 	var problems []error
 	if c.Path == "" {
-		problems = append(problems, errors.New("store.path is empty; name a file on a volume that outlives the process"))
+		problems = append(problems, errors.New("the path of the store is empty; name a file on a volume that outlives the process"))
 	}
 	r := &c.Retention
 	if r.EventAge < 0 || r.EventCount < 0 || r.TagAge < 0 {
-		problems = append(problems, errors.New("store.retention: a limit is negative"))
+		problems = append(problems, errors.New("a limit of the retention is negative"))
 	}
 	r.EventAge = config.Duration(r.EventAge.Or(defaultEventAge))
 	r.TagAge = config.Duration(r.TagAge.Or(defaultTagAge))
