@@ -40,6 +40,7 @@ func container(fields map[string]any, index int) map[string]any {
 }
 
 func set(t testing.TB, value any, path ...string) func(map[string]any) {
+	t.Helper()
 	return func(fields map[string]any) {
 		if err := unstructured.SetNestedField(fields, value, path...); err != nil {
 			t.Error(err)
@@ -48,6 +49,7 @@ func set(t testing.TB, value any, path ...string) func(map[string]any) {
 }
 
 func eachContainer(t testing.TB, change func(container map[string]any)) func(map[string]any) {
+	t.Helper()
 	return func(fields map[string]any) {
 		list, _, _ := unstructured.NestedSlice(fields, "spec", "template", "spec", "containers")
 		for _, item := range list {

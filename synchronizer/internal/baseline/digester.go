@@ -119,7 +119,7 @@ func (d *digester) value(v any) {
 	case bool:
 		d.flag(v)
 	case int64:
-		d.number(tagInt, uint64(v)) //nolint:gosec // the bits are what counts
+		d.number(tagInt, uint64(v))
 	case float64:
 		d.float(v)
 	case string:
@@ -157,7 +157,7 @@ func (d *digester) mapping(m map[string]any) {
 // float writes whole numbers as integers: the server may print 1.0 as 1.
 func (d *digester) float(f float64) {
 	if whole := int64(f); float64(whole) == f && math.Abs(f) < 1<<53 {
-		d.number(tagInt, uint64(whole)) //nolint:gosec // the bits are what counts
+		d.number(tagInt, uint64(whole))
 		return
 	}
 	d.number(tagFloat, math.Float64bits(f))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,7 +23,8 @@ type drawn struct {
 	ours   *fieldpath.Set
 }
 
-func draw(t *rapid.T, tb testing.TB) drawn {
+func draw(tb testing.TB, t *rapid.T) drawn {
+	tb.Helper()
 	c := newCluster(deployment)
 	c.apply(tb, manager, drawFields(t, "ours"))
 	for i := range rapid.IntRange(0, 2).Draw(t, "others") {
@@ -31,7 +33,7 @@ func draw(t *rapid.T, tb testing.TB) drawn {
 	d := drawn{live: c.live(tb), ours: &fieldpath.Set{}}
 	for _, entry := range c.ManagedFields() {
 		if entry.Manager == manager {
-			if err := d.ours.FromJSON(bytes.NewReader(entry.FieldsV1.Raw)); err != nil {
+			if err := d.ours.FromJSON(bytes.NewReader(entry.FieldsV1.GetRawBytes())); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -127,7 +129,7 @@ func isKey(path fieldpath.Path) bool {
 func TestOfChangesWithOwnedValuesOnly(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		d := draw(rt, t)
+		d := draw(t, rt)
 		before, _ := baseline.Of(d.live, manager)
 		path := rapid.SampledFrom(d.leaves).Draw(rt, "path")
 		changed := d.live.DeepCopy()
@@ -144,7 +146,7 @@ func TestOfChangesWithOwnedValuesOnly(t *testing.T) {
 func TestOfChangesWithThePathSet(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		d := draw(rt, t)
+		d := draw(t, rt)
 		before, _ := baseline.Of(d.live, manager)
 		var paths []fieldpath.Path
 		d.ours.Iterate(func(path fieldpath.Path) { paths = append(paths, path.Copy()) })
@@ -160,7 +162,7 @@ func TestOfChangesWithThePathSet(t *testing.T) {
 func TestOfIgnoresOrder(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		d := draw(rt, t)
+		d := draw(t, rt)
 		before, _ := baseline.Of(d.live, manager)
 		shuffled := d.live.DeepCopy()
 		shuffle := func(list any, path string) []any { return rapid.Permutation(list.([]any)).Draw(rt, path) }
@@ -250,7 +252,7 @@ func other(v any) any {
 	case int64:
 		return v + 1
 	case []any:
-		return append(v[:len(v):len(v)], "more")
+		return append(slices.Clip(v), "more")
 	case map[string]any:
 		wider := runtime.DeepCopyJSON(v)
 		wider["more"] = "more"
