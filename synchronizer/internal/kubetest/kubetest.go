@@ -1,0 +1,77 @@
+// Package kubetest gives tests of adapters the real API server they need.
+package kubetest
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/yaml"
+)
+
+// Kubeconfig is the variable that names the kubeconfig of a cluster which tests
+// may fill with objects. Its user must be an administrator. `make test` sets it.
+const Kubeconfig = "TANDEM_TEST_KUBECONFIG"
+
+// Config returns how to reach the cluster; without one the test is skipped.
+func Config(tb testing.TB) *rest.Config {
+	tb.Helper()
+	path := os.Getenv(Kubeconfig)
+	if path == "" {
+		tb.Skip(Kubeconfig + " is not set: no API server to test against; make test starts one")
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	config.QPS = -1 // the server's limit is the one worth meeting
+	return config
+}
+
+// Client returns a client for anything.
+func Client(tb testing.TB, config *rest.Config) dynamic.Interface {
+	tb.Helper()
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return client
+}
+
+// Namespace makes a namespace for one test.
+func Namespace(tb testing.TB, client dynamic.Interface) string {
+	tb.Helper()
+	namespaces := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"})
+	made, err := namespaces.Create(tb.Context(), Object(tb, "{apiVersion: v1, kind: Namespace, metadata: {generateName: tandem-test-}}"), metav1.CreateOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		ctx := context.WithoutCancel(tb.Context()) // it ends before the cleanup
+		if err := namespaces.Delete(ctx, made.GetName(), metav1.DeleteOptions{}); err != nil {
+			tb.Error(err)
+		}
+	})
+	return made.GetName()
+}
+
+// Object reads an object from YAML.
+func Object(tb testing.TB, text string) *unstructured.Unstructured {
+	tb.Helper()
+	object := &unstructured.Unstructured{}
+	json, err := yaml.YAMLToJSON([]byte(strings.ReplaceAll(text, "\t", "  ")))
+	if err == nil {
+		err = object.UnmarshalJSON(json)
+	}
+	if err != nil {
+		tb.Fatalf("%v\n%s", err, text)
+	}
+	return object
+}
