@@ -1,0 +1,104 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/tandem-cd/tandem/shared/backoff"
+)
+
+// again says how soon a list or watch that failed is tried again.
+var again = backoff.Backoff{Min: 500 * time.Millisecond, Max: 30 * time.Second} //nolint:gochecknoglobals // a constant
+
+// feed lists and watches the objects of one resource in one namespace, or in
+// all of them, and keeps a store up to date with them.
+type feed struct {
+	resource  schema.GroupVersionResource
+	namespace string // empty: cluster-scoped objects, or all namespaces
+	selector  string
+
+	mu      sync.Mutex
+	failure error // of the last request; nil while it works
+}
+
+func (f *feed) String() string {
+	where := f.resource.GroupResource().String()
+	if f.namespace != "" {
+		where += " in namespace " + f.namespace
+	}
+	return where
+}
+
+// run feeds store until ctx is done.
+func (f *feed) run(ctx context.Context, client dynamic.Interface, store cache.ReflectorStore) {
+	reflector := cache.NewReflectorWithOptions(f.source(client), nil, store, cache.ReflectorOptions{
+		Name:            "live",
+		TypeDescription: f.resource.String(),
+	})
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		before := reflector.LastSyncResourceVersion()
+		if err := reflector.ListAndWatchWithContext(ctx); err != nil {
+			f.note(err)
+		}
+		if before != reflector.LastSyncResourceVersion() {
+			attempt = 0
+		}
+		if again.Wait(ctx, attempt) != nil {
+			return
+		}
+	}
+}
+
+// source notes failures where they happen: the reflector goes on by itself
+// after some of them and tells nobody.
+func (f *feed) source(client dynamic.Interface) cache.ListerWatcher {
+	resource := client.Resource(f.resource).Namespace(f.namespace)
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+			options.LabelSelector = f.selector
+			list, err := resource.List(ctx, options)
+			f.note(err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+			options.LabelSelector = f.selector
+			w, err := resource.Watch(ctx, options)
+			f.note(err)
+			return w, err
+		},
+	}, client)
+}
+
+func (f *feed) note(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failure = err
+}
+
+// err returns why nothing arrives, and nil when something does.
+func (f *feed) err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failure == nil {
+		return nil
+	}
+	return fmt.Errorf("watch %s: %w", f, f.failure)
+}
+
+// older reports whether an object at version a has been overtaken by one at
+// version b. Versions that are no numbers cannot be compared; then the later
+// arrival counts.
+func older(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && order < 0
+}

@@ -1,0 +1,217 @@
+package live
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
+)
+
+// mapAgain is how soon kinds are mapped again after the cluster could not be
+// asked.
+const mapAgain = 5 * time.Second
+
+// Config says what to watch and whom to tell.
+type Config struct {
+	// Namespaces are the only ones that namespaced objects are watched in;
+	// empty means all.
+	Namespaces []string
+	// Changed is called with the label of a Sync when one of its records
+	// changed in what it owns, in health or in existence, or when its watches
+	// became complete. It MUST NOT block: it runs between two events.
+	Changed func(label string)
+	// ImagesChanged is called when the pods of a Sync run something else. It
+	// MUST NOT block.
+	ImagesChanged func(label string)
+}
+
+// Store holds the records of all objects that carry a Sync's label, of the
+// kinds that Syncs need. Its methods may be called at any time.
+type Store struct {
+	config Config
+	client dynamic.Interface
+	mapper *Mapper
+	wake   chan struct{} // there may be something to map, start or look at again
+
+	mu      sync.RWMutex
+	needs   map[string]needs // by label of the Sync
+	watches map[place]*watched
+	byKind  map[schema.GroupKind][]*watched
+	pods    map[string]*pods       // by namespace; none while no Sync has workloads
+	waiting map[chan struct{}]bool // told of every change
+}
+
+// place is what a watch is of.
+type place struct {
+	resource  schema.GroupVersionResource
+	namespace string
+}
+
+// changes collects the labels of Syncs that must look again.
+type changes map[string]bool
+
+// New returns a store that watches nothing before Run.
+func New(config Config, client dynamic.Interface, mapper *Mapper) *Store {
+	if len(config.Namespaces) == 0 {
+		config.Namespaces = []string{""}
+	}
+	s := &Store{
+		config: config, client: client, mapper: mapper,
+		wake:    make(chan struct{}, 1),
+		needs:   map[string]needs{},
+		watches: map[place]*watched{},
+		byKind:  map[schema.GroupKind][]*watched{},
+		pods:    map[string]*pods{},
+		waiting: map[chan struct{}]bool{},
+	}
+	mapper.changed = s.look
+	return s
+}
+
+// Run keeps the records up to date until ctx is done.
+func (s *Store) Run(ctx context.Context) error {
+	var feeds sync.WaitGroup
+	defer feeds.Wait()
+	for {
+		again := s.resolve(ctx)
+		start, soon := s.duePods(ctx)
+		for _, run := range append(start, s.dueWatches(ctx)...) {
+			feeds.Go(run)
+		}
+		var timer <-chan time.Time // never, as a rule
+		if again = max(again, soon); again > 0 {
+			timer = time.After(again)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+		case <-timer:
+		}
+	}
+}
+
+// Get returns the record of an object that carries a Sync's label.
+func (s *Store) Get(key object.Key) (Record, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	w, e := s.find(key)
+	if e == nil {
+		return Record{}, false
+	}
+	return e.unpack(w.kind), true
+}
+
+// find returns an entry and its watch. Where a kind is watched in two versions,
+// it is the one that the object's own Sync needs. The caller holds mu.
+func (s *Store) find(key object.Key) (of *watched, found *entry) {
+	at := idOf(key)
+	for _, w := range s.byKind[schema.GroupKind{Group: key.Group, Kind: key.Kind}] {
+		e := w.records[at]
+		if e != nil && (found == nil || w.users[e.sync.Value()]) {
+			of, found = w, e
+		}
+	}
+	return of, found
+}
+
+// Owned returns the records that carry a Sync's label, ordered by key. Ask each
+// with Owned whether it is no copy.
+func (s *Store) Owned(label string) []Record {
+	s.mu.RLock()
+	var records []Record
+	for _, n := range s.needs[label] {
+		for _, w := range n.watches {
+			for _, e := range w.bySync[label] {
+				records = append(records, e.unpack(w.kind))
+			}
+		}
+	}
+	s.mu.RUnlock()
+	slices.SortFunc(records, func(a, b Record) int { return a.Key.Compare(b.Key) })
+	return records
+}
+
+// Synced reports whether everything that a Sync needs has been listed. Kinds
+// that the cluster does not serve are not waited for.
+func (s *Store) Synced(label string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, n := range s.needs[label] {
+		if !n.resolved {
+			return false
+		}
+		for _, w := range n.watches {
+			if !w.synced {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Failures returns why watches that a Sync needs bring nothing now.
+func (s *Store) Failures(label string) []error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var failures []error
+	for _, kind := range slices.SortedFunc(maps.Keys(s.needs[label]), compareKinds) {
+		n := s.needs[label][kind]
+		if n.failure != nil {
+			failures = append(failures, n.failure)
+		}
+		for _, w := range n.watches {
+			if err := w.err(); err != nil {
+				failures = append(failures, err)
+			}
+		}
+	}
+	return failures
+}
+
+// change runs fn under the lock and tells the Syncs that it names.
+func (s *Store) change(fn func(changed changes)) { s.tell(s.config.Changed, fn) }
+
+func (s *Store) changeImages(fn func(changed changes)) { s.tell(s.config.ImagesChanged, fn) }
+
+func (s *Store) tell(listener func(label string), fn func(changed changes)) {
+	changed := changes{}
+	s.locked(func() {
+		fn(changed)
+		maps.DeleteFunc(changed, func(label string, _ bool) bool { return s.needs[label] == nil })
+		if len(changed) > 0 {
+			s.signal()
+		}
+	})
+	if listener == nil {
+		return
+	}
+	for label := range changed {
+		listener(label)
+	}
+}
+
+func (s *Store) locked(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fn()
+}
+
+// look wakes Run.
+func (s *Store) look() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it is going to look anyway
+	}
+}
+
+func kindOf(k v1alpha1.ObjectKind) schema.GroupVersionKind {
+	return schema.GroupVersionKind{Group: k.Group, Version: k.Version, Kind: k.Kind}
+}
