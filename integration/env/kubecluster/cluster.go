@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+
+	"github.com/tandem-cd/tandem/integration/env/process"
 )
 
 var (
@@ -27,7 +29,7 @@ type Cluster struct {
 	attached  []byte // the kubeconfig given to Attach
 	remove    string // a folder Stop removes
 
-	etcd, apiserver, controllers *process
+	etcd, apiserver, controllers *process.Process
 }
 
 // Start brings a control plane up and returns when it is ready. ctx bounds the
@@ -57,7 +59,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 		}
 		c.remove = dir
 	}
-	ports, err := freePorts(ctx, portCount)
+	ports, err := process.FreePorts(ctx, portCount)
 	if err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 	if c.etcd, err = c.run(etcdName, c.etcdArgs()); err != nil {
 		return err
 	}
-	if err = c.etcd.ready(ctx, c.etcdReady); err != nil {
+	if err = c.etcd.Ready(ctx, c.etcdReady); err != nil {
 		return err
 	}
 	if err = c.StartAPIServer(ctx); err != nil || !c.opts.Controllers {
@@ -86,11 +88,11 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 	if c.controllers, err = c.run(controllersName, c.controllerArgs()); err != nil {
 		return err
 	}
-	return c.controllers.ready(ctx, c.controllersReady)
+	return c.controllers.Ready(ctx, c.controllersReady)
 }
 
-func (c *Cluster) run(name string, args []string) (*process, error) {
-	return startProcess(name, c.LogFile(name), append(c.programs[name], args...))
+func (c *Cluster) run(name string, args []string) (*process.Process, error) {
+	return process.Start(process.Config{Name: name, Log: c.LogFile(name), Command: append(c.programs[name], args...)})
 }
 
 // RestartAPIServer kills the API server without warning and starts it again on
@@ -108,7 +110,7 @@ func (c *Cluster) KillAPIServer() error {
 	if c.attached != nil {
 		return ErrAttached
 	}
-	c.apiserver.kill()
+	c.apiserver.Kill()
 	return nil
 }
 
@@ -121,16 +123,16 @@ func (c *Cluster) StartAPIServer(ctx context.Context) (err error) {
 	if c.apiserver, err = c.run(apiserverName, c.apiserverArgs()); err != nil {
 		return err
 	}
-	return c.apiserver.ready(ctx, c.apiserverReady)
+	return c.apiserver.Ready(ctx, c.apiserverReady)
 }
 
 // Stop ends exactly the processes this cluster started, without warning, since
 // nothing of their data is kept, and removes the folder Start made. It may be
 // called again, and leaves an attached cluster alone.
 func (c *Cluster) Stop() error {
-	c.controllers.kill()
-	c.apiserver.kill()
-	c.etcd.kill()
+	c.controllers.Kill()
+	c.apiserver.Kill()
+	c.etcd.Kill()
 	if c.remove == "" {
 		return nil
 	}

@@ -3,6 +3,7 @@ package kubecluster
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	appsv1 "k8s.io/api/apps/v1"
@@ -22,6 +24,14 @@ import (
 	"k8s.io/client-go/rest"
 )
 
+const (
+	// eventuallyTimeout bounds what may fail for a while.
+	eventuallyTimeout  = 2 * time.Minute
+	eventuallyInterval = 50 * time.Millisecond
+)
+
+var errNotReady = errors.New("not ready")
+
 // started is the control plane all tests of this package share.
 var started = sync.OnceValues(func() (*Cluster, error) {
 	return Start(context.Background(), Options{
@@ -32,9 +42,6 @@ var started = sync.OnceValues(func() (*Cluster, error) {
 })
 
 func TestMain(m *testing.M) {
-	if log := os.Getenv(orphanVariable); log != "" {
-		beParent(log)
-	}
 	code := m.Run()
 	if err := stopShared(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -142,14 +149,14 @@ func TestUsersAreKnownByTheirGroups(t *testing.T) {
 	}
 }
 
-// eventually repeats what may fail for a while, for as long as readyTimeout.
+// eventually repeats what may fail for a while, for as long as eventuallyTimeout.
 func eventually(t *testing.T, try func() error) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), readyTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), eventuallyTimeout)
 	defer cancel()
 	for {
 		err := try()
-		if err == nil || pause(ctx, readyInterval) != nil {
+		if err == nil || pause(ctx, eventuallyInterval) != nil {
 			return err
 		}
 	}
@@ -248,11 +255,11 @@ func TestRestartAPIServer(t *testing.T) {
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	before := c.apiserver.cmd.Process.Pid
+	before := c.apiserver.ID()
 	if err := c.RestartAPIServer(t.Context()); err != nil {
 		t.Fatalf("RestartAPIServer(...): %v", err)
 	}
-	if c.apiserver.cmd.Process.Pid == before {
+	if c.apiserver.ID() == before {
 		t.Error("RestartAPIServer(...): the same process, want a new one")
 	}
 	if _, err := client(t, c, Admin).CoreV1().ConfigMaps("default").Get(t.Context(), name, metav1.GetOptions{}); err != nil {

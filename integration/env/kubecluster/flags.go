@@ -3,6 +3,7 @@ package kubecluster
 import "net"
 
 const (
+	loopback       = "127.0.0.1"
 	serviceNetwork = "10.0.0.0/24"
 	serviceAddress = "10.0.0.1"
 

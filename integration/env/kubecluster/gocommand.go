@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/tandem-cd/tandem/integration/env/process"
 )
 
 // Progress is how far the build of the control plane is. Done begins at 0 and
@@ -38,7 +40,7 @@ func countPackages(ctx context.Context, dir string) (int, error) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return 0, fmt.Errorf("go list: %w\n%s", err, lastLines(stderr.Bytes()))
+		return 0, fmt.Errorf("go list: %w\n%s", err, process.LastLines(stderr.Bytes()))
 	}
 	return bytes.Count(out, []byte("\n")), nil
 }
@@ -65,7 +67,7 @@ func readLines(from io.Reader, each func(line string)) ([]byte, error) {
 	lines := bufio.NewScanner(from)
 	for lines.Scan() {
 		each(lines.Text())
-		said = lastLines(append(append(said, lines.Bytes()...), '\n'))
+		said = process.LastLines(append(append(said, lines.Bytes()...), '\n'))
 	}
 	return said, lines.Err()
 }
@@ -73,10 +75,8 @@ func readLines(from io.Reader, each func(line string)) ([]byte, error) {
 // goCmd fixes what would change the result or the module files: the workspace,
 // cgo and GOFLAGS. A cancelled build takes its compilers with it.
 func goCmd(ctx context.Context, dir string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd := process.Command(ctx, "go", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
-	cmd.SysProcAttr = ownGroup()
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid) }
 	return cmd
 }

@@ -4,46 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"time"
 )
 
-const (
-	// readyTimeout bounds the start of one component.
-	readyTimeout = 2 * time.Minute
-	// readyInterval is how often a starting component is asked.
-	readyInterval = 50 * time.Millisecond
-	// askTimeout bounds one question.
-	askTimeout = 5 * time.Second
-)
-
-var (
-	errExited   = errors.New("ended")
-	errNotReady = errors.New("not ready")
-)
-
-// ready asks until the component says so. It gives up when the component ends,
-// when ctx does, or after readyTimeout, and tells what the log says.
-func (p *process) ready(ctx context.Context, ask func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, errNotReady)
-	defer cancel()
-	for {
-		err := ask(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-p.done:
-			return p.fault(fmt.Errorf("%w: %w", errExited, p.err))
-		case <-ctx.Done():
-			return p.fault(fmt.Errorf("%w: %w", context.Cause(ctx), err))
-		case <-time.After(readyInterval):
-		}
-	}
-}
+// askTimeout bounds one question.
+const askTimeout = 5 * time.Second
 
 func (c *Cluster) etcdReady(ctx context.Context) error {
 	return c.ask(ctx, c.etcdURL()+"/health")

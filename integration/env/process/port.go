@@ -1,4 +1,4 @@
-package kubecluster
+package process
 
 import (
 	"context"
@@ -20,9 +20,9 @@ const (
 
 var errNoPort = errors.New("no free loopback port")
 
-// freePorts finds n ports nobody listens on now. They are held until all are
+// FreePorts finds n ports nobody listens on now. They are held until all are
 // found, so that they differ.
-func freePorts(ctx context.Context, n int) ([]string, error) {
+func FreePorts(ctx context.Context, n int) ([]string, error) {
 	var ports []string
 	for range portTries {
 		if len(ports) == n {

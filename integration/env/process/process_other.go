@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package kubecluster
+package process
 
 import "syscall"
 

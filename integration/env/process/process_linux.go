@@ -1,4 +1,4 @@
-package kubecluster
+package process
 
 import "syscall"
 
