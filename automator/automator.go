@@ -1,0 +1,210 @@
+// Package automator watches container registries, commits image updates to Git, promotes releases between environments,
+// and relays Git state to clusters.
+//
+// What happens to an image, from left to right:
+//
+//	webhook ─▶ scan ─▶ update ─▶ gitrepo (commit, push) ─▶ relay ─▶ clusters
+//	                     ▲                                    │
+//	                     └──────────── evidence ◀─────────────┘ reports
+//
+// Nothing on that way waits for a clock: each part wakes the next. Every part also looks again by itself now and then, so
+// that a lost wake-up costs time and nothing else.
+package automator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"go.uber.org/zap"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/tandem-cd/tandem/automator/internal/api"
+	"github.com/tandem-cd/tandem/automator/internal/registry"
+	"github.com/tandem-cd/tandem/automator/internal/relay"
+	"github.com/tandem-cd/tandem/automator/internal/scan"
+	"github.com/tandem-cd/tandem/automator/internal/store"
+	"github.com/tandem-cd/tandem/automator/internal/webhook"
+	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
+	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
+	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/config"
+	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/rpc"
+	"github.com/tandem-cd/tandem/shared/run"
+	"github.com/tandem-cd/tandem/shared/telemetry/admin"
+)
+
+// Version is the automator's version; the linker sets it for releases.
+var Version = "dev" //nolint:gochecknoglobals // the linker can only set a variable
+
+// Automator is the process.
+type Automator struct {
+	cfg      Config
+	log      *zap.Logger
+	store    *store.Store
+	fleet    *fleet.State
+	registry *registry.Client
+	scanner  *scan.Scanner
+	repos    repositories
+	relay    *relay.Server
+	hooks    *webhook.Hooks
+	server   *rpc.Server
+}
+
+// New opens what the automator works with: the event log, the mirrors, the keys. It talks to nobody yet.
+func New(ctx context.Context, cfg Config, log *zap.Logger) (*Automator, error) {
+	a := &Automator{cfg: cfg, log: log, fleet: fleet.New()}
+	for _, open := range []func(context.Context) error{a.openStore, a.openScanner, a.openRepositories, a.openRelay, a.openWebhooks, a.openServer} {
+		if err := open(ctx); err != nil {
+			return nil, errors.Join(err, a.close())
+		}
+	}
+	return a, nil
+}
+
+func (a *Automator) openStore(ctx context.Context) (err error) {
+	if err := os.MkdirAll(a.cfg.StateDir, 0o700); err != nil {
+		return fmt.Errorf("open state: %w", err)
+	}
+	storeConfig := store.Config{Path: filepath.Join(a.cfg.StateDir, "tandem.db")}
+	if err := storeConfig.Validate(); err != nil {
+		return err
+	}
+	a.store, err = store.Open(ctx, storeConfig)
+	return err
+}
+
+func (a *Automator) openScanner(context.Context) (err error) {
+	if a.registry, err = registry.New(a.cfg.Registries); err != nil {
+		return fmt.Errorf("registries: %w", err)
+	}
+	scanConfig := scan.Config{Interval: a.cfg.ScanInterval}
+	if err := scanConfig.Validate(); err != nil {
+		return fmt.Errorf("scanInterval: %w", err)
+	}
+	a.scanner, err = scan.New(scanConfig, scan.Deps{
+		Registry: a.registry, Cache: a.store, Log: a.log, Changed: a.imageChanged,
+	})
+	return err
+}
+
+func (a *Automator) openRepositories(ctx context.Context) error {
+	signer, err := readSigner(a.cfg.Signing.SSHKeyFile)
+	if err != nil {
+		return err
+	}
+	a.repos, err = openRepositories(ctx, a, signer)
+	return err
+}
+
+// readSigner reads the key that signs commits.
+func readSigner(path string) (ssh.Signer, error) {
+	pem, err := config.ReadSecret(path)
+	if err != nil {
+		return nil, fmt.Errorf("signing.sshKeyFile: %w", err)
+	}
+	signer, err := ssh.ParsePrivateKey([]byte(pem + "\n"))
+	if err != nil {
+		return nil, fmt.Errorf("signing.sshKeyFile: %s is not an SSH private key without a passphrase: %w", path, err)
+	}
+	return signer, nil
+}
+
+func (a *Automator) openRelay(context.Context) error {
+	a.relay = relay.New(relay.Config{Version: Version}, relay.Deps{
+		Repository: a.repos.forRelay, Grants: a.repos.grants, Events: eventLog{a.store}, Fleet: a.fleet, Log: a.log,
+	})
+	return nil
+}
+
+func (a *Automator) openWebhooks(context.Context) error {
+	if a.cfg.Webhook.Listen == "" {
+		return nil
+	}
+	token, err := config.ReadSecret(a.cfg.Webhook.TokenFile)
+	if err != nil {
+		return fmt.Errorf("webhook.tokenFile: %w", err)
+	}
+	a.hooks, err = webhook.New(webhook.Config{Token: token, Hosts: a.cfg.Webhook.Hosts}, webhook.Deps{
+		FollowsImage: a.scanner.Follows,
+		HintImage:    func(repository, tag string) { a.scanner.Hint(repository, tag) },
+		FollowsGit:   func(name string) bool { return a.repos[name] != nil },
+		HintGit:      func(name string) { a.repos[name].hint() },
+	})
+	return err
+}
+
+func (a *Automator) openServer(context.Context) error {
+	tls, err := a.cfg.TLS.Server()
+	if err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	a.server = rpc.NewServer(rpc.ServerConfig{TLS: tls, Identify: rpc.FromCertificate, Authorize: authorize, Log: a.log})
+	relayv1.RegisterRelayServiceServer(a.server.GRPC, a.relay)
+	statusv1.RegisterStatusServiceServer(a.server.GRPC, &fleet.Service{State: a.fleet, Events: eventLog{a.store}, Contents: a.repos})
+	pipelinev1.RegisterPipelineServiceServer(a.server.GRPC, api.New(a.repos, a.scanner))
+	return nil
+}
+
+// Run works until the context is done.
+func (a *Automator) Run(ctx context.Context) error {
+	listener, err := net.Listen("tcp", a.cfg.Listen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("listen: %w", err), a.close())
+	}
+	tasks := []run.Task{
+		{Name: "scan", Run: a.scanner.Run},
+		{Name: "store", Run: a.keepStore},
+		{Name: "evidence", Run: a.watchEvidence},
+		{Name: "server", Run: func(ctx context.Context) error { return a.server.Serve(ctx, listener) }},
+		{Name: "drain", Run: a.drain},
+		{Name: "admin", Run: func(ctx context.Context) error { return admin.Serve(ctx, a.cfg.Admin, a.ready) }},
+	}
+	if a.hooks != nil {
+		tasks = append(tasks, run.Task{Name: "hints", Run: a.hooks.Run}, run.Task{Name: "webhooks", Run: a.serveWebhooks})
+	}
+	for _, r := range a.repos {
+		tasks = append(tasks, r.tasks()...)
+	}
+	a.log.Info("started", zap.String("version", Version), zap.Stringer("address", listener.Addr()), zap.Int("repositories", len(a.repos)))
+	return errors.Join(run.Group(ctx, tasks...), a.close())
+}
+
+// drain asks clusters to come back later when the process ends.
+func (a *Automator) drain(ctx context.Context) error {
+	<-ctx.Done()
+	a.relay.Close()
+	return nil
+}
+
+func (a *Automator) keepStore(ctx context.Context) error {
+	return a.store.Run(ctx, func(err error) { a.log.Warn("store not pruned", zap.Error(err)) })
+}
+
+// ready reports why the automator cannot do its work yet.
+func (a *Automator) ready() error {
+	for _, r := range a.repos {
+		if err := r.ready(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Automator) close() error {
+	var problems []error
+	for _, r := range a.repos {
+		problems = append(problems, r.mirror.Close())
+	}
+	if a.registry != nil {
+		a.registry.Close()
+	}
+	if a.store != nil {
+		problems = append(problems, a.store.Close())
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,156 @@
+package automator
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/automator/internal/registry"
+	"github.com/tandem-cd/tandem/shared/config"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/rpc"
+	"github.com/tandem-cd/tandem/shared/telemetry"
+)
+
+// Defaults of the configuration.
+const (
+	// DefaultScanInterval is how often a repository of images is looked at when no webhook says that it changed.
+	DefaultScanInterval = 5 * time.Minute
+	// DefaultPollInterval is how often a Git repository is fetched when no webhook says that it changed.
+	DefaultPollInterval = 30 * time.Second
+	// DefaultBranch is where pipelines live and edits go.
+	DefaultBranch = "main"
+)
+
+// Config is the automator's configuration file. Secrets are named by file.
+type Config struct {
+	// Listen is the address that clusters and people connect to.
+	Listen string `yaml:"listen"`
+	// TLS identifies this server; its CA signs clusters and people.
+	TLS rpc.TLSFiles `yaml:"tls"`
+	// StateDir holds the mirrors and the event log. Losing it costs the event history and a fresh clone, nothing else.
+	StateDir string `yaml:"stateDir"`
+	// Log says how logs are written.
+	Log telemetry.LogConfig `yaml:"log"`
+	// Admin is the address of /healthz, /readyz and /metrics; empty serves none.
+	Admin string `yaml:"admin"`
+	// Webhook takes hints from registries and Git hosts.
+	Webhook WebhookConfig `yaml:"webhook"`
+	// Signing is who makes commits.
+	Signing SigningConfig `yaml:"signing"`
+	// Repositories are the Git repositories that hold pipelines and manifests.
+	Repositories []RepositoryConfig `yaml:"repositories"`
+	// Registries says how to reach registries that need more than their name.
+	Registries registry.Config `yaml:"registries"`
+	// ScanInterval is how often each repository of images is looked at; 5m by default.
+	ScanInterval config.Duration `yaml:"scanInterval"`
+}
+
+// WebhookConfig is the listener for hints.
+type WebhookConfig struct {
+	// Listen is its address; empty serves no webhooks.
+	Listen string `yaml:"listen"`
+	// TokenFile holds the bearer token that callers must show.
+	TokenFile string `yaml:"tokenFile"`
+	// Hosts maps the host that a registry calls itself in notifications to the host that pipelines write.
+	Hosts map[string]string `yaml:"hosts"`
+}
+
+// SigningConfig is the identity of the automator's commits.
+type SigningConfig struct {
+	// Name and Email stand in every commit.
+	Name  string `yaml:"name"`
+	Email string `yaml:"email"`
+	// SSHKeyFile is the private key that signs; clusters verify with its public half.
+	SSHKeyFile string `yaml:"sshKeyFile"`
+}
+
+// RepositoryConfig is one Git repository.
+type RepositoryConfig struct {
+	// Name is how clusters and people call it.
+	Name string `yaml:"name"`
+	// URL is the remote: https://, http://, ssh:// or user@host:path.
+	URL string `yaml:"url"`
+	// Branch is where pipelines live and edits go; main by default.
+	Branch string `yaml:"branch"`
+	// Auth is how the remote knows us.
+	Auth AuthConfig `yaml:"auth"`
+	// CAFile holds the CA of an https remote; the system's by default.
+	CAFile string `yaml:"caFile"`
+	// PollInterval is how often it is fetched when no webhook says that it changed; 30s by default.
+	PollInterval config.Duration `yaml:"pollInterval"`
+}
+
+// AuthConfig is how a Git host knows us.
+type AuthConfig struct {
+	// SSHKeyFile and KnownHostsFile are for ssh remotes; host keys are checked strictly.
+	SSHKeyFile     string `yaml:"sshKeyFile"`
+	KnownHostsFile string `yaml:"knownHostsFile"`
+	// Username and PasswordFile are for http remotes; the file holds a password or token.
+	Username     string `yaml:"username"`
+	PasswordFile string `yaml:"passwordFile"`
+}
+
+// Validate fills defaults and returns every problem.
+func (c *Config) Validate() error {
+	var problems []error
+	require := func(value, key, why string) {
+		if value == "" {
+			problems = append(problems, fmt.Errorf("%s is missing: %s", key, why))
+		}
+	}
+	require(c.Listen, "listen", "the address that clusters connect to, such as 0.0.0.0:9443")
+	require(c.TLS.Cert, "tls.cert", "the server's certificate in PEM")
+	require(c.TLS.Key, "tls.key", "the certificate's key in PEM")
+	require(c.TLS.CA, "tls.ca", "the CA that signs clusters and people")
+	require(c.StateDir, "stateDir", "a folder that survives restarts")
+	require(c.Signing.Name, "signing.name", "who makes commits")
+	require(c.Signing.Email, "signing.email", "who makes commits")
+	require(c.Signing.SSHKeyFile, "signing.sshKeyFile", "the key that signs commits; make one with ssh-keygen -t ed25519")
+	if c.Webhook.Listen != "" {
+		require(c.Webhook.TokenFile, "webhook.tokenFile", "the bearer token that callers must show")
+	}
+	if len(c.Repositories) == 0 {
+		problems = append(problems, errors.New("repositories is empty: name at least one Git repository"))
+	}
+	return errors.Join(append(problems, c.validateRepositories())...)
+}
+
+func (c *Config) validateRepositories() error {
+	var problems []error
+	seen := map[string]bool{}
+	for i := range c.Repositories {
+		r := &c.Repositories[i]
+		if r.Branch == "" {
+			r.Branch = DefaultBranch
+		}
+		if err := (revision.Source{Repository: r.Name, Ref: r.ref()}).Validate(); err != nil {
+			problems = append(problems, fmt.Errorf("repositories[%d]: %w", i, err))
+		}
+		if seen[r.Name] {
+			problems = append(problems, fmt.Errorf("repositories[%d]: name %q is given twice", i, r.Name))
+		}
+		seen[r.Name] = true
+	}
+	return errors.Join(problems...)
+}
+
+func (r RepositoryConfig) ref() string { return "refs/heads/" + r.Branch }
+
+func (r RepositoryConfig) mirror(dir string) gitrepo.Config {
+	return gitrepo.Config{
+		Name: r.Name, URL: r.URL, Dir: dir, CAFile: r.CAFile,
+		Auth: gitrepo.Auth{
+			SSHKeyFile: r.Auth.SSHKeyFile, KnownHostsFile: r.Auth.KnownHostsFile,
+			Username: r.Auth.Username, PasswordFile: r.Auth.PasswordFile,
+		},
+	}
+}
+
+// Load reads the configuration file.
+func Load(path string) (Config, error) {
+	var cfg Config
+	err := config.ReadFile(path, &cfg)
+	return cfg, err
+}

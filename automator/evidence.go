@@ -1,0 +1,100 @@
+package automator
+
+import (
+	"context"
+	"time"
+
+	"github.com/tandem-cd/tandem/automator/internal/scan"
+	"github.com/tandem-cd/tandem/automator/internal/update"
+	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/revision"
+)
+
+// evidence answers what clusters say of paths from what they report.
+type evidence struct{ state *fleet.State }
+
+// At returns what a cluster says of a path of a source: the state of the Sync whose folder holds it.
+func (e evidence) At(cluster string, source revision.Source, path string) update.Report {
+	for _, status := range e.state.Syncs(&statusv1.SyncFilter{Cluster: cluster}) {
+		if status.GetSource().GetRepository() != source.Repository || status.GetSource().GetRef() != source.Ref || !revision.Covers(status.GetPath(), path) {
+			continue
+		}
+		return reportOf(status)
+	}
+	return update.Report{}
+}
+
+func reportOf(status *statusv1.Sync) update.Report {
+	if status.GetHealthySince() == nil {
+		return update.Report{State: stateText(status)}
+	}
+	rev, err := revision.FromProto(status.GetHealthy().GetRevision())
+	if err != nil {
+		return update.Report{}
+	}
+	return update.Report{Commit: rev.Commit, Since: status.GetHealthySince().AsTime()}
+}
+
+func stateText(status *statusv1.Sync) string {
+	if len(status.GetProblems()) > 0 {
+		return status.GetProblems()[0].GetMessage()
+	}
+	switch status.GetState() {
+	case statusv1.SyncState_SYNC_STATE_WAITING:
+		return "waiting for its first content"
+	case statusv1.SyncState_SYNC_STATE_SUSPENDED:
+		return "suspended"
+	default:
+		return "rolling out"
+	}
+}
+
+// watchEvidence wakes the writers when a Sync became healthy, or stopped being so.
+func (a *Automator) watchEvidence(ctx context.Context) error {
+	since := map[fleet.Key]time.Time{}
+	return a.fleet.Watch(ctx, func(changes []fleet.Change) error {
+		woken := false
+		for _, change := range changes {
+			now := change.Sync.GetHealthySince().AsTime()
+			if change.Sync.GetHealthySince() == nil {
+				now = time.Time{}
+			}
+			woken = woken || !since[change.Key].Equal(now)
+			since[change.Key] = now
+			if change.Sync == nil {
+				delete(since, change.Key)
+			}
+		}
+		if woken {
+			a.imageChanged("", time.Now())
+		}
+		return nil
+	})
+}
+
+// images answers what registries have from what the scanner saw.
+type images struct{ scanner *scan.Scanner }
+
+// Tags returns what was seen of an image repository so far.
+func (i images) Tags(repository string) update.Seen {
+	snapshot, ok := i.scanner.Seen(repository)
+	if !ok {
+		return update.Seen{}
+	}
+	seen := update.Seen{
+		Tags: make(map[string]time.Time, len(snapshot.Tags)), Problem: snapshot.Scan.LastError,
+		Looked: !snapshot.Scan.LastAttempt.IsZero() || len(snapshot.Tags) > 0,
+	}
+	for _, tag := range snapshot.Tags {
+		if tag.LastSeen.IsZero() {
+			seen.Tags[tag.Name] = tag.FirstSeen
+		}
+	}
+	return seen
+}
+
+// Digest returns what a tag points to.
+func (i images) Digest(ctx context.Context, repository, tag string) (string, error) {
+	return i.scanner.Resolve(ctx, repository, tag)
+}

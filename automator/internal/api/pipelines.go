@@ -1,0 +1,214 @@
+// Package api answers PipelineService from what the writers and the scanner saw last.
+package api
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tandem-cd/tandem/automator/internal/pipeline"
+	"github.com/tandem-cd/tandem/automator/internal/policy"
+	"github.com/tandem-cd/tandem/automator/internal/scan"
+	"github.com/tandem-cd/tandem/automator/internal/store"
+	"github.com/tandem-cd/tandem/automator/internal/update"
+	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
+	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
+	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/fleet"
+)
+
+const (
+	// maxProblems bounds the problems of an answer; it is the protocol's.
+	maxProblems = 100
+	// defaultTags is how many tags an explanation shows when nobody says.
+	defaultTags = 20
+	maxTags     = 1000
+)
+
+// Updates says what the writers saw last.
+type Updates interface {
+	Updates() []update.Status
+}
+
+// Images says what was seen of image repositories.
+type Images interface {
+	Seen(repository string) (scan.Snapshot, bool)
+}
+
+// Pipelines answers PipelineService.
+type Pipelines struct {
+	pipelinev1.UnimplementedPipelineServiceServer
+	updates Updates
+	images  Images
+}
+
+// New returns the service.
+func New(updates Updates, images Images) *Pipelines {
+	return &Pipelines{updates: updates, images: images}
+}
+
+// ListPipelines returns a page of pipelines.
+func (s *Pipelines) ListPipelines(_ context.Context, req *pipelinev1.ListPipelinesRequest) (*pipelinev1.ListPipelinesResponse, error) {
+	size, err := fleet.PageSize(req.GetPageSize())
+	if err != nil {
+		return nil, err
+	}
+	resp := &pipelinev1.ListPipelinesResponse{}
+	var all []*pipelinev1.Pipeline
+	for _, status := range s.sorted() {
+		for _, p := range status.Pipelines {
+			all = append(all, s.pipeline(status, p))
+		}
+		for _, p := range status.Problems {
+			resp.Problems = append(resp.Problems, problemToProto(p))
+		}
+	}
+	resp.Problems = resp.Problems[:min(len(resp.Problems), maxProblems)]
+	name := func(p *pipelinev1.Pipeline) string { return p.GetRepository() + "\x00" + p.GetApp() }
+	slices.SortFunc(all, func(a, b *pipelinev1.Pipeline) int { return cmp.Compare(name(a), name(b)) })
+	resp.Pipelines, resp.NextPageToken, err = fleet.Page(all, name, size, req.GetPageToken())
+	return resp, err
+}
+
+func (s *Pipelines) sorted() []update.Status {
+	statuses := s.updates.Updates()
+	slices.SortFunc(statuses, func(a, b update.Status) int { return cmp.Compare(a.Source.String(), b.Source.String()) })
+	return statuses
+}
+
+func problemToProto(p update.Problem) *statusv1.Problem {
+	kind := statusv1.ProblemKind_PROBLEM_KIND_CONFIG
+	if p.Refused {
+		kind = statusv1.ProblemKind_PROBLEM_KIND_COMMIT
+	}
+	return &statusv1.Problem{Kind: kind, Message: p.Message, File: p.File, Line: int32(p.Line)} //nolint:gosec // a line of a bounded file
+}
+
+func (s *Pipelines) pipeline(status update.Status, p update.PipelineStatus) *pipelinev1.Pipeline {
+	out := &pipelinev1.Pipeline{Repository: status.Source.Repository, Ref: status.Source.Ref, App: p.Pipeline.App}
+	for _, image := range p.Pipeline.Images {
+		out.Images = append(out.Images, s.image(p, image))
+	}
+	out.Environments = environments(p)
+	return out
+}
+
+func (s *Pipelines) image(p update.PipelineStatus, image pipeline.Image) *pipelinev1.PipelineImage {
+	out := &pipelinev1.PipelineImage{Name: image.Name, Repository: image.Repository.String(), Policy: image.Policy.String()}
+	if candidate, ok := p.Candidates[image.Name]; ok && candidate.Pin.Tag != "" {
+		out.Candidate = &revisionv1.Image{
+			Name: image.Name, Repository: image.Repository.String(), Tag: candidate.Pin.Tag, Digest: candidate.Pin.Digest,
+		}
+	}
+	if snapshot, ok := s.images.Seen(image.Repository.Name()); ok && !snapshot.Scan.LastAttempt.IsZero() {
+		out.Scanned = timestamppb.New(snapshot.Scan.LastAttempt)
+	}
+	return out
+}
+
+func environments(p update.PipelineStatus) []*pipelinev1.Environment {
+	out := make([]*pipelinev1.Environment, 0, len(p.Environments))
+	for i, e := range p.Environments {
+		env := &pipelinev1.Environment{Name: e.Name, Reason: strings.Join(e.Reasons, " ")}
+		if i < len(p.Pipeline.Environments) {
+			env.Path, env.Cluster = p.Pipeline.Environments[i].Path, p.Pipeline.Environments[i].Cluster
+		}
+		for _, image := range p.Pipeline.Images {
+			for _, pin := range e.Images[image.Name].Pins {
+				env.Images = append(env.Images, &revisionv1.Image{
+					Name: image.Name, Repository: image.Repository.String(), Tag: pin.Tag, Digest: pin.Digest,
+				})
+			}
+		}
+		out = append(out, env)
+	}
+	return out
+}
+
+// ExplainImage says why a tag was chosen and the others were not.
+func (s *Pipelines) ExplainImage(_ context.Context, req *pipelinev1.ExplainImageRequest) (*pipelinev1.ExplainImageResponse, error) {
+	if req.GetImage() == "" {
+		return nil, fault.New(fault.Invalid, "name an image, as its pipeline calls it or by its repository")
+	}
+	if req.GetTags() < 0 || req.GetTags() > maxTags {
+		return nil, fault.New(fault.Invalid, "tags %d is not between 1 and %d", req.GetTags(), maxTags)
+	}
+	resp := &pipelinev1.ExplainImageResponse{}
+	var known []string
+	for _, status := range s.sorted() {
+		for _, p := range status.Pipelines {
+			for _, image := range p.Pipeline.Images {
+				known = append(known, image.Name)
+				if named(req, p.Pipeline.App, image) {
+					resp.Explanations = append(resp.Explanations, s.explain(req, status, p, image))
+				}
+			}
+		}
+	}
+	if len(resp.GetExplanations()) == 0 {
+		slices.Sort(known)
+		return nil, fault.New(fault.NotFound, "no pipeline follows %q; images that are followed: %s", req.GetImage(), strings.Join(slices.Compact(known), ", "))
+	}
+	return resp, nil
+}
+
+func named(req *pipelinev1.ExplainImageRequest, app string, image pipeline.Image) bool {
+	if req.GetApp() != "" && req.GetApp() != app {
+		return false
+	}
+	want := req.GetImage()
+	return want == image.Name || want == image.Repository.String() || want == image.Repository.Name()
+}
+
+func (s *Pipelines) explain(req *pipelinev1.ExplainImageRequest, status update.Status, p update.PipelineStatus, image pipeline.Image) *pipelinev1.ImageExplanation {
+	out := &pipelinev1.ImageExplanation{
+		PipelineRepository: status.Source.Repository, App: p.Pipeline.App, Image: s.image(p, image), Environments: environments(p),
+	}
+	snapshot, ok := s.images.Seen(image.Repository.Name())
+	if !ok {
+		return out
+	}
+	if snapshot.Scan.LastError != "" {
+		out.Problem = &statusv1.Problem{Kind: statusv1.ProblemKind_PROBLEM_KIND_REGISTRY, Message: snapshot.Scan.LastError}
+	}
+	tags, digests := listed(snapshot.Tags)
+	out.TagsSeen = int32(len(tags)) //nolint:gosec // registry.MaxTags
+	current := runs(p, image)
+	_, verdicts := policy.Select(image.Policy, tags, current)
+	if req.GetTag() != "" {
+		verdicts = append([]policy.Verdict{policy.Explain(image.Policy, tags, current, req.GetTag())}, verdicts...)
+	}
+	limit := int(req.GetTags())
+	if limit == 0 {
+		limit = defaultTags
+	}
+	for _, v := range verdicts[:min(len(verdicts), limit)] {
+		out.Tags = append(out.Tags, &pipelinev1.TagVerdict{
+			Tag: v.Tag, Kept: v.Kept, Rule: string(v.Rule), Reason: v.Reason, Digest: digests[v.Tag],
+		})
+	}
+	return out
+}
+
+// runs returns the tag that the first environment runs.
+func runs(p update.PipelineStatus, image pipeline.Image) string {
+	if len(p.Environments) == 0 || len(p.Environments[0].Images[image.Name].Pins) == 0 {
+		return ""
+	}
+	return p.Environments[0].Images[image.Name].Pins[0].Tag
+}
+
+func listed(known []store.Tag) (tags []string, digests map[string]string) {
+	digests = map[string]string{}
+	for _, tag := range known {
+		if tag.LastSeen.IsZero() {
+			tags = append(tags, tag.Name)
+			digests[tag.Name] = tag.Digest
+		}
+	}
+	return tags, digests
+}

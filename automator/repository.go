@@ -1,0 +1,256 @@
+package automator
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/automator/internal/pipeline"
+	"github.com/tandem-cd/tandem/automator/internal/relay"
+	"github.com/tandem-cd/tandem/automator/internal/scan"
+	"github.com/tandem-cd/tandem/automator/internal/update"
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/run"
+	"github.com/tandem-cd/tandem/shared/telemetry"
+)
+
+// fetchRetry is how soon a fetch that failed is made again.
+const fetchRetry = 5 * time.Second
+
+// repository is one Git repository with its writer.
+type repository struct {
+	cfg     RepositoryConfig
+	owner   *Automator
+	mirror  *gitrepo.Repo
+	updater *update.Updater
+	fetch   chan struct{}
+	moved   chan struct{}
+	set     atomic.Pointer[pipeline.Set]
+	trouble atomic.Pointer[error] // why the last fetch failed
+}
+
+func openRepositories(ctx context.Context, a *Automator, signer ssh.Signer) (repositories, error) {
+	all := repositories{}
+	for _, cfg := range a.cfg.Repositories {
+		r := &repository{cfg: cfg, owner: a, fetch: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
+		mirror := cfg.mirror(filepath.Join(a.cfg.StateDir, "repositories", cfg.Name))
+		mirror.OnChange = func([]gitrepo.RefChange) { signal(r.moved) }
+		var err error
+		if r.mirror, err = gitrepo.Open(ctx, mirror); err != nil {
+			return all, err
+		}
+		all[cfg.Name] = r
+		source := revision.Source{Repository: cfg.Name, Ref: cfg.ref()}
+		r.updater = update.New(
+			update.Config{Source: source, Name: a.cfg.Signing.Name, Email: a.cfg.Signing.Email, Signer: signer},
+			update.Deps{Repository: r.mirror, Images: images{a.scanner}, Evidence: evidence{a.fleet}, Events: eventLog{a.store}, Log: a.log},
+		)
+	}
+	return all, nil
+}
+
+func signal(wake chan<- struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *repository) tasks() []run.Task {
+	return []run.Task{
+		{Name: "fetch " + r.cfg.Name, Run: r.refresh},
+		{Name: "follow " + r.cfg.Name, Run: r.follow},
+		{Name: "update " + r.cfg.Name, Run: r.updater.Run},
+	}
+}
+
+// hint has the repository fetched now.
+func (r *repository) hint() { signal(r.fetch) }
+
+// refresh fetches the repository when somebody hints that it changed, and every now and then.
+func (r *repository) refresh(ctx context.Context) error {
+	signal(r.moved) // what a former process fetched is there already
+	for {
+		wait := r.cfg.PollInterval.Or(DefaultPollInterval)
+		if _, err := r.mirror.Fetch(ctx); err != nil && ctx.Err() == nil {
+			r.owner.log.Warn("repository not fetched", zap.String(telemetry.Repository, r.cfg.Name), zap.Error(err))
+			r.trouble.Store(&err)
+			wait = fetchRetry
+		} else {
+			r.trouble.Store(nil)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-r.fetch:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// follow wakes whoever depends on the refs when one of them moved. Clusters come first: nothing else is in their way.
+func (r *repository) follow(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.moved:
+		}
+		if err := r.reload(ctx); err != nil && ctx.Err() == nil {
+			r.owner.log.Warn("pipelines not read", zap.String(telemetry.Repository, r.cfg.Name), zap.Error(err))
+		}
+		r.owner.relay.Changed()
+		r.owner.followImages()
+		r.updater.Wake()
+	}
+}
+
+// reload reads pipelines and grants from the branch. While the file of clusters cannot be read, its last good state counts:
+// a typing error must not cut clusters off.
+func (r *repository) reload(ctx context.Context) error {
+	commit, _, ok := r.mirror.Resolve(ctx, r.cfg.ref())
+	if !ok {
+		return nil
+	}
+	files, err := pipelineFiles(ctx, r.mirror, commit)
+	if err != nil {
+		return err
+	}
+	set := pipeline.Load(r.cfg.Name, files)
+	if before := r.set.Load(); before != nil && set.Clusters == nil && files[pipeline.ClustersFile] != nil {
+		set.Clusters = before.Clusters
+	}
+	r.set.Store(&set)
+	return nil
+}
+
+// pipelineFiles reads the files of .tandem at a commit.
+func pipelineFiles(ctx context.Context, mirror *gitrepo.Repo, commit gitobject.ID) (map[string][]byte, error) {
+	decoded, err := mirror.Commit(ctx, commit)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	err = gitobject.Diff(ctx, mirror, gitobject.ID{}, decoded.Tree, []string{pipeline.Folder}, func(c gitobject.Change) error {
+		if !c.To.Mode.IsRegular() {
+			return nil
+		}
+		content, err := mirror.Blob(ctx, c.To.ID)
+		files[c.Path] = content
+		return err
+	})
+	return files, err
+}
+
+// ready reports why the repository cannot be worked with yet.
+func (r *repository) ready() error {
+	if r.set.Load() != nil {
+		return nil
+	}
+	if err := r.trouble.Load(); err != nil {
+		return *err
+	}
+	return fmt.Errorf("repository %q is being fetched", r.cfg.Name)
+}
+
+// repositories are all repositories by name.
+type repositories map[string]*repository
+
+// forRelay finds a mirror for the relay.
+func (rs repositories) forRelay(name string) (relay.Repository, bool) {
+	r, ok := rs[name]
+	if !ok {
+		return nil, false
+	}
+	return r.mirror, true
+}
+
+// grants returns what a cluster may receive. Each repository grants itself only: whoever can write one repository decides
+// nothing about another.
+func (rs repositories) grants(cluster string) []relay.Grant {
+	var grants []relay.Grant
+	for name, r := range rs {
+		set := r.set.Load()
+		if set == nil {
+			continue
+		}
+		for _, c := range set.Clusters {
+			if c.Name != cluster {
+				continue
+			}
+			for _, g := range c.Grants {
+				if g.Repository == name {
+					grants = append(grants, relay.Grant{Repository: g.Repository, Refs: g.Refs, Paths: g.Paths})
+				}
+			}
+		}
+	}
+	return grants
+}
+
+// Updates returns what every writer saw last, for PipelineService.
+func (rs repositories) Updates() []update.Status {
+	statuses := make([]update.Status, 0, len(rs))
+	for _, r := range rs {
+		statuses = append(statuses, r.updater.Status())
+	}
+	return statuses
+}
+
+// ResolveCommit finds the commit that an abbreviation means.
+func (rs repositories) ResolveCommit(ctx context.Context, name, prefix string) (gitobject.ID, error) {
+	r, ok := rs[name]
+	if !ok {
+		return gitobject.ID{}, fault.New(fault.NotFound, "the automator has no repository %q", name)
+	}
+	return r.mirror.ResolveCommit(ctx, prefix)
+}
+
+// ContentAt returns the content id of paths at a commit.
+func (rs repositories) ContentAt(ctx context.Context, name string, commit gitobject.ID, paths []string) (revision.ContentID, error) {
+	r, ok := rs[name]
+	if !ok {
+		return revision.ContentID{}, fault.New(fault.NotFound, "the automator has no repository %q", name)
+	}
+	return relay.ContentAt(ctx, r.mirror, commit, paths)
+}
+
+// imageChanged wakes the writers: a tag or a digest became known or changed.
+func (a *Automator) imageChanged(string, time.Time) {
+	for _, r := range a.repos {
+		r.updater.Wake()
+	}
+}
+
+// followImages has the scanner follow the images of every pipeline.
+func (a *Automator) followImages() {
+	seen := map[string]bool{}
+	var targets []scan.Target
+	for _, r := range a.repos {
+		set := r.set.Load()
+		if set == nil {
+			return // a repository that is not read yet may follow images; a short list would forget them
+		}
+		for _, p := range set.Pipelines {
+			for _, image := range p.Images {
+				if name := image.Repository.Name(); !seen[name] {
+					seen[name] = true
+					targets = append(targets, scan.Target{Repository: name})
+				}
+			}
+		}
+	}
+	a.scanner.Follow(targets)
+}
+

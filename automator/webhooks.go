@@ -1,0 +1,37 @@
+package automator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	// hookHeader and hookBody bound how long a caller may take over a request.
+	hookHeader = 10 * time.Second
+	hookBody   = 30 * time.Second
+	// hookDrain bounds how long requests may go on after the end was asked for.
+	hookDrain = 5 * time.Second
+)
+
+// serveWebhooks listens for hints of registries and Git hosts.
+func (a *Automator) serveWebhooks(ctx context.Context) error {
+	listener, err := net.Listen("tcp", a.cfg.Webhook.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	server := &http.Server{Handler: a.hooks, ReadHeaderTimeout: hookHeader, ReadTimeout: hookBody, WriteTimeout: hookBody}
+	stop := context.AfterFunc(ctx, func() {
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), hookDrain)
+		defer cancel()
+		_ = server.Shutdown(drain) // what does not end in time is cut by the end of the process
+	})
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,31 @@
+package admin_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/tandem-cd/tandem/shared/telemetry/admin"
+)
+
+func TestHandler(t *testing.T) {
+	t.Parallel()
+	var notReady error
+	handler := admin.Handler(func() error { return notReady })
+	ask := func(path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		if got := ask(path); got.Code != http.StatusOK {
+			t.Errorf("GET %s: got %d", path, got.Code)
+		}
+	}
+	notReady = errors.New("still fetching")
+	if got := ask("/readyz"); got.Code != http.StatusServiceUnavailable || !strings.Contains(got.Body.String(), "still fetching") {
+		t.Errorf("GET /readyz while not ready: got %d %q", got.Code, got.Body)
+	}
+}
