@@ -36,6 +36,8 @@ type Record struct {
 	Health   health.Status
 	// Deleting says that somebody has asked for its deletion.
 	Deleting bool
+	// Keep says that it asks to stay in the cluster when it is gone from Git.
+	Keep bool
 	// Writers are other field managers that own something in it, the most
 	// recent first.
 	Writers []string
@@ -57,6 +59,7 @@ func reduce(obj *unstructured.Unstructured) Record {
 		Sync:            text(obj, "labels", v1alpha1.LabelSync),
 		Health:          health.Of(obj),
 		Deleting:        obj.GetDeletionTimestamp() != nil,
+		Keep:            text(obj, "annotations", v1alpha1.AnnotationPrune) == v1alpha1.PruneKeep,
 		Writers:         baseline.Writers(obj, v1alpha1.FieldManager),
 	}
 	r.hasPods = workloads[kind.GroupKind()] && runs(obj)
@@ -111,6 +114,7 @@ const (
 	namesItself flags = 1 << iota
 	ours
 	deleting
+	keep
 	hasPods
 )
 
@@ -127,7 +131,7 @@ func pack(r Record) *entry {
 		writers:         unique.Make(strings.Join(r.Writers, "\n")),
 		baseline:        r.Baseline,
 	}
-	for flag, set := range map[flags]bool{namesItself: r.OwnerNamesItself, ours: r.Ours, deleting: r.Deleting, hasPods: r.hasPods} {
+	for flag, set := range map[flags]bool{namesItself: r.OwnerNamesItself, ours: r.Ours, deleting: r.Deleting, keep: r.Keep, hasPods: r.hasPods} {
 		if set {
 			e.flags |= flag
 		}
@@ -147,6 +151,7 @@ func (e *entry) unpack(kind schema.GroupVersionKind) Record {
 		Baseline:         e.baseline,
 		Health:           health.Status{State: e.state, Message: e.message.Value()},
 		Deleting:         e.flags&deleting != 0,
+		Keep:             e.flags&keep != 0,
 		hasPods:          e.flags&hasPods != 0,
 	}
 	if writers := e.writers.Value(); writers != "" {
@@ -157,7 +162,7 @@ func (e *entry) unpack(kind schema.GroupVersionKind) Record {
 
 // differs reports whether anybody has a reason to look again.
 func (e *entry) differs(other *entry) bool {
-	const shown = namesItself | ours | deleting
+	const shown = namesItself | ours | deleting | keep
 	return e.baseline != other.baseline || e.flags&shown != other.flags&shown || e.state != other.state ||
 		e.message != other.message || e.uid != other.uid || e.sync != other.sync
 }

@@ -180,7 +180,7 @@ func TestChanged(t *testing.T) {
 func TestRecordSurvivesPacking(t *testing.T) {
 	t.Parallel()
 	obj := configMap("shop.web", "a", "5", "x")
-	obj.SetFinalizers([]string{"example.com/a"})
+	obj.SetAnnotations(map[string]string{v1alpha1.AnnotationPrune: v1alpha1.PruneKeep, v1alpha1.AnnotationOwner: "ConfigMap/shop/a"})
 	now := metav1.Now()
 	obj.SetDeletionTimestamp(&now)
 	want := reduce(obj)
@@ -189,8 +189,8 @@ func TestRecordSurvivesPacking(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Record{})); diff != "" {
 		t.Errorf("pack, unpack: -want, +got\n%s", diff)
 	}
-	if !got.Owned() || !got.Deleting {
-		t.Errorf("record: owned %t, deleting %t", got.Owned(), got.Deleting)
+	if !got.Owned() || !got.Deleting || !got.Keep {
+		t.Errorf("record: owned %t, deleting %t, keep %t", got.Owned(), got.Deleting, got.Keep)
 	}
 }
 
