@@ -122,7 +122,7 @@ func (a Auth) sshCommand() string {
 	}
 	words := []string{"ssh", "-F", "/dev/null"}
 	if a.SSHKeyFile != "" {
-		words = append(words, "-i", strings.ReplaceAll(a.SSHKeyFile, "%", "%%"))
+		words = append(words, "-o", "IdentityFile="+sshQuote(a.SSHKeyFile)) // -i would look for a file with "%%"
 	}
 	for _, option := range []string{
 		"IdentitiesOnly=yes",

@@ -44,7 +44,7 @@ func TestSSHCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := strings.Join([]string{
-		"ssh", "-F", "/dev/null", "-i", "/keys/it's $HOME/50%%",
+		"ssh", "-F", "/dev/null", "-o", `IdentityFile="/keys/it's $HOME/50%%"`,
 		"-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes", "-o", "PasswordAuthentication=no",
 		"-o", "StrictHostKeyChecking=yes", "-o", `UserKnownHostsFile="/keys/a b/100%%"`,
 		"-o", "GlobalKnownHostsFile=/dev/null", "-o", "UpdateHostKeys=no", "-o", "ForwardAgent=no",
@@ -98,6 +98,13 @@ func TestMessages(t *testing.T) {
 	want := "[31mfrozen[0m until monday; failed to push some refs; the remote end hung up"
 	if got := reasonOf(messages); got != want {
 		t.Errorf("reasonOf = %q, want %q", got, want)
+	}
+	ssh := "Host key verification failed.\r\nfatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\n"
+	if got, want := reasonOf(ssh), "Host key verification failed.; Could not read from remote repository."; got != want {
+		t.Errorf("reasonOf = %q, want %q", got, want)
+	}
+	if got := kindOfMessages(ssh); got != fault.Unauthorized {
+		t.Errorf("kindOfMessages = %s", got)
 	}
 	if got := reasonOf(strings.Repeat("é", maxReason)); len(got) > maxReason+len("...") {
 		t.Errorf("reasonOf did not cut: %d bytes", len(got))

@@ -85,21 +85,31 @@ func kindOfMessages(messages string) fault.Kind {
 	return fault.Internal
 }
 
-// reasonOf picks the lines that say why out of git's messages.
+// reasonOf picks the lines that say why out of git's messages, and those of ssh, which come before git's.
 func reasonOf(messages string) string {
 	var picked []string
+	marked := false
 	for line := range strings.Lines(messages) {
-		line = printable(line)
-		for _, prefix := range []string{"fatal: ", "error: ", "remote: ", "ERROR: "} {
-			if text, ok := strings.CutPrefix(line, prefix); ok && strings.TrimSpace(text) != "" {
-				picked = append(picked, strings.TrimSpace(text))
-			}
+		line = strings.TrimSpace(printable(line))
+		text, known := cutPrefixes(line, "fatal: ", "error: ", "remote: ", "ERROR: ")
+		switch {
+		case text == "" || strings.HasPrefix(line, "hint: ") || line == "remote:":
+		case known || !marked:
+			picked = append(picked, text)
+			marked = marked || known
 		}
 	}
-	if len(picked) == 0 {
-		picked = strings.FieldsFunc(messages, func(c rune) bool { return c == '\n' || c == '\r' })
+	return clip(strings.Join(picked, "; "))
+}
+
+// cutPrefixes takes the first prefix away that a line has.
+func cutPrefixes(line string, prefixes ...string) (text string, found bool) {
+	for _, prefix := range prefixes {
+		if text, ok := strings.CutPrefix(line, prefix); ok {
+			return strings.TrimSpace(text), true
+		}
 	}
-	return clip(printable(strings.Join(picked, "; ")))
+	return line, false
 }
 
 // hostMessages is what the remote itself said, such as a hook's reason.
