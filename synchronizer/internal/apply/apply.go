@@ -189,6 +189,7 @@ func marked(manifest map[string]any, key object.Key, label string) map[string]an
 	if metadata == nil {
 		metadata = map[string]any{"name": key.Name}
 	}
+	delete(metadata, "namespace") // a cluster-scoped object may have one written by mistake
 	if key.Namespace != "" {
 		metadata["namespace"] = key.Namespace
 	}
