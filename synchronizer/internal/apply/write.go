@@ -1,0 +1,137 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/baseline"
+	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
+)
+
+// adoptions bounds how often an object that changes all the time is read and
+// tried again.
+const adoptions = 5
+
+// target is an object in the cluster, as a Sync may write it.
+type target struct {
+	plan.Step
+	resource   schema.GroupVersionResource
+	namespaced bool
+	client     dynamic.ResourceInterface
+	who        Identity
+	label      string
+}
+
+// target finds out how to reach the object of a step. It is never nil.
+func (r *runner) target(ctx context.Context, step plan.Step) (*target, error) {
+	t := &target{Step: step, who: r.who, label: r.label}
+	kind := step.GVK
+	if step.Desired != nil {
+		kind = step.Desired.GVK
+	}
+	var err error
+	t.resource, t.namespaced, err = r.deps.Kinds.Resource(ctx, kind)
+	if fault.Is(err, fault.NotFound) {
+		return t, t.failed(UnknownKind, err.Error(), err)
+	}
+	t.client = r.client.Resource(t.resource).Namespace(step.Key.Namespace)
+	return t, err
+}
+
+// apply makes the object what Git says and returns it as it is then.
+func (r *runner) apply(ctx context.Context, t *target) (*unstructured.Unstructured, error) {
+	if t.Desired == nil || t.Desired.Object == nil {
+		return nil, t.failed(Unexpected, "the rendered object was dropped before it was applied", nil)
+	}
+	if t.Exists {
+		return t.patch(ctx, precondition{})
+	}
+	written, err := t.patch(ctx, precondition{version: neverExisted})
+	for attempt := 0; isConflict(err) && attempt < adoptions; attempt++ {
+		written, err = r.adopt(ctx, t)
+	}
+	return written, err
+}
+
+// adopt applies to an object that is there already, unless it is another
+// Sync's.
+func (r *runner) adopt(ctx context.Context, t *target) (*unstructured.Unstructured, error) {
+	live, err := t.client.Get(ctx, t.Key.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return t.patch(ctx, precondition{version: neverExisted})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if owner := ownerOf(live, t.Key.ID()); owner != "" && owner != r.label && r.deps.exists(owner) {
+		return nil, t.failed(Owned, fmt.Sprintf(
+			"belongs to the Sync %s; remove it from one of the two, or take the label %s off the object to hand it over", owner, v1alpha1.LabelSync), nil)
+	}
+	if live.GetDeletionTimestamp() != nil {
+		return nil, t.failed(Conflict, "is being deleted, and is applied once it is gone", nil)
+	}
+	return t.patch(ctx, precondition{uid: live.GetUID(), version: live.GetResourceVersion()})
+}
+
+// ownerOf returns the label of the Sync that owns an object; empty for none.
+func ownerOf(live *unstructured.Unstructured, id string) string {
+	if _, applied := baseline.Of(live, v1alpha1.FieldManager); !applied || live.GetAnnotations()[v1alpha1.AnnotationOwner] != id {
+		return ""
+	}
+	return live.GetLabels()[v1alpha1.LabelSync]
+}
+
+func (t *target) patch(ctx context.Context, only precondition) (*unstructured.Unstructured, error) {
+	data, err := body(t.Desired.Object, t.Key, t.label, only)
+	if err != nil {
+		return nil, err
+	}
+	force := true
+	return t.client.Patch(ctx, t.Key.Name, types.ApplyYAMLPatchType, data, metav1.PatchOptions{
+		FieldManager: v1alpha1.FieldManager, Force: &force, FieldValidation: metav1.FieldValidationStrict,
+	})
+}
+
+// remove deletes the very object that the step means. One that is gone, or was
+// replaced by another of its name, needs nothing more.
+func (t *target) remove(ctx context.Context) error {
+	background := metav1.DeletePropagationBackground
+	err := t.client.Delete(ctx, t.Key.Name, metav1.DeleteOptions{
+		PropagationPolicy: &background,
+		Preconditions:     metav1.NewUIDPreconditions(string(t.UID)),
+	})
+	if apierrors.IsNotFound(err) && !isMissingKind(err) || isConflict(err) {
+		return nil
+	}
+	return err
+}
+
+// isConflict reports whether a write met another state than it was meant for.
+func isConflict(err error) bool {
+	if apierrors.IsConflict(err) {
+		return true
+	}
+	for _, cause := range causes(err) {
+		if cause.Field == "metadata.uid" && apierrors.ReasonForError(err) == metav1.StatusReasonInvalid {
+			return true // how an update of an object with another uid is refused
+		}
+	}
+	return false
+}
+
+// isMissingKind reports whether the API server has nothing under a path, as
+// opposed to no object of a name.
+func isMissingKind(err error) bool {
+	status, ok := statusOf(err)
+	return ok && status.Code == http.StatusNotFound && (status.Details == nil || status.Details.Name == "")
+}
