@@ -228,7 +228,7 @@ func TestStoreFollowsNewKinds(t *testing.T) {
 		}
 	})
 	w.Observe(applied)
-	if err := w.Established(t.Context(), []*unstructured.Unstructured{applied}); err != nil {
+	if err := w.Established(t.Context(), applied); err != nil {
 		t.Fatal(err)
 	}
 	at := schema.GroupVersionResource{Group: group, Version: "v1", Resource: "widgets"}

@@ -46,17 +46,15 @@ func (s *Store) GetOne(ctx context.Context, kind schema.GroupVersionKind, name t
 	return reduce(obj), nil
 }
 
-// Established waits until CustomResourceDefinitions that were applied are
-// served, by the watch of their Sync, and makes their kinds known.
-func (s *Store) Established(ctx context.Context, crds []*unstructured.Unstructured) error {
-	for _, crd := range crds {
-		kind := crd.GroupVersionKind()
-		key := object.Key{Group: kind.Group, Kind: kind.Kind, Name: crd.GetName()}
-		if err := s.current(ctx, key); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-		s.mapper.Learn(crd)
+// Established waits until a CustomResourceDefinition that was applied is served,
+// by the watch of its Sync, and makes its kinds known.
+func (s *Store) Established(ctx context.Context, crd *unstructured.Unstructured) error {
+	kind := crd.GroupVersionKind()
+	key := object.Key{Group: kind.Group, Kind: kind.Kind, Name: crd.GetName()}
+	if err := s.current(ctx, key); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
 	}
+	s.mapper.Learn(crd)
 	return nil
 }
 
