@@ -77,6 +77,8 @@ type Result struct {
 	Problems []Problem
 	// Broken are the files of which something could not be used. What they used to hold is unknown.
 	Broken map[string]bool
+	// Unknown counts the objects whose kinds the cluster does not serve; it may do so later.
+	Unknown int
 
 	files map[string]parsed
 }

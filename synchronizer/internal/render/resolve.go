@@ -35,6 +35,7 @@ func (r Result) Resolve(namespace string, namespaced Namespaced) (Result, error)
 			var err error
 			in, err = namespaced(d.GVK)
 			if fault.Is(err, fault.NotFound) {
+				out.Unknown++
 				out.broken(Problem{File: d.Origin.File, Line: d.Origin.Line, Object: d.Key.String(), Message: err.Error()})
 				continue
 			}

@@ -1,0 +1,139 @@
+package synchronizer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/tandem-cd/tandem/shared/config"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/rpc"
+	"github.com/tandem-cd/tandem/shared/telemetry"
+	"github.com/tandem-cd/tandem/synchronizer/internal/trust"
+)
+
+// Config is the synchronizer's configuration file. It belongs to the cluster's administrator: who may change what, and
+// which namespaces may use which paths, is decided here and nowhere else.
+type Config struct {
+	// Cluster is this cluster's name, as in its certificate and in .tandem/clusters.yaml.
+	Cluster string `yaml:"cluster"`
+	// Automator is where Git state comes from.
+	Automator AutomatorConfig `yaml:"automator"`
+	// StateDir holds received objects and events that wait for the automator. Losing it costs a fetch.
+	StateDir string `yaml:"stateDir"`
+	// Log says how logs are written.
+	Log telemetry.LogConfig `yaml:"log"`
+	// Admin is the address of /healthz, /readyz and /metrics; empty serves none.
+	Admin string `yaml:"admin"`
+	// Status serves status queries; empty serves none.
+	Status StatusConfig `yaml:"status"`
+	// Kubeconfig is the file to connect to the API server with; the pod's own account when empty.
+	Kubeconfig string `yaml:"kubeconfig"`
+	// Namespaces are the ones that Syncs and their objects are in; all when empty.
+	Namespaces []string `yaml:"namespaces"`
+	// Workers is how many Syncs are worked on at a time; 8 by default.
+	Workers int `yaml:"workers"`
+	// Trust says whose commits count. Its mode has no default: signed has every commit verified in this cluster, relay
+	// believes the automator, and every Sync then shows the condition Unverified.
+	Trust trust.Config `yaml:"trust"`
+	// Paths says which namespaces may use which paths. When it is empty every namespace may use what the cluster is granted.
+	Paths []PathRule `yaml:"paths"`
+}
+
+// AutomatorConfig is how to reach the automator.
+type AutomatorConfig struct {
+	// Address is host:port.
+	Address string `yaml:"address"`
+	// ServerName is the name in the automator's certificate when it is not the host of Address.
+	ServerName string `yaml:"serverName"`
+	// TLS identifies this cluster; its CA signs the automator.
+	TLS rpc.TLSFiles `yaml:"tls"`
+}
+
+// StatusConfig is the listener for status queries. Callers show a bearer token of this cluster, and may see the Syncs
+// that they may get.
+type StatusConfig struct {
+	// Listen is its address.
+	Listen string `yaml:"listen"`
+	// TLS identifies this server; its CA is not used.
+	TLS rpc.TLSFiles `yaml:"tls"`
+}
+
+// PathRule lets namespaces use paths.
+type PathRule struct {
+	// Namespaces are the ones that may.
+	Namespaces []string `yaml:"namespaces"`
+	// Repository is the source's repository; any when empty.
+	Repository string `yaml:"repository"`
+	// Paths are what they may use; a Sync's path and include must lie below.
+	Paths []string `yaml:"paths"`
+}
+
+// Validate fills defaults and returns every problem.
+func (c *Config) Validate() error {
+	var problems []error
+	require := func(value, key, why string) {
+		if value == "" {
+			problems = append(problems, fmt.Errorf("%s is missing: %s", key, why))
+		}
+	}
+	require(c.Cluster, "cluster", "this cluster's name, as in .tandem/clusters.yaml")
+	require(c.Automator.Address, "automator.address", "host:port of the automator")
+	require(c.Automator.TLS.Cert, "automator.tls.cert", "this cluster's certificate in PEM")
+	require(c.Automator.TLS.Key, "automator.tls.key", "the certificate's key in PEM")
+	require(c.Automator.TLS.CA, "automator.tls.ca", "the CA that signed the automator's certificate")
+	require(c.StateDir, "stateDir", "a folder for received objects")
+	if c.Status.Listen != "" {
+		require(c.Status.TLS.Cert, "status.tls.cert", "tokens must not travel in the clear")
+		require(c.Status.TLS.Key, "status.tls.key", "the certificate's key in PEM")
+	}
+	if c.Workers < 0 {
+		problems = append(problems, errors.New("workers is negative"))
+	}
+	problems = append(problems, c.validateTrust(), c.validatePaths())
+	return errors.Join(problems...)
+}
+
+func (c *Config) validateTrust() error {
+	if c.Trust.Mode == "" {
+		return errors.New("trust.mode is missing: choose signed (commits are verified in this cluster) or relay (the automator is believed)")
+	}
+	if c.Trust.Mode == trust.Signed && len(c.Trust.Humans) == 0 {
+		return errors.New("trust.humans is empty: with mode signed nobody could change anything; name at least one person and key")
+	}
+	if _, err := trust.NewPolicy(c.Trust); err != nil {
+		return fmt.Errorf("trust: %w", err)
+	}
+	return nil
+}
+
+func (c *Config) validatePaths() error {
+	var problems []error
+	for i := range c.Paths {
+		cleaned, err := revision.CleanPaths(c.Paths[i].Paths)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("paths[%d]: %w", i, err))
+		}
+		c.Paths[i].Paths = cleaned
+		if len(c.Paths[i].Namespaces) == 0 {
+			problems = append(problems, fmt.Errorf("paths[%d]: namespaces is empty", i))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// Load reads the configuration file.
+func Load(path string) (Config, error) {
+	var cfg Config
+	err := config.ReadFile(path, &cfg)
+	return cfg, err
+}
+
+// replica names this process to the automator: the pod's name.
+func replica() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "synchronizer"
+	}
+	return name
+}

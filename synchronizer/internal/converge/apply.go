@@ -1,0 +1,444 @@
+package converge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
+	"github.com/tandem-cd/tandem/synchronizer/internal/baseline"
+	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
+	"github.com/tandem-cd/tandem/synchronizer/internal/live"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
+	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
+	"github.com/tandem-cd/tandem/synchronizer/internal/report"
+)
+
+// maxNamed bounds the objects that one message names.
+const maxNamed = 5
+
+// failure is an object that could not be applied or removed.
+type failure struct {
+	hash     [32]byte // of what was tried; other content is tried at once
+	origin   object.Origin
+	err      error
+	attempts int
+	due      time.Time
+}
+
+// unknownAgain is how soon kinds that the cluster does not serve are looked for again.
+const unknownAgain = 15 * time.Second
+
+// render makes objects of the verified commit, unless they are there. It reports whether there is something to apply.
+func (p *pass) render(ctx context.Context) bool {
+	w := p.work
+	if w.current && (w.stale.IsZero() || time.Until(w.stale) > 0) {
+		return true
+	}
+	result, err := p.loop.deps.Renderer.Render(ctx, p.sync, w.verified, w.rendered)
+	if err != nil {
+		w.problems.render = []v1alpha1.Problem{{Kind: v1alpha1.ProblemRender, Message: sentence(err), Commit: w.verified.String()}}
+		p.failed("tree not rendered", err)
+		return false
+	}
+	w.rendered, w.current, w.problems.render, w.stale = &result, true, nil, time.Time{}
+	if result.Unknown > 0 {
+		w.stale = now().Add(unknownAgain)
+		p.soon(unknownAgain)
+	}
+	for _, problem := range result.Problems {
+		w.problems.render = append(w.problems.render, v1alpha1.Problem{
+			Kind: v1alpha1.ProblemRender, Message: problem.Message, File: problem.File, Line: problem.Line, Object: problem.Object,
+		})
+	}
+	return true
+}
+
+// apply plans and takes what is due. A pass whose plan is empty sends no request.
+func (p *pass) apply(ctx context.Context) {
+	w := p.work
+	if !p.watchKinds(ctx) || p.sync.Spec.Suspend {
+		return
+	}
+	made := plan.Make(p.input())
+	p.noteHeld(made)
+	p.noteConflicts(made)
+	p.noteDrift(made)
+	steps := p.due(made.Steps)
+	if len(steps) > 0 {
+		if !p.take(ctx, steps) {
+			return // superseded: the newer content is next
+		}
+	}
+	p.noteFailures()
+	if w.status.Applied == nil || w.status.Applied.ContentID != w.content.String() {
+		p.applied(len(steps))
+	}
+}
+
+// watchKinds has every kind watched that the Sync owns or is about to own, and reports whether all have been listed.
+// New kinds are written to the status first: a process that is killed after the first apply still knows where to look.
+func (p *pass) watchKinds(ctx context.Context) bool {
+	w, l := p.work, p.loop
+	kinds := slices.Clone(w.status.Kinds)
+	for _, d := range w.rendered.Objects {
+		kind := v1alpha1.ObjectKind{Group: d.GVK.Group, Version: d.GVK.Version, Kind: d.GVK.Kind, Namespaced: d.Key.Namespace != ""}
+		if !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	if len(kinds) != len(w.status.Kinds) {
+		slices.SortFunc(kinds, func(a, b v1alpha1.ObjectKind) int {
+			return strings.Compare(a.Group+"/"+a.Version+"/"+a.Kind, b.Group+"/"+b.Version+"/"+b.Kind)
+		})
+		w.status.Kinds = kinds
+		p.sync.Status = *w.status.DeepCopy()
+		if err := l.deps.Syncs.WriteStatus(ctx, p.sync); err != nil {
+			p.failed("kinds not written ahead", err)
+			return false
+		}
+		w.written, w.wroteAt = *w.status.DeepCopy(), now()
+	}
+	l.deps.Live.Need(p.sync.Label(), kinds)
+	return l.deps.Live.Synced(p.sync.Label()) // the store wakes the Sync when it is
+}
+
+// input is what the plan depends on.
+func (p *pass) input() plan.Input {
+	w := p.work
+	return plan.Input{
+		Label: p.sync.Label(), Desired: w.rendered.Objects, Broken: w.rendered.Broken,
+		Live: known(p.loop.deps.Live.Owned(p.sync.Label())), Recorded: w.inventory, Drift: p.sync.Spec.DriftPolicy(), Prune: p.sync.Spec.PruneEnabled(),
+		Owner:      p.ownerOf,
+		AllowPrune: p.sync.Annotations[v1alpha1.AnnotationAllowPrune] == w.content.String(),
+	}
+}
+
+// ownerOf returns the label of the Sync that owns an object, when that Sync exists: what a Sync left behind may be taken.
+func (p *pass) ownerOf(key object.Key) string {
+	record, ok := p.loop.deps.Live.Get(key)
+	if !ok || !record.Owned() {
+		return ""
+	}
+	if !p.loop.Exists(record.Sync) {
+		return ""
+	}
+	return record.Sync
+}
+
+// known are records as the plan needs them.
+func known(records []live.Record) map[object.Key]plan.Live {
+	objects := make(map[object.Key]plan.Live, len(records))
+	for i := range records {
+		r := &records[i]
+		objects[r.Key] = plan.Live{
+			UID: r.UID, GVK: r.GVK, Sync: r.Sync, Owned: r.Owned(), Baseline: r.Baseline, Deleting: r.Deleting, Keep: r.Keep, Writers: r.Writers,
+		}
+	}
+	return objects
+}
+
+// due leaves out what failed before and is not to be tried again yet, and removals while something could not be applied:
+// what replaces an object must be there before the object goes.
+func (p *pass) due(steps []plan.Step) []plan.Step {
+	w := p.work
+	var due, removals []plan.Step
+	wanted := map[object.Key]bool{}
+	for _, s := range steps {
+		wanted[s.Key] = true
+		f, failed := w.failures[s.Key]
+		if failed && f.hash == hashOf(s) && time.Until(f.due) > 0 {
+			p.soon(time.Until(f.due))
+			continue
+		}
+		if s.Action == plan.Delete {
+			removals = append(removals, s)
+			continue
+		}
+		due = append(due, s)
+	}
+	for key := range w.failures {
+		if !wanted[key] {
+			delete(w.failures, key) // somebody else put it right, or Git no longer asks for it
+		}
+	}
+	if len(due) == 0 && !p.blocked() {
+		return removals
+	}
+	if len(removals) > 0 {
+		p.soon(time.Millisecond) // once the rest is applied
+	}
+	if len(due) == 0 {
+		p.again = 0
+		for _, f := range w.failures {
+			p.soon(time.Until(f.due))
+		}
+	}
+	return due
+}
+
+// blocked reports whether something could not be applied.
+func (p *pass) blocked() bool {
+	for _, f := range p.work.failures {
+		if f.hash != ([32]byte{}) {
+			return true
+		}
+	}
+	return false
+}
+
+func hashOf(s plan.Step) [32]byte {
+	if s.Desired == nil {
+		return [32]byte{}
+	}
+	return s.Desired.Hash
+}
+
+// take carries out steps and records what became of each. It reports false when newer content arrived meanwhile.
+func (p *pass) take(ctx context.Context, steps []plan.Step) bool {
+	w, l := p.work, p.loop
+	if err := p.load(ctx, steps); err != nil {
+		p.failed("objects not read", err)
+		return false
+	}
+	ctx, end := p.supersedable(ctx)
+	defer end()
+	start := now()
+	var mu sync.Mutex
+	tally := &tally{}
+	identity := apply.Identity{Namespace: p.sync.Namespace, ServiceAccount: p.sync.Spec.ServiceAccount()}
+	err := l.deps.Applier.Run(ctx, identity, p.sync.Label(), steps, func(r apply.Result) {
+		mu.Lock()
+		defer mu.Unlock()
+		p.took(r, tally)
+	})
+	superseded := ctx.Err() != nil
+	if err != nil && !superseded {
+		p.failed("steps not taken", err)
+	}
+	l.logger(p.key).Info("applied", zap.Int("applied", tally.applied), zap.Int("removed", len(tally.removed)),
+		zap.Int("failed", tally.failed), zap.Duration("duration", time.Since(start)), zap.Bool("superseded", superseded))
+	if w.rendered != nil {
+		w.rendered.Forget() // what is applied is needed no more
+	}
+	p.save(context.WithoutCancel(ctx))
+	p.tell(tally)
+	return !superseded && err == nil
+}
+
+// load reads the objects of steps that were forgotten.
+func (p *pass) load(ctx context.Context, steps []plan.Step) error {
+	for i := range steps {
+		if steps[i].Desired == nil {
+			continue
+		}
+		object, err := p.loop.deps.Renderer.Load(ctx, steps[i].Desired)
+		if err != nil {
+			return err
+		}
+		steps[i].Desired.Object = object
+	}
+	return nil
+}
+
+// supersedable returns a context that ends when newer content arrives.
+func (p *pass) supersedable(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	l := p.loop
+	l.mu.Lock()
+	e := l.entries[p.key]
+	if e != nil {
+		e.supersede = cancel
+		if e.delivery != nil && e.delivery != p.delivery {
+			cancel()
+		}
+	}
+	l.mu.Unlock()
+	return ctx, func() {
+		l.mu.Lock()
+		if e != nil {
+			e.supersede = nil
+		}
+		l.mu.Unlock()
+		cancel()
+	}
+}
+
+// tally counts what came of steps.
+type tally struct {
+	applied, failed int
+	removed, healed []string
+}
+
+// took records the outcome of one step.
+func (p *pass) took(r apply.Result, t *tally) {
+	w := p.work
+	key := r.Step.Key
+	if r.Err != nil {
+		t.failed++
+		p.fail(r)
+		return
+	}
+	delete(w.failures, key)
+	if r.Step.Action == plan.Delete {
+		t.removed = append(t.removed, key.String())
+		delete(w.inventory, key)
+		return
+	}
+	t.applied++
+	if r.Step.Reason == plan.Drifted || r.Step.Reason == plan.Vanished {
+		t.healed = append(t.healed, describeDrift(r.Step))
+	}
+	p.loop.deps.Live.Observe(r.Object)
+	w.inventory[key] = entryOf(r.Step, r.Object)
+}
+
+func entryOf(s plan.Step, written *unstructured.Unstructured) inventory.Entry {
+	digest, _ := baseline.Of(written, v1alpha1.FieldManager) // an answer to our apply has our entry
+	return inventory.Entry{
+		Key: s.Key, UID: written.GetUID(), File: s.Desired.Origin.File, Desired: s.Desired.Hash, Baseline: digest,
+	}
+}
+
+func (p *pass) fail(r apply.Result) {
+	w := p.work
+	f := failure{hash: hashOf(r.Step), err: r.Err}
+	if old, ok := w.failures[r.Step.Key]; ok && old.hash == f.hash {
+		f.attempts = old.attempts + 1
+	}
+	if r.Step.Desired != nil {
+		f.origin = r.Step.Desired.Origin
+	}
+	f.due = now().Add(retryAfter(f.attempts))
+	w.failures[r.Step.Key] = f
+	p.soon(time.Until(f.due))
+}
+
+// save records what is owned now. A process that dies before it is saved applies the same once more.
+func (p *pass) save(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	defer cancel()
+	shards, err := p.loop.deps.Inventory.Save(ctx, p.sync, p.work.inventory)
+	if err != nil {
+		p.failed("inventory not saved", err)
+		return
+	}
+	p.work.status.Shards = shards
+}
+
+// saveTimeout bounds the write of an inventory.
+const saveTimeout = time.Minute
+
+// tell says what the steps came to.
+func (p *pass) tell(t *tally) {
+	w := p.work
+	if len(t.healed) > 0 {
+		message := "Healed " + named(t.healed) + "."
+		p.fact(report.Drifted, w.verified, w.content, "Found changed: "+named(t.healed)+".")
+		p.fact(report.Healed, w.verified, w.content, message)
+		p.record(false, "Healed", message)
+	}
+	if len(t.removed) > 0 {
+		message := "Removed what is no longer in Git: " + named(t.removed) + "."
+		p.fact(report.Pruned, w.verified, w.content, message)
+		p.record(false, "Pruned", message)
+	}
+}
+
+func describeDrift(s plan.Step) string {
+	if s.Reason == plan.Vanished {
+		return s.Key.String() + " (removed)"
+	}
+	if len(s.Writers) > 0 {
+		return fmt.Sprintf("%s (changed by %s)", s.Key, strings.Join(s.Writers, ", "))
+	}
+	return s.Key.String() + " (changed)"
+}
+
+func named(objects []string) string {
+	slices.Sort(objects)
+	if more := len(objects) - maxNamed; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(objects[:maxNamed], ", "), more)
+	}
+	return strings.Join(objects, ", ")
+}
+
+// applied notes that every object of the content was attempted.
+func (p *pass) applied(steps int) {
+	w := p.work
+	message := fmt.Sprintf("Applied %.12s: %d of %d objects changed.", w.verified, steps, len(w.rendered.Objects))
+	if n := len(w.failures); n > 0 {
+		message = fmt.Sprintf("Applied %.12s: %d of %d objects could not be applied.", w.verified, n, len(w.rendered.Objects))
+	}
+	w.status.Applied = p.reach(report.Applied, w.verified, w.content, now(), message)
+	p.facts[len(p.facts)-1].Problems = w.problems.all()
+	w.status.HealthySince = nil
+	p.record(len(w.failures) > 0, pick(len(w.failures) > 0, "ApplyFailed", "Applied"), message)
+}
+
+// noteFailures turns failures into problems, ordered by object.
+func (p *pass) noteFailures() {
+	w := p.work
+	w.problems.apply = nil
+	keys := make([]object.Key, 0, len(w.failures))
+	for key := range w.failures {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, object.Key.Compare)
+	for _, key := range keys {
+		f := w.failures[key]
+		w.problems.apply = append(w.problems.apply, v1alpha1.Problem{
+			Kind: v1alpha1.ProblemApply, Message: sentence(f.err), Object: key.String(), File: f.origin.File, Line: f.origin.Line,
+		})
+	}
+}
+
+// noteHeld asks for consent to removals that the guard holds.
+func (p *pass) noteHeld(made plan.Plan) {
+	w := p.work
+	w.problems.prune = nil
+	if len(made.Held) == 0 {
+		return
+	}
+	names := make([]string, 0, len(made.Held))
+	for _, s := range made.Held {
+		names = append(names, s.Key.String())
+	}
+	w.problems.prune = []v1alpha1.Problem{{
+		Kind: v1alpha1.ProblemPrune, Commit: w.verified.String(),
+		Message: fmt.Sprintf("%d of %d owned objects are gone from Git and not removed without consent: %s. To remove them: kubectl -n %s annotate sync %s --overwrite %s=%s",
+			len(made.Held), made.Owned, named(names), p.sync.Namespace, p.sync.Name, v1alpha1.AnnotationAllowPrune, w.content),
+	}}
+}
+
+// noteConflicts lists what another Sync owns.
+func (p *pass) noteConflicts(made plan.Plan) {
+	w := p.work
+	w.problems.conflict = nil
+	for _, s := range made.Conflicts {
+		w.problems.conflict = append(w.problems.conflict, v1alpha1.Problem{
+			Kind: v1alpha1.ProblemApply, Object: s.Key.String(), File: s.Desired.Origin.File, Line: s.Desired.Origin.Line,
+			Message: fmt.Sprintf("%s is owned by the Sync %s and left to it; take it out of one of the two.", s.Key, strings.Join(s.Writers, "")),
+		})
+	}
+}
+
+// noteDrift lists what differs and is left so.
+func (p *pass) noteDrift(made plan.Plan) {
+	w := p.work
+	w.problems.drift = nil
+	for _, s := range made.Drift {
+		w.problems.drift = append(w.problems.drift, v1alpha1.Problem{
+			Kind: v1alpha1.ProblemDrift, Object: s.Key.String(), File: s.Desired.Origin.File, Line: s.Desired.Origin.Line,
+			Message: describeDrift(s) + " differs from Git and is left so, because spec.drift is report.",
+		})
+	}
+	w.status.Objects.Drifted = int32(len(made.Drift)) //nolint:gosec // a count of objects
+}

@@ -1,0 +1,139 @@
+package converge
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
+	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
+	"github.com/tandem-cd/tandem/synchronizer/internal/live"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
+	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
+	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
+	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
+	"github.com/tandem-cd/tandem/synchronizer/internal/render"
+	"github.com/tandem-cd/tandem/synchronizer/internal/report"
+	"github.com/tandem-cd/tandem/synchronizer/internal/syncs"
+)
+
+// Deps is what the loop works with.
+type Deps struct {
+	// Permit says whether Syncs of a namespace may use paths of a source.
+	Permit func(namespace string, source revision.Source, paths []string) error
+	// Unverified says that commit signatures are not checked.
+	Unverified bool
+
+	Relay     Relay
+	Trees     Trees
+	Verifier  Verifier
+	Renderer  Renderer
+	Live      Live
+	Inventory Inventory
+	Applier   Applier
+	Syncs     Syncs
+	Reporter  Reporter
+	Log       *zap.Logger
+	// Workers is how many Syncs are worked on at a time; DefaultWorkers when 0.
+	Workers int
+}
+
+// Relay is told what to follow.
+type Relay interface {
+	Follow(subs []relay.Subscription)
+}
+
+// Trees answers what commits hold.
+type Trees interface {
+	ContentID(ctx context.Context, root objects.Root) (revision.ContentID, error)
+}
+
+// Verifier checks chains.
+type Verifier interface {
+	Verify(ctx context.Context, request VerifyRequest) (Verdict, error)
+}
+
+// VerifyRequest is a chain that arrived for a Sync.
+type VerifyRequest struct {
+	Sync  *v1alpha1.Sync
+	Paths []string
+	Chain relay.Chain
+	// Tag is the annotated tag that the ref names; zero for none.
+	Tag gitobject.ID
+	// Seen is when the chain arrived.
+	Seen time.Time
+	// Accepted are refused commits that a person takes responsibility for.
+	Accepted []gitobject.ID
+}
+
+// Verdict is how far a chain may be followed.
+type Verdict struct {
+	// Verified is the last commit that passed; zero when none did.
+	Verified gitobject.ID
+	// Refusal says why the next one did not; nil when all did.
+	Refusal *v1alpha1.Problem
+}
+
+// Renderer turns the tree of a commit into objects.
+type Renderer interface {
+	// Render returns the objects of a commit. before is the last result, or nil; what did not change is taken from it.
+	Render(ctx context.Context, sync *v1alpha1.Sync, commit gitobject.ID, before *render.Result) (render.Result, error)
+	// Load returns an object that was forgotten.
+	Load(ctx context.Context, d *render.Desired) (*unstructured.Unstructured, error)
+}
+
+// Live is what the watches know.
+type Live interface {
+	// Need has the kinds watched for a Sync; it replaces what was needed before.
+	Need(label string, kinds []v1alpha1.ObjectKind)
+	// Release ends what Need began.
+	Release(label string)
+	// Synced reports whether everything that Need asked for has been listed.
+	Synced(label string) bool
+	// Get returns what is known about an object.
+	Get(key object.Key) (live.Record, bool)
+	// Owned returns the objects that carry a Sync's label.
+	Owned(label string) []live.Record
+	// Observe takes the answer to our own write.
+	Observe(written *unstructured.Unstructured)
+	// Images returns what the pods of a Sync's workloads run.
+	Images(label string) []live.Image
+}
+
+// Inventory is what the Sync owns, as recorded.
+type Inventory interface {
+	Load(ctx context.Context, sync *v1alpha1.Sync) (map[object.Key]inventory.Entry, error)
+	Save(ctx context.Context, sync *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (shards int, err error)
+}
+
+// Applier takes steps.
+type Applier interface {
+	Run(ctx context.Context, as apply.Identity, label string, steps []plan.Step, done func(apply.Result)) error
+}
+
+// Syncs writes what belongs to Sync resources.
+type Syncs interface {
+	WriteStatus(ctx context.Context, sync *v1alpha1.Sync) error
+	AddFinalizer(ctx context.Context, sync *v1alpha1.Sync) error
+	RemoveFinalizer(ctx context.Context, sync *v1alpha1.Sync) error
+	Record(ctx context.Context, event syncs.Event) error
+}
+
+// Reporter takes facts and status.
+type Reporter interface {
+	Fact(fact report.Fact)
+	Status(sync *v1alpha1.Sync, unverified bool, images []report.Image) error
+	Removed(namespace, name string)
+}
+
+// record writes a Kubernetes Event. It is told to people only: one that cannot be written is logged and lost.
+func (d *Deps) record(ctx context.Context, event syncs.Event) {
+	if err := d.Syncs.Record(ctx, event); err != nil {
+		d.Log.Debug("event not recorded", zap.Error(err))
+	}
+}

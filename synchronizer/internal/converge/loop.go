@@ -1,0 +1,323 @@
+package converge
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/telemetry"
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
+	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
+)
+
+// DefaultWorkers is how many Syncs are worked on at a time.
+const DefaultWorkers = 8
+
+// Loop is the converge loop. Its methods that take events never block.
+type Loop struct {
+	deps  Deps
+	queue workqueue.TypedDelayingInterface[types.NamespacedName]
+
+	mu      sync.Mutex
+	entries map[types.NamespacedName]*entry
+	labels  map[string]types.NamespacedName // by LabelSync's value
+	listed  chan struct{}                   // closed when every Sync is known
+}
+
+// entry is one Sync. The worker that holds its key owns work; the rest is what others tell it.
+type entry struct {
+	sync      *v1alpha1.Sync
+	gone      bool
+	announced *announcement
+	delivery  *relay.Delivery
+	trouble   error        // why nothing of its source arrives
+	base      gitobject.ID // the last verified commit; what the next transfer starts from
+	now       bool         // a person asked for a pass
+
+	supersede context.CancelFunc // ends the apply that runs now; nil when none does
+	work      *work
+}
+
+type announcement struct {
+	commit gitobject.ID
+	at     time.Time
+}
+
+// New returns a loop.
+func New(deps Deps) *Loop {
+	if deps.Workers <= 0 {
+		deps.Workers = DefaultWorkers
+	}
+	return &Loop{
+		deps:    deps,
+		queue:   workqueue.NewTypedDelayingQueue[types.NamespacedName](),
+		entries: map[types.NamespacedName]*entry{}, labels: map[string]types.NamespacedName{},
+		listed: make(chan struct{}),
+	}
+}
+
+// Listed is closed when every Sync is known.
+func (l *Loop) Listed() <-chan struct{} { return l.listed }
+
+// Run works until the context is done.
+func (l *Loop) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { <-ctx.Done(); l.queue.ShutDown(); return nil })
+	for range l.deps.Workers {
+		group.Go(func() error { l.work(ctx); return nil })
+	}
+	err := group.Wait()
+	if err == nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
+func (l *Loop) work(ctx context.Context) {
+	for {
+		key, shutdown := l.queue.Get()
+		if shutdown {
+			return
+		}
+		again := l.pass(ctx, key)
+		l.queue.Done(key)
+		if again > 0 && ctx.Err() == nil {
+			l.queue.AddAfter(key, again)
+		}
+	}
+}
+
+// SyncChanged takes a Sync's newest resource.
+func (l *Loop) SyncChanged(s *v1alpha1.Sync) {
+	key := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+	l.mu.Lock()
+	e := l.entries[key]
+	if e != nil && e.sync != nil && e.sync.UID != s.UID {
+		e.gone = true // it was deleted and made anew between two looks; the pass starts over
+	}
+	if e == nil {
+		e = &entry{base: startOf(s)}
+		l.entries[key] = e
+		l.labels[s.Label()] = key
+	}
+	relevant := e.sync == nil || e.gone || isRelevant(e.sync, s)
+	e.sync = s
+	l.mu.Unlock()
+	if relevant {
+		l.resubscribe()
+		l.queue.Add(key)
+	}
+}
+
+// isRelevant reports whether a change needs a pass: our own status writes do not.
+func isRelevant(before, now *v1alpha1.Sync) bool {
+	return before.Generation != now.Generation || now.DeletionTimestamp != nil || !equalMaps(before.Annotations, now.Annotations)
+}
+
+func equalMaps(a, b map[string]string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if other, ok := b[k]; !ok || other != v {
+			return false
+		}
+	}
+	return true
+}
+
+// SyncGone takes note that a Sync no longer exists.
+func (l *Loop) SyncGone(key types.NamespacedName) {
+	l.mu.Lock()
+	if e := l.entries[key]; e != nil {
+		e.gone, e.sync = true, nil
+	}
+	l.mu.Unlock()
+	l.resubscribe()
+	l.queue.Add(key)
+}
+
+// SyncsListed takes note that every Sync is known.
+func (l *Loop) SyncsListed() { close(l.listed) }
+
+// ObjectChanged takes note that something about the objects of a Sync changed. It is what the live store calls.
+func (l *Loop) ObjectChanged(label string) {
+	l.mu.Lock()
+	key, ok := l.labels[label]
+	l.mu.Unlock()
+	if ok {
+		l.queue.Add(key)
+	}
+}
+
+// Announced takes note of a source's newest commit.
+func (l *Loop) Announced(source revision.Source, commit gitobject.ID, at time.Time) {
+	l.each(source, func(e *entry) bool {
+		e.announced, e.trouble = &announcement{commit: commit, at: at}, nil
+		return false // what matters is the delivery
+	})
+}
+
+// Deliver takes what arrived. An apply that runs for something older ends after its present objects.
+func (l *Loop) Deliver(d relay.Delivery) {
+	l.each(d.Source, func(e *entry) bool {
+		if _, ok := d.Chains[nameOf(e.sync)]; !ok {
+			return false
+		}
+		e.delivery, e.trouble = &d, nil
+		if e.supersede != nil {
+			e.supersede()
+		}
+		return true
+	})
+}
+
+// Ready takes note that what is held is the newest.
+func (l *Loop) Ready(source revision.Source, _ gitobject.ID) {
+	l.each(source, func(e *entry) bool {
+		had := e.trouble != nil
+		e.trouble = nil
+		return had
+	})
+}
+
+// SourceProblem takes note of why nothing of a source arrives.
+func (l *Loop) SourceProblem(source revision.Source, cause error) {
+	l.each(source, func(e *entry) bool {
+		same := e.trouble != nil && e.trouble.Error() == cause.Error()
+		e.trouble = cause
+		return !same
+	})
+}
+
+// SyncNow asks for a pass of one Sync.
+func (l *Loop) SyncNow(namespace, name string) {
+	key := types.NamespacedName{Namespace: namespace, Name: name}
+	l.mu.Lock()
+	e := l.entries[key]
+	if e != nil {
+		e.now = true
+	}
+	l.mu.Unlock()
+	if e != nil {
+		l.queue.Add(key)
+	}
+}
+
+// each changes every Sync that follows a source, and queues those for which change says so.
+func (l *Loop) each(source revision.Source, change func(*entry) bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, e := range l.entries {
+		if e.sync != nil && sourceOf(e.sync) == source && change(e) {
+			l.queue.Add(key)
+		}
+	}
+}
+
+func sourceOf(s *v1alpha1.Sync) revision.Source {
+	return revision.Source{Repository: s.Spec.Source.Repository, Ref: s.Spec.Source.Ref}
+}
+
+func nameOf(s *v1alpha1.Sync) string { return s.Namespace + "/" + s.Name }
+
+// startOf returns the commit that a Sync stands at: the last verified one, or the one that its installer trusts.
+func startOf(s *v1alpha1.Sync) gitobject.ID {
+	text := s.Spec.Trust.Since
+	if s.Status.Verified != nil {
+		text = s.Status.Verified.Commit
+	}
+	id, err := gitobject.ParseID(text)
+	if err != nil {
+		return gitobject.ID{}
+	}
+	return id
+}
+
+// resubscribe tells the relay what to follow now.
+func (l *Loop) resubscribe() {
+	bySource := map[revision.Source]*relay.Subscription{}
+	l.mu.Lock()
+	for _, e := range l.entries {
+		if e.sync == nil || e.sync.DeletionTimestamp != nil {
+			continue
+		}
+		paths, err := l.pathsOf(e.sync)
+		if err != nil {
+			continue // the pass says why
+		}
+		source := sourceOf(e.sync)
+		if bySource[source] == nil {
+			bySource[source] = &relay.Subscription{Source: source}
+		}
+		bySource[source].Trees = append(bySource[source].Trees, relay.Tree{Sync: nameOf(e.sync), Paths: paths, Base: e.base})
+	}
+	l.mu.Unlock()
+	subs := make([]relay.Subscription, 0, len(bySource))
+	for _, sub := range bySource {
+		subs = append(subs, *sub)
+	}
+	l.deps.Relay.Follow(subs)
+}
+
+// pathsOf returns the tree of a Sync, or why it may not have it.
+func (l *Loop) pathsOf(s *v1alpha1.Sync) ([]string, error) {
+	if err := sourceOf(s).Validate(); err != nil {
+		return nil, err
+	}
+	paths, err := revision.CleanPaths(append([]string{s.Spec.Path}, s.Spec.Include...))
+	if err != nil {
+		return nil, err
+	}
+	return paths, l.deps.Permit(s.Namespace, sourceOf(s), paths)
+}
+
+// Exists reports whether there is a Sync of a label.
+func (l *Loop) Exists(label string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.labels[label]
+	return ok
+}
+
+// Roots returns what the object store must keep: for every Sync the commit that it stands at and the one that arrived.
+func (l *Loop) Roots() []objects.Root {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var roots []objects.Root
+	for _, e := range l.entries {
+		if e.sync == nil {
+			continue
+		}
+		paths, err := revision.CleanPaths(append([]string{e.sync.Spec.Path}, e.sync.Spec.Include...))
+		if err != nil {
+			continue
+		}
+		for _, commit := range []gitobject.ID{e.base, delivered(e)} {
+			if !commit.IsZero() {
+				roots = append(roots, objects.Root{Commit: commit, Paths: paths})
+			}
+		}
+	}
+	return roots
+}
+
+func delivered(e *entry) gitobject.ID {
+	if e.delivery == nil {
+		return gitobject.ID{}
+	}
+	return e.delivery.Commit
+}
+
+// logger returns the log of one Sync.
+func (l *Loop) logger(key types.NamespacedName) *zap.Logger {
+	return l.deps.Log.With(zap.String(telemetry.Namespace, key.Namespace), zap.String(telemetry.Name, key.Name))
+}

@@ -1,0 +1,134 @@
+package converge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/health"
+	"github.com/tandem-cd/tandem/synchronizer/internal/render"
+	"github.com/tandem-cd/tandem/synchronizer/internal/report"
+)
+
+// observe makes the objects' health the Sync's. It only looks at what the watches know.
+func (p *pass) observe() {
+	w := p.work
+	if w.status.Applied == nil || !p.loop.deps.Live.Synced(p.sync.Label()) {
+		return
+	}
+	waiting := p.count()
+	switch {
+	case len(w.problems.health) > 0:
+		w.status.HealthySince = nil
+		p.unhealthy(w.problems.health[0].Message)
+	case waiting == "" && len(w.failures) == 0 && w.status.Applied.ContentID == w.content.String():
+		p.healthy()
+	default:
+		w.status.HealthySince = nil
+		p.wait(waiting)
+	}
+}
+
+// count counts the objects by health, lists those that failed, and returns one that is not there yet; empty for none.
+func (p *pass) count() (waiting string) {
+	w := p.work
+	counts := v1alpha1.Counts{Drifted: w.status.Objects.Drifted, NotApplied: int32(len(w.failures))} //nolint:gosec // a count of objects
+	w.problems.health = nil
+	for i := range w.rendered.Objects {
+		d := &w.rendered.Objects[i]
+		counts.Total++
+		record, known := p.loop.deps.Live.Get(d.Key)
+		if !known {
+			if _, failed := w.failures[d.Key]; !failed && waiting == "" {
+				waiting = d.Key.String() + " is not there yet"
+			}
+			continue
+		}
+		switch record.Health.State {
+		case health.Current:
+			counts.Current++
+		case health.Failed:
+			counts.Failed++
+			w.problems.health = append(w.problems.health, healthProblem(d, record.Health.Message))
+		default:
+			counts.InProgress++
+			if waiting == "" {
+				waiting = fmt.Sprintf("%s is %s: %s", d.Key, record.Health.State, record.Health.Message)
+			}
+		}
+	}
+	w.status.Objects = counts
+	return waiting
+}
+
+func healthProblem(d *render.Desired, message string) v1alpha1.Problem {
+	return v1alpha1.Problem{
+		Kind: v1alpha1.ProblemHealth, Object: d.Key.String(), File: d.Origin.File, Line: d.Origin.Line,
+		Message: fmt.Sprintf("%s has failed: %s", d.Key, strings.TrimSuffix(message, ".")) + ".",
+	}
+}
+
+// healthy notes that everything is Current.
+func (p *pass) healthy() {
+	w := p.work
+	if w.status.HealthySince != nil {
+		return
+	}
+	at := now()
+	since := metav1.NewMicroTime(at.Truncate(time.Microsecond))
+	w.status.HealthySince = &since
+	message := fmt.Sprintf("Healthy at %.12s: all %d objects are Current.", w.verified, len(w.rendered.Objects))
+	w.status.Healthy = p.reach(report.Healthy, w.verified, w.content, at, message)
+	p.record(false, "Healthy", message)
+}
+
+// wait lets the watch wake the Sync, and the clock when objects take too long.
+func (p *pass) wait(waiting string) {
+	w := p.work
+	left := time.Until(w.status.Applied.Time.Add(p.sync.Spec.HealthDeadline()))
+	if left > 0 {
+		p.soon(left)
+		return
+	}
+	if waiting == "" {
+		return // what could not be applied is a problem of its own
+	}
+	problem := v1alpha1.Problem{
+		Kind:    v1alpha1.ProblemHealth,
+		Message: fmt.Sprintf("Not healthy %s after it was applied: %s.", p.sync.Spec.HealthDeadline(), strings.TrimSuffix(waiting, ".")),
+	}
+	w.problems.health = []v1alpha1.Problem{problem}
+	p.unhealthy(problem.Message)
+}
+
+// unhealthy says once for each visit of a content that it failed.
+func (p *pass) unhealthy(message string) {
+	w := p.work
+	if w.failedAt == w.content && w.failedAfter == w.status.Attempts[string(report.Healthy)] {
+		return
+	}
+	w.failedAt, w.failedAfter = w.content, w.status.Attempts[string(report.Healthy)]
+	p.fact(report.Failed, w.verified, w.content, message)
+	p.record(true, "Failed", message)
+}
+
+// images returns what the Sync's pods run, sorted.
+func (p *pass) images() []report.Image {
+	running := p.loop.deps.Live.Images(p.sync.Label())
+	images := make([]report.Image, 0, len(running))
+	for _, i := range running {
+		images = append(images, report.Image{Repository: i.Repository, Tag: i.Tag, Digest: i.Digest})
+	}
+	slices.SortFunc(images, func(a, b report.Image) int {
+		return strings.Compare(a.Repository+"\x00"+a.Tag+"\x00"+a.Digest, b.Repository+"\x00"+b.Tag+"\x00"+b.Digest)
+	})
+	images = slices.Compact(images)
+	return images[:min(len(images), maxImages)]
+}
+
+// maxImages bounds the images of a status; it is the protocol's.
+const maxImages = 200

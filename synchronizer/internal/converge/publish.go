@@ -1,0 +1,163 @@
+package converge
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/report"
+)
+
+// countsEvery bounds how often a status is written in which only the counts of objects differ.
+const countsEvery = 5 * time.Second
+
+// publish says what the pass found: facts first, as they are kept on disk, then status to the automator, then the
+// resource's status where it changed.
+func (p *pass) publish(ctx context.Context) {
+	w := p.work
+	p.summarise()
+	images := p.images()
+	for i := range p.facts {
+		p.facts[i].Objects = w.status.Objects
+		if p.facts[i].State == report.Healthy {
+			p.facts[i].Images = images
+		}
+		p.loop.deps.Reporter.Fact(p.facts[i])
+	}
+	p.sync.Status = *w.status.DeepCopy()
+	if err := p.loop.deps.Reporter.Status(p.sync, p.loop.deps.Unverified, images); err != nil {
+		p.loop.logger(p.key).Error("status not reported", errorField(err))
+	}
+	p.write(ctx)
+	for _, event := range p.events {
+		p.loop.deps.record(ctx, event)
+	}
+}
+
+// write puts the status on the resource. Counts that move while objects roll out are written now and then; everything
+// else at once.
+func (p *pass) write(ctx context.Context) {
+	w := p.work
+	if reflect.DeepEqual(w.status, w.written) {
+		return
+	}
+	if wait := countsEvery - time.Since(w.wroteAt); wait > 0 && onlyCounts(w.status, w.written) {
+		p.soon(wait)
+		return
+	}
+	if err := p.loop.deps.Syncs.WriteStatus(ctx, p.sync); err != nil {
+		p.failed("status not written", err)
+		return
+	}
+	w.written, w.wroteAt = *w.status.DeepCopy(), now()
+}
+
+func onlyCounts(a, b v1alpha1.Status) bool {
+	a.Objects, b.Objects = v1alpha1.Counts{}, v1alpha1.Counts{}
+	a.Conditions, b.Conditions = nil, nil
+	return a.State == b.State && reflect.DeepEqual(a, b)
+}
+
+// summarise derives state, problems and conditions from what the steps found.
+func (p *pass) summarise() {
+	w := p.work
+	all := w.problems.all()
+	w.status.Problems = append([]v1alpha1.Problem(nil), all[:min(len(all), v1alpha1.MaxProblems)]...)
+	w.status.ProblemsOmitted = len(all) - len(w.status.Problems)
+	w.status.State = p.state()
+	w.status.Commit = ""
+	if w.status.Applied != nil {
+		w.status.Commit = w.status.Applied.Commit[:min(12, len(w.status.Applied.Commit))]
+	}
+	p.conditions()
+}
+
+func (p *pass) state() v1alpha1.State {
+	w := p.work
+	switch {
+	case p.sync.Spec.Suspend:
+		return v1alpha1.StateSuspended
+	case len(w.problems.verify) > 0:
+		return v1alpha1.StateRefused
+	case len(w.problems.config)+len(w.problems.render)+len(w.problems.conflict)+len(w.problems.apply)+len(w.problems.prune)+len(w.problems.health) > 0:
+		return v1alpha1.StateFailed
+	case w.status.Verified == nil:
+		return v1alpha1.StateWaiting
+	case w.status.HealthySince == nil:
+		return v1alpha1.StateInProgress
+	default:
+		return v1alpha1.StateHealthy
+	}
+}
+
+// conditions says the same in the words that kubectl wait understands. Messages hold no clock values and do not flap.
+func (p *pass) conditions() {
+	w := p.work
+	set := func(kind string, good bool, reason, message string) {
+		status := metav1.ConditionFalse
+		if good {
+			status = metav1.ConditionTrue
+		}
+		meta.SetStatusCondition(&w.status.Conditions, metav1.Condition{
+			Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: p.sync.Generation,
+		})
+	}
+	state := w.status.State
+	set(v1alpha1.ConditionReady, state == v1alpha1.StateHealthy, string(state), p.headline())
+	set(v1alpha1.ConditionVerified, len(w.problems.verify) == 0 && w.status.Verified != nil, pick(len(w.problems.verify) == 0, "Verified", "Refused"),
+		first(w.problems.verify, commitMessage("Verified", w.status.Verified)))
+	applied := w.status.Applied != nil && len(w.problems.apply)+len(w.problems.render)+len(w.problems.prune) == 0
+	set(v1alpha1.ConditionApplied, applied, pick(applied, "Applied", "NotApplied"),
+		first(append(append([]v1alpha1.Problem(nil), w.problems.render...), append(w.problems.apply, w.problems.prune...)...), commitMessage("Applied", w.status.Applied)))
+	healthy := w.status.HealthySince != nil
+	set(v1alpha1.ConditionHealthy, healthy, pick(healthy, "Current", pick(len(w.problems.health) > 0, "Failed", "InProgress")),
+		first(w.problems.health, pick(healthy, "Every object is Current.", "Objects are rolling out.")))
+	if p.loop.deps.Unverified {
+		set(v1alpha1.ConditionUnverified, true, "TrustModeRelay", "Commit signatures are not checked, because trust.mode is relay.")
+	} else {
+		meta.RemoveStatusCondition(&w.status.Conditions, v1alpha1.ConditionUnverified)
+	}
+}
+
+func (p *pass) headline() string {
+	w := p.work
+	if len(w.status.Problems) > 0 {
+		return w.status.Problems[0].Message
+	}
+	switch w.status.State {
+	case v1alpha1.StateHealthy:
+		return fmt.Sprintf("Commit %s is applied and every object is Current.", w.status.Commit)
+	case v1alpha1.StateSuspended:
+		return "Suspended: nothing is applied and no drift is healed."
+	case v1alpha1.StateWaiting:
+		return "Nothing has arrived for this Sync yet."
+	default:
+		return "Objects are rolling out."
+	}
+}
+
+func pick(condition bool, yes, no string) string {
+	if condition {
+		return yes
+	}
+	return no
+}
+
+func first(problems []v1alpha1.Problem, otherwise string) string {
+	if len(problems) > 0 {
+		return problems[0].Message
+	}
+	return otherwise
+}
+
+func commitMessage(verb string, stage *v1alpha1.Stage) string {
+	if stage == nil {
+		return "Nothing yet."
+	}
+	return fmt.Sprintf("%s %.12s.", verb, stage.Commit)
+}

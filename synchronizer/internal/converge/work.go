@@ -1,0 +1,225 @@
+package converge
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
+	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
+	"github.com/tandem-cd/tandem/synchronizer/internal/render"
+	"github.com/tandem-cd/tandem/synchronizer/internal/report"
+	"github.com/tandem-cd/tandem/synchronizer/internal/syncs"
+)
+
+// work is what the passes of one Sync remember. Everything that matters after a restart is in status and inventory.
+type work struct {
+	status    v1alpha1.Status // what is true now
+	written   v1alpha1.Status // what the API server has
+	wroteAt   time.Time
+	inventory map[object.Key]inventory.Entry
+	failures  map[object.Key]failure
+	verified  gitobject.ID // the commit that is converged on
+	content   revision.ContentID
+	rendered  *render.Result // of the last content that was rendered; nil before the first
+	current   bool           // whether rendered is of content
+	stale     time.Time      // when rendered is to be made anew, because the cluster did not know a kind; zero for never
+	problems  problems
+	attempts  int // passes in a row that could not do their work
+	// failedAt and failedAfter say for which visit of which content a failure was told.
+	failedAt    revision.ContentID
+	failedAfter int64
+}
+
+// problems are what is wrong, by the step that found it. A step replaces its own and nobody else's.
+type problems struct {
+	config, source, verify, render, conflict, apply, prune, drift, health []v1alpha1.Problem
+}
+
+// all returns every problem, most severe first.
+func (p problems) all() []v1alpha1.Problem {
+	var list []v1alpha1.Problem
+	for _, part := range [][]v1alpha1.Problem{p.config, p.verify, p.source, p.render, p.conflict, p.apply, p.prune, p.health, p.drift} {
+		list = append(list, part...)
+	}
+	return list
+}
+
+// pass is one pass of one Sync.
+type pass struct {
+	loop      *Loop
+	key       types.NamespacedName
+	sync      *v1alpha1.Sync
+	work      *work
+	announced *announcement
+	delivery  *relay.Delivery
+	trouble   error
+	paths     []string
+	again     time.Duration // when the next pass is due by the clock; 0 for never
+	facts     []report.Fact
+	events    []syncs.Event
+}
+
+// soon asks for another pass after a time, unless an earlier one is asked for.
+func (p *pass) soon(after time.Duration) {
+	if after <= 0 {
+		after = time.Millisecond
+	}
+	if p.again == 0 || after < p.again {
+		p.again = after
+	}
+}
+
+// pass does one pass and returns when the next one is due by the clock; 0 for never.
+func (l *Loop) pass(ctx context.Context, key types.NamespacedName) time.Duration {
+	p, ok := l.begin(key)
+	if !ok {
+		return 0
+	}
+	p.run(ctx)
+	return p.again
+}
+
+// begin takes what others left for a Sync. It reports false when there is nothing to do for it.
+func (l *Loop) begin(key types.NamespacedName) (*pass, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entries[key]
+	if e == nil {
+		return nil, false
+	}
+	if e.gone {
+		l.forget(key, e)
+		if e.sync == nil {
+			return nil, false
+		}
+		e = &entry{sync: e.sync, base: startOf(e.sync)}
+		l.entries[key] = e
+		l.labels[e.sync.Label()] = key
+	}
+	if e.work == nil {
+		e.work = &work{}
+	}
+	p := &pass{loop: l, key: key, sync: e.sync.DeepCopy(), work: e.work, announced: e.announced, delivery: e.delivery, trouble: e.trouble}
+	e.now = false
+	return p, true
+}
+
+// forget ends what runs for a Sync that is gone. The caller holds mu.
+func (l *Loop) forget(key types.NamespacedName, e *entry) {
+	label := v1alpha1.Label(key.Namespace, key.Name)
+	l.deps.Live.Release(label)
+	l.deps.Reporter.Removed(key.Namespace, key.Name)
+	delete(l.entries, key)
+	delete(l.labels, label)
+	e.work = nil
+}
+
+// run is the order of things. Each step says whether the ones behind it have something to stand on.
+func (p *pass) run(ctx context.Context) {
+	if !p.adopt(ctx) {
+		return
+	}
+	switch {
+	case p.sync.DeletionTimestamp != nil:
+		p.remove(ctx)
+		return
+	case !p.configure(ctx):
+	case !p.receive(ctx):
+	case !p.render(ctx):
+	default:
+		p.apply(ctx)
+		p.observe()
+	}
+	p.publish(ctx)
+}
+
+// adopt takes over where a former process, or the last pass, ended.
+func (p *pass) adopt(ctx context.Context) bool {
+	w := p.work
+	if w.inventory != nil {
+		p.sync.Status = w.status
+		return true
+	}
+	entries, err := p.loop.deps.Inventory.Load(ctx, p.sync)
+	if err != nil {
+		p.failed("inventory not loaded", err)
+		return false
+	}
+	w.inventory, w.failures = entries, map[object.Key]failure{}
+	w.status, w.written = *p.sync.Status.DeepCopy(), *p.sync.Status.DeepCopy()
+	w.verified = startOf(p.sync)
+	if p.sync.Status.Verified == nil {
+		w.verified = gitobject.ID{} // what the installer trusts is not verified yet
+	}
+	if w.status.Verified != nil {
+		w.content, _ = revision.ParseContentID(w.status.Verified.ContentID)
+	}
+	p.loop.deps.Live.Need(p.sync.Label(), w.status.Kinds)
+	p.recall()
+	return true
+}
+
+// configure checks what the Sync itself says.
+func (p *pass) configure(ctx context.Context) bool {
+	w := p.work
+	w.problems.config = nil
+	paths, err := p.loop.pathsOf(p.sync)
+	if err != nil {
+		w.problems.config = []v1alpha1.Problem{{Kind: v1alpha1.ProblemConfig, Message: sentence(err)}}
+		return false
+	}
+	p.paths = paths
+	w.status.ObservedGeneration = p.sync.Generation
+	if now := p.sync.Annotations[v1alpha1.AnnotationSyncNow]; now != w.status.SyncNow {
+		w.status.SyncNow = now
+		w.failures = map[object.Key]failure{} // everything is due now
+	}
+	if p.sync.Spec.DeletionPolicy == v1alpha1.DeletionDelete && !hasFinalizer(p.sync) {
+		if err := p.loop.deps.Syncs.AddFinalizer(ctx, p.sync); err != nil {
+			p.failed("finalizer not added", err)
+		}
+	}
+	return true
+}
+
+func hasFinalizer(s *v1alpha1.Sync) bool {
+	for _, f := range s.Finalizers {
+		if f == v1alpha1.Finalizer {
+			return true
+		}
+	}
+	return false
+}
+
+// sentence is an error as people read it: a capital first and a full stop last.
+func sentence(err error) string {
+	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	if text == "" {
+		return ""
+	}
+	text = strings.ToUpper(text[:1]) + text[1:]
+	if !strings.HasSuffix(text, ".") {
+		text += "."
+	}
+	if len(text) > maxMessage {
+		text = text[:maxMessage-4] + "..."
+	}
+	return text
+}
+
+// maxMessage bounds a message in a status, in bytes; it is the protocol's.
+const maxMessage = 1024
+
+// failed logs why a pass could not do its work, and tries again later and later.
+func (p *pass) failed(what string, err error) {
+	p.loop.logger(p.key).Warn(what, errorField(err))
+	p.soon(retryAfter(p.work.attempts))
+	p.work.attempts++
+}

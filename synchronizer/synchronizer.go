@@ -1,0 +1,264 @@
+// Package synchronizer receives Git state, verifies it, converges the objects of a cluster on it, and reports back.
+//
+// What arrives goes from left to right, one package a step:
+//
+//	relay ─▶ objects ─▶ trust ─▶ render ─▶ plan ─▶ apply
+//	                                         ▲        │
+//	             report ◀── converge ◀── live (watches)
+//
+// The loop in converge is the only one that knows them all. The synchronizer dials out; nobody dials it but people with
+// a token of this cluster who ask for status.
+package synchronizer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/rpc"
+	"github.com/tandem-cd/tandem/shared/run"
+	"github.com/tandem-cd/tandem/shared/telemetry/admin"
+	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
+	"github.com/tandem-cd/tandem/synchronizer/internal/converge"
+	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
+	"github.com/tandem-cd/tandem/synchronizer/internal/live"
+	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
+	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
+	"github.com/tandem-cd/tandem/synchronizer/internal/report"
+	"github.com/tandem-cd/tandem/synchronizer/internal/syncs"
+	"github.com/tandem-cd/tandem/synchronizer/internal/trust"
+)
+
+// Version is the synchronizer's version; the linker sets it for releases.
+var Version = "dev" //nolint:gochecknoglobals // the linker can only set a variable
+
+const (
+	// recentEvents is how many events StatusService can list; the automator has them all.
+	recentEvents = 1000
+	// collectEvery is how often objects that nobody needs are removed from disk.
+	collectEvery = time.Hour
+)
+
+// Synchronizer is the process.
+type Synchronizer struct {
+	cfg      Config
+	log      *zap.Logger
+	store    *objects.Store
+	link     *relay.Link
+	relay    *relay.Client
+	syncs    *syncs.Client
+	live     *live.Store
+	reporter *report.Reporter
+	loop     *converge.Loop
+	fleet    *fleet.State
+	recent   *fleet.Recent
+	status   *rpc.Server
+}
+
+// New opens what the synchronizer works with. It talks to nobody yet.
+func New(cfg Config, log *zap.Logger) (*Synchronizer, error) {
+	s := &Synchronizer{cfg: cfg, log: log, fleet: fleet.New(), recent: fleet.NewRecent(recentEvents)}
+	restConfig, err := connect(cfg.Kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	if s.store, err = objects.Open(filepath.Join(cfg.StateDir, "objects")); err != nil {
+		return nil, err
+	}
+	if err := s.openRelay(); err != nil {
+		return nil, err
+	}
+	if err := s.openLoop(restConfig); err != nil {
+		return nil, err
+	}
+	return s, s.openStatus(restConfig)
+}
+
+// connect returns how to reach the API server. Its fairness governs how fast we may be; no limit is set here.
+func connect(kubeconfig string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w", err)
+	}
+	config.QPS = -1
+	config.UserAgent = "tandem-synchronizer/" + Version
+	return config, nil
+}
+
+func (s *Synchronizer) openRelay() error {
+	tls := s.cfg.Automator.TLS
+	if _, err := tls.Client(s.cfg.Automator.ServerName); err != nil {
+		return fmt.Errorf("automator.tls: %w", err)
+	}
+	s.link = relay.NewLink(func() (*grpc.ClientConn, error) {
+		config, err := tls.Client(s.cfg.Automator.ServerName)
+		if err != nil {
+			return nil, err
+		}
+		return rpc.Dial(s.cfg.Automator.Address, config)
+	})
+	hello := &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: replica(), Protocol: relay.Protocol, Version: Version}
+	var err error
+	s.reporter, err = report.New(report.Config{Hello: hello, Dir: filepath.Join(s.cfg.StateDir, "events")}, s.link, s.fleet, s.log)
+	return err
+}
+
+func (s *Synchronizer) openLoop(config *rest.Config) error {
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	discoverer, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	policy, err := trust.NewPolicy(s.cfg.Trust)
+	if err != nil {
+		return fmt.Errorf("trust: %w", err)
+	}
+	mapper := live.NewMapper(discoverer)
+	changed := func(label string) { s.loop.ObjectChanged(label) }
+	s.live = live.New(live.Config{Namespaces: s.cfg.Namespaces, Changed: changed, ImagesChanged: changed}, client, mapper)
+	s.syncs = syncs.New(client, s.cfg.Namespaces, s.log)
+	applier, err := apply.New(apply.Config{}, config, apply.Deps{
+		Kinds: mapper, Established: s.live.Established,
+		SyncExists: func(label string) bool { return s.loop.Exists(label) },
+	})
+	if err != nil {
+		return err
+	}
+	follow := &follower{}
+	s.loop = converge.New(converge.Deps{
+		Permit: s.permit, Unverified: policy.Mode() == trust.Relay, Workers: s.cfg.Workers,
+		Relay: follow, Trees: s.store, Verifier: newVerifier(policy, s.store), Renderer: renderer{store: s.store, mapper: mapper},
+		Live: s.live, Inventory: inventory.NewStore(client, s.log), Applier: applier,
+		Syncs: s.syncs, Reporter: facts{reporter: s.reporter, recent: s.recent, fleet: s.fleet, cluster: s.cfg.Cluster}, Log: s.log,
+	})
+	s.relay = relay.New(relay.Config{Cluster: s.cfg.Cluster, Replica: replica(), Version: Version}, s.link, s.store, s.loop, s.log)
+	follow.client = s.relay
+	return nil
+}
+
+// follower breaks the circle between the loop, which says what to follow, and the relay, which hands over what arrives.
+type follower struct{ client *relay.Client }
+
+// Follow replaces what is followed.
+func (f *follower) Follow(subs []relay.Subscription) { f.client.Follow(subs) }
+
+// permit says whether Syncs of a namespace may use paths of a source.
+func (s *Synchronizer) permit(namespace string, source revision.Source, paths []string) error {
+	if len(s.cfg.Paths) == 0 {
+		return nil
+	}
+	for _, p := range paths {
+		if !s.permitted(namespace, source.Repository, p) {
+			return fault.New(fault.Unauthorized, "namespace %q may not use path %q of repository %q; the cluster's administrator decides that in the synchronizer's configuration, under paths", namespace, p, source.Repository)
+		}
+	}
+	return nil
+}
+
+func (s *Synchronizer) permitted(namespace, repository, path string) bool {
+	for _, rule := range s.cfg.Paths {
+		for _, n := range rule.Namespaces {
+			if n == namespace && (rule.Repository == "" || rule.Repository == repository) && revision.CoveredBy(rule.Paths, path) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Run works until the context is done.
+func (s *Synchronizer) Run(ctx context.Context) error {
+	tasks := []run.Task{
+		{Name: "live", Run: s.live.Run},
+		{Name: "converge", Run: s.loop.Run},
+		{Name: "relay", Run: s.whenListed(s.relay.Run)},
+		{Name: "report", Run: s.whenListed(s.reporter.Run)},
+		{Name: "collect", Run: s.whenListed(s.collect)},
+		{Name: "status", Run: s.serveStatus},
+		{Name: "admin", Run: func(ctx context.Context) error { return admin.Serve(ctx, s.cfg.Admin, s.ready) }},
+	}
+	tasks = append(tasks, s.watches()...)
+	s.log.Info("started", zap.String("version", Version), zap.String("cluster", s.cfg.Cluster), zap.String("trust", string(s.cfg.Trust.Mode)))
+	return errors.Join(run.Group(ctx, tasks...), s.link.Close())
+}
+
+// watches follows the Syncs of every configured namespace. The loop hears of the end of the first lists once all are done.
+func (s *Synchronizer) watches() []run.Task {
+	namespaces := s.syncs.Namespaces()
+	lists := make(chan struct{}, len(namespaces))
+	tasks := []run.Task{{Name: "lists", Run: func(ctx context.Context) error {
+		for range namespaces {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-lists:
+			}
+		}
+		s.loop.SyncsListed()
+		<-ctx.Done()
+		return ctx.Err()
+	}}}
+	for _, namespace := range namespaces {
+		tasks = append(tasks, run.Task{Name: "syncs " + namespace, Run: func(ctx context.Context) error {
+			return s.syncs.Watch(ctx, namespace, s.loop, func() { lists <- struct{}{} })
+		}})
+	}
+	return tasks
+}
+
+// whenListed lets a task begin when every Sync is known: before, it would speak of a cluster without any.
+func (s *Synchronizer) whenListed(task func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.loop.Listed():
+			return task(ctx)
+		}
+	}
+}
+
+// collect removes objects that no Sync needs any more, now and then.
+func (s *Synchronizer) collect(ctx context.Context) error {
+	ticker := time.NewTicker(collectEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		removed, err := s.relay.Collect(ctx, s.loop.Roots())
+		if err != nil {
+			s.log.Warn("objects not collected", zap.Error(err))
+			continue
+		}
+		s.log.Debug("objects collected", zap.Int("removed", removed))
+	}
+}
+
+// ready reports why the synchronizer cannot do its work yet.
+func (s *Synchronizer) ready() error {
+	select {
+	case <-s.loop.Listed():
+		return nil
+	default:
+		return errors.New("Syncs are not listed yet; is the CustomResourceDefinition syncs.tandem.dev installed, and may this account list it?")
+	}
+}
