@@ -1,0 +1,200 @@
+package update_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+)
+
+// memory is a remote branch and a mirror of it in memory, for tests that play with time or with thousands of histories.
+// The stories in story_test.go are told with the real git.
+type memory struct {
+	mu      sync.Mutex
+	objects map[gitobject.ID]any
+	files   map[gitobject.ID]map[string]string // of commits
+	remote  gitobject.ID
+	mirror  gitobject.ID
+	reads   int
+	clock   int64
+}
+
+const branch = "refs/heads/main"
+
+func newMemory(files map[string]string) *memory {
+	m := &memory{objects: map[gitobject.ID]any{}, files: map[gitobject.ID]map[string]string{}}
+	m.remote = m.commit(gitobject.ID{}, files, gitobject.Person{Name: "Ann", Email: "ann@example.com"}, "first\n")
+	return m
+}
+
+// foreign commits what somebody else pushes, on top of whatever the remote has; empty content removes a file.
+func (m *memory) foreign(message string, changes map[string]string) gitobject.ID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	files := maps.Clone(m.files[m.remote])
+	for name, content := range changes {
+		files[name] = content
+		if content == "" {
+			delete(files, name)
+		}
+	}
+	m.remote = m.commit(m.remote, files, gitobject.Person{Name: "Ann", Email: "ann@example.com"}, message+"\n")
+	return m.remote
+}
+
+// commit stores a commit and its trees.
+func (m *memory) commit(parent gitobject.ID, files map[string]string, by gitobject.Person, message string) gitobject.ID {
+	m.clock++ // no two commits are the same
+	c := &gitobject.Commit{Tree: m.tree(files), Author: by, Committer: by, Message: message}
+	c.Extra = []gitobject.Header{{Key: "clock", Value: fmt.Sprint(m.clock)}}
+	if !parent.IsZero() {
+		c.Parents = []gitobject.ID{parent}
+	}
+	id := m.put(gitobject.TypeCommit, c.Encode(), c)
+	m.files[id] = files
+	return id
+}
+
+func (m *memory) tree(files map[string]string) gitobject.ID {
+	var entries []gitobject.Entry
+	below := map[string]map[string]string{}
+	for name, content := range files {
+		first, rest, isBelow := strings.Cut(name, "/")
+		if !isBelow {
+			blob := m.put(gitobject.TypeBlob, []byte(content), []byte(content))
+			entries = append(entries, gitobject.Entry{Mode: gitobject.ModeFile, Name: first, ID: blob})
+			continue
+		}
+		if below[first] == nil {
+			below[first] = map[string]string{}
+		}
+		below[first][rest] = content
+	}
+	for name, files := range below {
+		entries = append(entries, gitobject.Entry{Mode: gitobject.ModeDir, Name: name, ID: m.tree(files)})
+	}
+	tree, err := gitobject.NewTree(entries)
+	if err != nil {
+		panic(err)
+	}
+	return m.put(gitobject.TypeTree, tree.Encode(), tree)
+}
+
+func (m *memory) put(kind gitobject.Type, raw []byte, value any) gitobject.ID {
+	id, err := gitobject.Hash(gitobject.SHA1, kind, raw)
+	if err != nil {
+		panic(err)
+	}
+	m.objects[id] = value
+	return id
+}
+
+func read[T any](m *memory, id gitobject.ID) (T, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reads++
+	value, ok := m.objects[id].(T)
+	if !ok {
+		return value, fault.New(fault.NotFound, "%s is not there", id)
+	}
+	return value, nil
+}
+
+func (m *memory) Tree(_ context.Context, id gitobject.ID) (gitobject.Tree, error) {
+	return read[gitobject.Tree](m, id)
+}
+
+func (m *memory) Blob(_ context.Context, id gitobject.ID) ([]byte, error) { return read[[]byte](m, id) }
+
+func (m *memory) Commit(_ context.Context, id gitobject.ID) (*gitobject.Commit, error) {
+	return read[*gitobject.Commit](m, id)
+}
+
+func (m *memory) Walk(_ context.Context, span gitrepo.Span) (commits []gitobject.ID, continues bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := m.history(span.Want)
+	if at := slices.Index(all, span.Held); at >= 0 {
+		return all[:at], true, nil
+	}
+	return all[:min(len(all), span.Limit)], false, nil
+}
+
+// history is a commit and its ancestors, newest first; it has no merges.
+func (m *memory) history(id gitobject.ID) []gitobject.ID {
+	var all []gitobject.ID
+	for {
+		all = append(all, id)
+		parents := m.objects[id].(*gitobject.Commit).Parents
+		if len(parents) == 0 {
+			return all
+		}
+		id = parents[0]
+	}
+}
+
+func (m *memory) Tip(ref string) (gitobject.ID, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mirror, ref == branch && !m.mirror.IsZero()
+}
+
+func (m *memory) Fetch(context.Context) ([]gitrepo.RefChange, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mirror = m.remote
+	return nil, nil
+}
+
+func (m *memory) WriteFiles(
+	_ context.Context, base gitobject.ID, changes map[string][]byte, meta gitrepo.CommitMeta,
+) (gitobject.ID, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	files := maps.Clone(m.files[base])
+	for name, content := range changes {
+		files[name] = string(content)
+	}
+	if maps.Equal(files, m.files[base]) {
+		return gitobject.ID{}, gitrepo.ErrUnchanged
+	}
+	return m.commit(base, files, meta.Committer, meta.Message), nil
+}
+
+func (m *memory) Push(_ context.Context, updates []gitrepo.RefUpdate) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if u := updates[0]; u.Ref != branch || u.Old != m.remote {
+		return fault.New(fault.Conflict, "stale info")
+	}
+	m.remote, m.mirror = updates[0].New, updates[0].New
+	return nil
+}
+
+// cut pushes, and loses the answer: the mirror does not learn of it.
+func (m *memory) cut(push func() error) error {
+	m.mu.Lock()
+	before := m.mirror
+	m.mu.Unlock()
+	_ = push()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mirror = before
+	return gitrepo.ErrOutcomeUnknown
+}
+
+// at is the remote's tip, its files and its history, newest first.
+func (m *memory) at() (tip gitobject.ID, files map[string]string, history []*gitobject.Commit) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, id := range m.history(m.remote) {
+		history = append(history, m.objects[id].(*gitobject.Commit))
+	}
+	return m.remote, m.files[m.remote], history
+}

@@ -1,0 +1,103 @@
+package update
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/automator/internal/pipeline"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/telemetry"
+)
+
+// pass looks at everything once, writes what is waiting, and returns how long there is nothing to do unless woken.
+func (u *Updater) pass(ctx context.Context) time.Duration {
+	if wait := time.Until(u.trouble.nextLook); wait > 0 {
+		return wait
+	}
+	v, err := u.see(ctx)
+	switch {
+	case err != nil:
+		return u.lookFailed(ctx, err)
+	case v == nil:
+		u.publish(Status{Source: u.cfg.Source, Looked: time.Now(), Problems: []Problem{{Problem: pipeline.Problem{
+			Message: fmt.Sprintf("%s is not there, or was not fetched yet", u.cfg.Source),
+		}}}})
+		return idle
+	}
+	c := v.edit()
+	if len(c.files) == 0 {
+		u.trouble = trouble{}
+	}
+	v.problems = append(v.problems, c.problems...)
+	u.tellOf(ctx, v, c)
+	if u.trouble.problem != nil {
+		v.problems = append(v.problems, *u.trouble.problem)
+	}
+	u.publish(u.statusOf(v))
+	if len(c.files) == 0 {
+		return u.untilNext()
+	}
+	if wait := time.Until(u.trouble.nextPush); wait > 0 {
+		return wait
+	}
+	return u.write(ctx, v, c)
+}
+
+// see looks at the branch's tip and decides; there is no view of a branch that is not there. After a push that did not end
+// well it looks at the remote first.
+func (u *Updater) see(ctx context.Context) (*view, error) {
+	if u.trouble.unsure {
+		if _, err := u.deps.Repository.Fetch(ctx); err != nil {
+			return nil, err
+		}
+		u.trouble.unsure = false
+	}
+	tip, ok := u.deps.Repository.Tip(u.cfg.Source.Ref)
+	if !ok {
+		return nil, nil
+	}
+	u.surveys.begin()
+	v, err := u.look(ctx, tip)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := u.follow(ctx, tip, v.paths())
+	if err != nil {
+		return nil, err
+	}
+	for _, commit := range ours {
+		u.tellCommitted(ctx, commit.id, commit.by.When, commit.groups)
+	}
+	return v, u.decide(ctx, v)
+}
+
+// untilNext is when the loop has to look again by itself.
+func (u *Updater) untilNext() time.Duration {
+	if next := u.nextQuestion(); !next.IsZero() {
+		return max(0, time.Until(next))
+	}
+	return idle
+}
+
+// write commits and pushes all that is waiting.
+func (u *Updater) write(ctx context.Context, v *view, c change) time.Duration {
+	began := time.Now()
+	by := gitobject.Person{Name: u.cfg.Name, Email: u.cfg.Email, When: began.UTC()}
+	id, err := u.deps.Repository.WriteFiles(ctx, v.tip, c.files, gitrepo.CommitMeta{
+		Author: by, Committer: by, Message: message(c.groups), Signer: u.cfg.Signer,
+	})
+	if err == nil {
+		err = u.deps.Repository.Push(ctx, []gitrepo.RefUpdate{{Ref: u.cfg.Source.Ref, Old: v.tip, New: id}})
+	}
+	if err != nil {
+		return u.pushFailed(ctx, v.tip, err)
+	}
+	u.trouble = trouble{}
+	u.log.Info("commit pushed", zap.Stringer(telemetry.Commit, id), zap.Duration(telemetry.Duration, time.Since(began)))
+	u.tellCommitted(ctx, id, time.Now(), c.groups)
+	return 0 // what arrived meanwhile is next
+}

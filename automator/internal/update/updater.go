@@ -1,0 +1,174 @@
+package update
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/telemetry"
+)
+
+// Config says which branch is written, and as whom.
+type Config struct {
+	// Source is the repository's name and the branch as a full ref.
+	Source revision.Source
+	// Name and Email stand in every commit.
+	Name, Email string
+	// Signer signs every commit; nil leaves them unsigned.
+	Signer ssh.Signer
+	// Patience is how long a push is tried again in quick succession before that is a problem; 0 means 5 minutes.
+	Patience time.Duration
+}
+
+// Reader is how the mirror is read.
+type Reader interface {
+	gitobject.TreeReader
+	gitobject.BlobReader
+	// Commit reads a commit.
+	Commit(ctx context.Context, id gitobject.ID) (*gitobject.Commit, error)
+	// Walk lists the commits of a part of history, newest first, and tells whether it follows on what was held.
+	Walk(ctx context.Context, span gitrepo.Span) (commits []gitobject.ID, continues bool, err error)
+}
+
+// Writer is how the branch is written.
+type Writer interface {
+	// Tip is where the mirror has a ref.
+	Tip(ref string) (gitobject.ID, bool)
+	// Fetch brings the mirror to where the remote is.
+	Fetch(ctx context.Context) ([]gitrepo.RefChange, error)
+	// WriteFiles makes a commit that nothing refers to yet.
+	WriteFiles(ctx context.Context, base gitobject.ID, changes map[string][]byte, meta gitrepo.CommitMeta) (gitobject.ID, error)
+	// Push moves refs of the remote from where they are expected to be.
+	Push(ctx context.Context, updates []gitrepo.RefUpdate) error
+}
+
+// Repository is the mirror of the repository.
+type Repository interface {
+	Reader
+	Writer
+}
+
+// Images knows what registries have.
+type Images interface {
+	// Tags returns what was seen of an image repository so far. It does not ask the registry.
+	Tags(repository string) Seen
+	// Digest returns what a tag points to, and asks the registry when that is not known.
+	Digest(ctx context.Context, repository, tag string) (string, error)
+}
+
+// Seen is what was seen of an image repository.
+type Seen struct {
+	// Tags are its tags, with the time they were seen first.
+	Tags map[string]time.Time
+	// Looked is whether the registry has answered at all.
+	Looked bool
+	// Problem says why the last look was not complete; empty when it was.
+	Problem string
+}
+
+// Evidence knows what clusters report.
+type Evidence interface {
+	// At returns what a cluster says of a path of a source.
+	At(cluster string, source revision.Source, path string) Report
+}
+
+// Report is what a cluster says of a path.
+type Report struct {
+	// Commit is the revision of the source at which the path is healthy; zero when it is not, or nothing is known.
+	Commit gitobject.ID
+	// Since is when it became so and stayed so.
+	Since time.Time
+	// State says what the cluster says of a path that is not healthy; empty when it says nothing.
+	State string
+}
+
+// Deps are what the loop works with.
+type Deps struct {
+	Repository Repository
+	Images     Images
+	Evidence   Evidence
+	Events     Events
+	Log        *zap.Logger
+}
+
+// Updater is the single writer of one branch.
+type Updater struct {
+	cfg  Config
+	deps Deps
+	log  *zap.Logger
+	wake chan struct{}
+
+	// The loop's own; nobody else touches them.
+	history  history
+	surveys  surveys
+	digests  digests
+	trouble  trouble
+	reported reported
+
+	mu     sync.Mutex
+	status Status
+}
+
+const (
+	defaultPatience = 5 * time.Minute
+	// idle is how long the loop sleeps when nothing wakes it. It then looks for what no wake told of.
+	idle = time.Hour
+)
+
+// New returns the writer of a branch. It does nothing until Run.
+func New(cfg Config, deps Deps) *Updater {
+	if cfg.Patience <= 0 {
+		cfg.Patience = defaultPatience
+	}
+	return &Updater{
+		cfg:     cfg,
+		deps:    deps,
+		surveys: surveys{reader: deps.Repository},
+		// Whatever a process before us did, the remote knows.
+		trouble: trouble{unsure: true},
+		log:     deps.Log.With(zap.String(telemetry.Repository, cfg.Source.Repository), zap.String(telemetry.Ref, cfg.Source.Ref)),
+		wake:    make(chan struct{}, 1),
+	}
+}
+
+// Wake says that something may have changed. It returns at once, and any number of wakes during a pass make one more.
+func (u *Updater) Wake() {
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run writes the branch until the context is done.
+func (u *Updater) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-u.wake:
+		case <-timer.C:
+		}
+		timer.Reset(u.pass(ctx))
+	}
+}
+
+// Status is what the last pass saw.
+func (u *Updater) Status() Status {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.status
+}
+
+func (u *Updater) publish(s Status) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.status = s
+}
