@@ -21,7 +21,7 @@ const minRSABits = 2048
 // SignSSH signs payload as `git commit -S` does with gpg.format=ssh. The
 // result is armored and fits [Commit.Signature] and [Tag.Signature].
 func SignSSH(signer ssh.Signer, payload []byte) ([]byte, error) {
-	if err := checkKey(signer.PublicKey()); err != nil {
+	if err := CheckKey(signer.PublicKey()); err != nil {
 		return nil, err
 	}
 	signature, err := sshsig.Sign(bytes.NewReader(payload), signer, sshsig.HashSHA512, signatureNamespace)
@@ -39,7 +39,7 @@ func VerifySSH(payload, armored []byte) (ssh.PublicKey, error) {
 		return nil, err
 	}
 	key := signature.PublicKey
-	if err := checkKey(key); err != nil {
+	if err := CheckKey(key); err != nil {
 		return nil, err
 	}
 	err = sshsig.Verify(bytes.NewReader(payload), signature, key, signature.HashAlgorithm, signatureNamespace)
@@ -76,7 +76,8 @@ var keyTypes = []string{ //nolint:gochecknoglobals // a constant list
 	ssh.KeyAlgoRSA,
 }
 
-func checkKey(key ssh.PublicKey) error {
+// CheckKey refuses a key whose signatures do not count.
+func CheckKey(key ssh.PublicKey) error {
 	if !slices.Contains(keyTypes, key.Type()) {
 		return malformed("keys of type %q are not accepted", clip(key.Type()))
 	}

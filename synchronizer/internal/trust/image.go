@@ -1,0 +1,89 @@
+package trust
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tandem-cd/tandem/shared/imageref"
+	"github.com/tandem-cd/tandem/shared/revision"
+)
+
+// ImageRule allows an automation to bring images of a repository.
+type ImageRule struct {
+	// Path is where the rule holds; empty is everywhere.
+	Path string `json:"path" yaml:"path"`
+	// Repository is one repository, such as "ghcr.io/acme/web" or "nginx", or
+	// everything below a name, such as "ghcr.io/acme/*".
+	Repository string `json:"repository" yaml:"repository"`
+}
+
+// imageRule is an ImageRule in canonical form.
+type imageRule struct {
+	path   string
+	name   string
+	prefix bool // everything below name, which ends in a slash
+}
+
+func parseImageRules(configs []ImageRule) ([]imageRule, error) {
+	rules := make([]imageRule, 0, len(configs))
+	for i, config := range configs {
+		rule, err := parseImageRule(config)
+		if err != nil {
+			return nil, fmt.Errorf("images[%d]: %w", i, err)
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
+}
+
+func parseImageRule(config ImageRule) (imageRule, error) {
+	paths, err := revision.CleanPaths([]string{config.Path})
+	if err != nil {
+		return imageRule{}, err
+	}
+	rule := imageRule{path: paths[0]}
+	parent, below := strings.CutSuffix(config.Repository, "/*")
+	if !below {
+		ref, err := imageref.Parse(config.Repository)
+		if err == nil && (ref.Tag != "" || ref.Digest != "") {
+			err = fmt.Errorf("%q names a version; name its repository", config.Repository)
+		}
+		rule.name = ref.Name()
+		return rule, err
+	}
+	// Two components keep "docker.io/*" from becoming Docker Hub's library.
+	const inside = "x/x"
+	ref, err := imageref.Parse(parent + "/" + inside)
+	if err != nil || ref.Tag != "" || ref.Digest != "" {
+		return imageRule{}, errors.Join(fmt.Errorf("%q is not a repository or a name before \"/*\"", config.Repository), err)
+	}
+	rule.name, rule.prefix = strings.TrimSuffix(ref.Name(), inside), true
+	return rule, nil
+}
+
+func (r imageRule) allows(path, repository string) bool {
+	if !revision.Covers(r.path, path) {
+		return false
+	}
+	if r.prefix {
+		return strings.HasPrefix(repository, r.name)
+	}
+	return repository == r.name
+}
+
+// mayBring is nil when an automation may replace an image in a file by another.
+func (p *principal) mayBring(path string, was, became imageref.Reference) error {
+	if len(p.images) == 0 {
+		if was.Name() == became.Name() {
+			return nil
+		}
+		return fmt.Errorf("the repository %s became %s, and %s may only bring other versions", was.Name(), became.Name(), p.name)
+	}
+	for _, rule := range p.images {
+		if rule.allows(path, became.Name()) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the repository %s is not among those that %s may bring here", became.Name(), p.name)
+}
