@@ -44,9 +44,12 @@ type Config struct {
 	Behave func(*corev1.Pod) Behaviour
 	// Workers is how many Pods are worked on at once.
 	Workers int
+	// Exclusive leaves Pods to the cluster's own scheduler and keeps that away:
+	// the node then plays only those that name it in spec.nodeName.
+	Exclusive bool
 }
 
-// Node plays one node for all Pods of a cluster.
+// Node plays one node, for all Pods of a cluster unless it is exclusive.
 type Node struct {
 	cfg    Config
 	client kubernetes.Interface

@@ -29,7 +29,9 @@ func (n *Node) sync(ctx context.Context, name cache.ObjectName) error {
 	case ended(pod) || len(pod.Spec.SchedulingGates) > 0:
 		return nil
 	case pod.Spec.NodeName == "":
-		err = n.bind(ctx, pod)
+		if !n.cfg.Exclusive {
+			err = n.bind(ctx, pod)
+		}
 	case pod.Spec.NodeName == n.cfg.Name:
 		err = n.report(ctx, pod)
 	}

@@ -48,12 +48,17 @@ func (n *Node) object() *corev1.Node {
 		corev1.ResourcePods:   resource.MustParse("10k"),
 	}
 	now := metav1.Now()
+	var taints []corev1.Taint
+	if n.cfg.Exclusive {
+		taints = []corev1.Taint{{Key: "tandem.dev/simulated", Effect: corev1.TaintEffectNoSchedule}}
+	}
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: n.cfg.Name, Labels: map[string]string{
 			corev1.LabelHostname:   n.cfg.Name,
 			corev1.LabelOSStable:   "linux",
 			corev1.LabelArchStable: runtime.GOARCH,
 		}},
+		Spec: corev1.NodeSpec{Taints: taints},
 		Status: corev1.NodeStatus{
 			Capacity:    room,
 			Allocatable: room,

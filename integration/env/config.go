@@ -1,0 +1,95 @@
+package env
+
+import (
+	"cmp"
+	"os"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/tandem-cd/tandem/shared/rpc"
+)
+
+// fields is a mapping of a configuration file. The files are written by their
+// keys and not by the agents' types, as a user writes them: a key that is
+// renamed breaks users, and so it has to break this.
+type fields map[string]any
+
+func writeYAML(path string, content fields) error {
+	raw, err := yaml.Marshal(content)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, raw, privateMode)
+}
+
+func tlsFields(files rpc.TLSFiles) fields {
+	return fields{"cert": files.Cert, "key": files.Key, "ca": files.CA}
+}
+
+func (w *World) automatorConfig(files rpc.TLSFiles) fields {
+	repository := fields{"name": Repository, "url": w.Git.URL(Repository), "auth": fields{
+		"username": gitUser, "passwordFile": w.file("keys", "git-password"),
+	}}
+	if w.opts.Remote == SSH {
+		repository["url"] = w.Git.SSHURL(Repository)
+		repository["auth"] = fields{"sshKeyFile": w.file("keys", "remote"), "knownHostsFile": w.file("keys", "known_hosts")}
+	}
+	config := fields{
+		"listen":       w.addresses.grpc,
+		"tls":          tlsFields(files),
+		"stateDir":     w.file("automator"),
+		"log":          w.logConfig(),
+		"admin":        w.addresses.admin,
+		"webhook":      fields{"listen": w.addresses.webhook, "tokenFile": w.file("keys", "webhook-token")},
+		"signing":      fields{"name": "Tandem", "email": "tandem@example.com", "sshKeyFile": w.file("keys", "robot")},
+		"repositories": []any{repository},
+		"registries":   fields{"hosts": fields{w.Registry.Host(): fields{"insecure": true}}},
+	}
+	if every := w.opts.PollInterval; every > 0 {
+		repository["pollInterval"] = every.String()
+	}
+	if every := w.opts.ScanInterval; every > 0 {
+		config["scanInterval"] = every.String()
+	}
+	return config
+}
+
+func (w *World) logConfig() fields {
+	return fields{"level": cmp.Or(w.opts.LogLevel, "info"), "format": "console"}
+}
+
+func (s *Site) config() fields {
+	return fields{
+		"cluster":    s.Name,
+		"automator":  fields{"address": s.relayAddress(), "tls": tlsFields(s.identity)},
+		"stateDir":   s.world.file(s.Name, "state"),
+		"log":        s.world.logConfig(),
+		"admin":      s.admin,
+		"status":     fields{"listen": s.status, "tls": fields{"cert": s.serving.Cert, "key": s.serving.Key}},
+		"kubeconfig": s.world.file(s.Name, "kubeconfig"),
+		"namespaces": []string{s.Namespace},
+		"trust": fields{
+			"mode":        "signed",
+			"humans":      []any{fields{"name": "ada", "keys": []string{line(s.world.keys.human)}}},
+			"automations": []any{fields{"name": "tandem", "keys": []string{line(s.world.keys.robot)}, "images": []string{s.world.Registry.Host() + "/*"}}},
+		},
+	}
+}
+
+// writeCLIConfig writes what `tandem --config` reads: a context for the
+// automator, and one for each site.
+func (w *World) writeCLIConfig() error {
+	files, err := w.identity(rpc.RoleUser, User)
+	if err != nil {
+		return err
+	}
+	contexts := fields{"automator": fields{"address": w.addresses.grpc, "ca": files.CA, "cert": files.Cert, "key": files.Key}}
+	for name, site := range w.Sites {
+		contexts[name] = fields{"address": site.status, "ca": files.CA, "tokenFile": w.file(name, "token")}
+	}
+	return writeYAML(w.CLIConfig(), fields{"current": "automator", "contexts": contexts})
+}
+
+// CLIConfig is the file that the tandem command reads, by --config or
+// TANDEM_CONFIG. Its contexts are "automator", the current one, and the sites.
+func (w *World) CLIConfig() string { return w.file("tandem.yaml") }

@@ -1,0 +1,64 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/tandem-cd/tandem/integration/env/process"
+)
+
+// The programs of the product.
+const (
+	automatorProgram    = "tandem-automator"
+	synchronizerProgram = "tandem-synchronizer"
+	tandemProgram       = "tandem"
+)
+
+// BuildFlags is the environment variable that adds a flag to the build of the
+// agents, such as -race.
+const BuildFlags = "TANDEM_BUILD_FLAGS"
+
+var errNoSource = errors.New("no go.work above the working directory: run this inside the source tree")
+
+// sourceDir is the folder of go.work; tests run in their package's folder and
+// the demo anywhere in the tree.
+func sourceDir() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errNoSource
+		}
+		dir = parent
+	}
+}
+
+// buildPrograms builds the agents and the command line into a folder. What has
+// not changed since the last build comes from Go's own cache.
+func buildPrograms(ctx context.Context, source, dir string) error {
+	for program, path := range map[string]string{
+		automatorProgram:    "./automator/cmd/automator",
+		synchronizerProgram: "./synchronizer/cmd/synchronizer",
+		tandemProgram:       "./automator/cmd/tandem",
+	} {
+		args := []string{"build", "-buildvcs=false"}
+		if more := os.Getenv(BuildFlags); more != "" {
+			args = append(args, more)
+		}
+		cmd := process.Command(ctx, "go", append(args, "-o", filepath.Join(dir, program), path)...)
+		cmd.Dir = source
+		if said, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", program, errors.Join(ctx.Err(), err), process.LastLines(said))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/tandem-cd/tandem/integration/env/process"
+	"github.com/tandem-cd/tandem/shared/rpc"
+)
+
+const (
+	systemNamespace     = "tandem-system"
+	synchronizerAccount = "tandem-synchronizer"
+	// SynchronizerUser is who the synchronizers are to the API server.
+	SynchronizerUser = "system:serviceaccount:" + systemNamespace + ":" + synchronizerAccount
+
+	// viewerAccount may look at a site's namespace, and so ask its synchronizer.
+	viewerAccount = "viewer"
+
+	// tokenLife is how long a world's tokens are good for.
+	tokenLife = 24 * time.Hour
+
+	// sitePorts are a synchronizer's status and admin.
+	sitePorts = 2
+)
+
+// Site is one cluster as the automator knows it: an identity, a synchronizer,
+// and a namespace of the ground's control plane.
+type Site struct {
+	// Name is the cluster's name, Namespace where its Syncs are.
+	Name, Namespace string
+	Synchronizer    *Agent
+
+	world             *World
+	identity, serving rpc.TLSFiles
+	status, admin     string // addresses
+}
+
+// AddSite prepares another cluster for the automator to serve: its namespace and
+// what a user applies there, its identity, and its synchronizer's configuration.
+func (w *World) AddSite(ctx context.Context, name string) (*Site, error) {
+	s := &Site{Name: name, Namespace: w.opts.Name + "-" + name, world: w}
+	if err := os.MkdirAll(w.file(name), folderMode); err != nil {
+		return nil, err
+	}
+	ports, err := process.FreePorts(ctx, sitePorts)
+	if err != nil {
+		return nil, err
+	}
+	s.status, s.admin = net.JoinHostPort(loopback, ports[0]), net.JoinHostPort(loopback, ports[1])
+	if s.identity, err = w.identity(rpc.RoleCluster, name); err != nil {
+		return nil, err
+	}
+	if s.serving, err = w.ca.Server("status-" + name); err != nil {
+		return nil, err
+	}
+	w.Sites[name] = s
+	if err := s.install(ctx); err != nil {
+		return nil, err
+	}
+	config := w.file(name, "synchronizer.yaml")
+	if err := writeYAML(config, s.config()); err != nil {
+		return nil, err
+	}
+	s.Synchronizer = newAgent(agentConfig{
+		name: synchronizerProgram, program: w.Program(synchronizerProgram), config: config,
+		log: w.file("logs", "synchronizer-"+name+".log"), admin: s.admin,
+	})
+	return s, w.writeCLIConfig()
+}
+
+// viewer may look at a namespace.
+const viewer = `apiVersion: v1
+kind: ServiceAccount
+metadata: {name: viewer}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: viewer}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects: [{kind: ServiceAccount, name: viewer, namespace: NAMESPACE}]
+`
+
+// install applies what a user applies once per namespace, and writes the files
+// with which the synchronizer and a viewer connect.
+func (s *Site) install(ctx context.Context) error {
+	manifest, err := os.ReadFile(filepath.Join(s.world.source, "deploy", "rbac", "namespace.yaml"))
+	if err != nil {
+		return err
+	}
+	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: NAMESPACE}\n---\n"
+	for _, text := range []string{namespace, string(manifest), viewer} {
+		if err := s.Apply(ctx, strings.ReplaceAll(text, "NAMESPACE", s.Namespace)); err != nil {
+			return err
+		}
+	}
+	token, err := s.token(ctx, s.Namespace, viewerAccount)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.world.file(s.Name, "token"), []byte(token), privateMode); err != nil {
+		return err
+	}
+	return s.writeKubeconfig(ctx)
+}
+
+// Apply does what kubectl apply --server-side does with a manifest, in the
+// site's namespace.
+func (s *Site) Apply(ctx context.Context, manifest string) error {
+	return s.world.Apply(ctx, s.Namespace, manifest)
+}
+
+// writeKubeconfig connects the synchronizer as its service account.
+func (s *Site) writeKubeconfig(ctx context.Context) error {
+	token, err := s.token(ctx, systemNamespace, synchronizerAccount)
+	if err != nil {
+		return err
+	}
+	const entry = "tandem"
+	config := api.NewConfig()
+	config.Clusters[entry] = s.server()
+	config.AuthInfos[entry] = &api.AuthInfo{Token: token}
+	config.Contexts[entry] = &api.Context{Cluster: entry, AuthInfo: entry}
+	config.CurrentContext = entry
+	return clientcmd.WriteToFile(*config, s.world.file(s.Name, "kubeconfig"))
+}
+
+// server is the API server as the synchronizer reaches it.
+func (s *Site) server() *api.Cluster {
+	direct := s.world.Ground.config
+	return &api.Cluster{
+		Server: direct.Host, TLSServerName: direct.ServerName, InsecureSkipTLSVerify: direct.Insecure,
+		CertificateAuthority: direct.CAFile, CertificateAuthorityData: direct.CAData,
+	}
+}
+
+// relayAddress is the automator as the synchronizer reaches it.
+func (s *Site) relayAddress() string { return s.world.addresses.grpc }
+
+func (s *Site) token(ctx context.Context, namespace, account string) (string, error) {
+	seconds := int64(tokenLife / time.Second)
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}
+	answer, err := s.world.Client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("token of %s/%s: %w", namespace, account, err)
+	}
+	return answer.Status.Token, nil
+}
+
+// close ends the synchronizer. A namespace in somebody else's cluster goes too.
+func (s *Site) close() error {
+	if s.Synchronizer != nil {
+		s.Synchronizer.Kill()
+	}
+	if !s.world.Attached() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), cleanTimeout)
+	defer cancel()
+	return errors.Join(ignoreNotFound(s.world.Client.CoreV1().Namespaces().Delete(ctx, s.Namespace, metav1.DeleteOptions{})))
+}

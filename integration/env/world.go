@@ -1,0 +1,258 @@
+package env
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/tandem-cd/tandem/integration/env/gitserver"
+	"github.com/tandem-cd/tandem/integration/env/process"
+	"github.com/tandem-cd/tandem/integration/env/registry"
+	"github.com/tandem-cd/tandem/shared/rpc"
+	"github.com/tandem-cd/tandem/shared/rpc/rpctest"
+)
+
+const (
+	loopback = "127.0.0.1"
+
+	// Repository is what the automator calls the world's Git repository.
+	Repository = "deploy"
+	// User is who asks the automator's status API.
+	User = "ada"
+
+	// automatorPorts are its gRPC, webhooks and admin.
+	automatorPorts = 3
+)
+
+// Remote is how the automator reaches the Git server.
+type Remote int
+
+// The remotes.
+const (
+	HTTP Remote = iota
+	SSH
+)
+
+// Options of a World. The zero value is a world without sites.
+type Options struct {
+	// Dir is the world's work folder; a folder of the ground's where it is not
+	// given.
+	Dir string
+	// Name begins the names of namespaces.
+	Name string
+	// Remote is how the automator reaches the Git server.
+	Remote Remote
+	// Sites are the names of the clusters that the automator knows.
+	Sites []string
+	// Between puts a proxy into each site's connection to the automator and to the
+	// API server, see Site.Relay and Site.API.
+	Between bool
+	// PollInterval is how often the automator looks at Git, and ScanInterval at
+	// registries, when nobody tells it that something has changed; by default a
+	// few minutes, so that what should be told at once is seen not to be.
+	PollInterval, ScanInterval time.Duration
+	// LogLevel of the agents; info by default.
+	LogLevel string
+}
+
+// World is a system of its own on a Ground.
+type World struct {
+	*Ground
+
+	Registry *registry.Registry
+	Git      *gitserver.Server
+	// Human signs what a person commits, and Robot what the automator does; the
+	// synchronizers trust both. Nobody trusts Stranger.
+	Human, Robot, Stranger gitserver.Signer
+	// Automator is the automator, and Sites the clusters, by name.
+	Automator *Agent
+	Sites     map[string]*Site
+
+	opts      Options
+	dir       string
+	ca        *rpctest.CA
+	keys      keys
+	addresses automatorAddresses
+	token     string // of the webhooks
+	forget    func() // the registry, by the simulated node
+	conns     map[string]*grpc.ClientConn
+}
+
+// automatorAddresses are where the automator listens.
+type automatorAddresses struct{ grpc, webhook, admin string }
+
+// New makes a world in which nothing runs yet but the registry and the Git
+// server.
+func New(ctx context.Context, ground *Ground, opts Options) (*World, error) {
+	opts.Name = cmp.Or(opts.Name, "tandem")
+	opts.Dir = cmp.Or(opts.Dir, ground.path("worlds", opts.Name))
+	w := &World{Ground: ground, opts: opts, dir: opts.Dir, Sites: map[string]*Site{}, conns: map[string]*grpc.ClientConn{}}
+	if err := w.prepare(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare world %s: %w", opts.Name, err), w.Close())
+	}
+	return w, nil
+}
+
+func (w *World) prepare(ctx context.Context) (err error) {
+	for _, dir := range []string{w.file("keys"), w.file("logs"), w.file("git")} {
+		if err := os.MkdirAll(dir, folderMode); err != nil {
+			return err
+		}
+	}
+	if err := w.makeKeys(); err != nil {
+		return err
+	}
+	if w.Registry, err = registry.Start(registry.Options{}); err != nil {
+		return err
+	}
+	w.forget = w.images.add(w.Registry.Host(), w.Registry.Resolve)
+	if err := w.startGit(ctx); err != nil {
+		return err
+	}
+	if err := w.prepareAutomator(ctx); err != nil {
+		return fmt.Errorf("automator: %w", err)
+	}
+	for _, name := range w.opts.Sites {
+		if _, err := w.AddSite(ctx, name); err != nil {
+			return fmt.Errorf("site %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// file is a path in the world's work folder.
+func (w *World) file(parts ...string) string {
+	return filepath.Join(append([]string{w.dir}, parts...)...)
+}
+
+// Dir is the world's work folder.
+func (w *World) Dir() string { return w.dir }
+
+func (w *World) startGit(ctx context.Context) error {
+	log, err := os.OpenFile(w.file("logs", "git.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, privateMode)
+	if err != nil {
+		return err
+	}
+	w.Git, err = gitserver.Start(gitserver.Options{
+		Dir: w.file("git"), Username: gitUser, Password: w.keys.password, AuthorizedKeys: w.keys.authorized(), Log: log,
+	})
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
+	if err := os.WriteFile(w.file("keys", "known_hosts"), []byte(w.Git.KnownHosts()), privateMode); err != nil {
+		return err
+	}
+	return w.Git.Create(ctx, Repository)
+}
+
+func (w *World) prepareAutomator(ctx context.Context) error {
+	ports, err := process.FreePorts(ctx, automatorPorts)
+	if err != nil {
+		return err
+	}
+	w.addresses = automatorAddresses{
+		grpc: net.JoinHostPort(loopback, ports[0]), webhook: net.JoinHostPort(loopback, ports[1]), admin: net.JoinHostPort(loopback, ports[2]),
+	}
+	files, err := w.ca.Server("automator")
+	if err != nil {
+		return err
+	}
+	config := w.file("automator.yaml")
+	if err := writeYAML(config, w.automatorConfig(files)); err != nil {
+		return err
+	}
+	w.Automator = newAgent(agentConfig{
+		name: automatorProgram, program: w.Program(automatorProgram), config: config,
+		log: w.file("logs", "automator.log"), admin: w.addresses.admin,
+	})
+	w.Registry.Notify(registry.Webhook{
+		URL:    "http://" + w.addresses.webhook + "/hooks/registry",
+		Header: http.Header{"Authorization": {"Bearer " + w.token}},
+	})
+	return w.writeCLIConfig()
+}
+
+// StartAll starts the automator and every synchronizer.
+func (w *World) StartAll(ctx context.Context) error {
+	if err := w.Automator.Start(ctx); err != nil {
+		return err
+	}
+	for _, name := range w.opts.Sites {
+		if err := w.Sites[name].Synchronizer.Start(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Image is the full name of a repository of the world's registry.
+func (w *World) Image(repo string) string { return w.Registry.Repository(repo) }
+
+// Commit puts a change on the deployment repository as somebody's push would,
+// and tells the automator as the Git host's webhook would. It returns the commit.
+func (w *World) Commit(ctx context.Context, change gitserver.Change) (string, error) {
+	commit, err := w.Git.Commit(ctx, Repository, change)
+	if err != nil {
+		return "", err
+	}
+	w.hint(ctx)
+	return commit, nil
+}
+
+// hint is the Git host's webhook. An automator that is not there does not hear it.
+func (w *World) hint(ctx context.Context) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+w.addresses.webhook+"/hooks/git/"+Repository, strings.NewReader("{}"))
+	if err != nil {
+		return
+	}
+	request.Header.Set("Authorization", "Bearer "+w.token)
+	if response, err := http.DefaultClient.Do(request); err == nil {
+		_ = response.Body.Close()
+	}
+}
+
+// Close ends everything of the world, and removes its namespaces from a cluster
+// that is somebody else's. The work folder stays; it is the ground's to remove.
+func (w *World) Close() error {
+	var errs []error
+	for _, conn := range w.conns {
+		errs = append(errs, conn.Close())
+	}
+	for _, site := range w.Sites {
+		errs = append(errs, site.close())
+	}
+	if w.Automator != nil {
+		w.Automator.Kill()
+	}
+	if w.forget != nil {
+		w.forget()
+	}
+	if w.Git != nil {
+		errs = append(errs, w.Git.Stop())
+	}
+	if w.Registry != nil {
+		errs = append(errs, w.Registry.Stop())
+	}
+	return errors.Join(errs...)
+}
+
+// Kubernetes is the administrator's client.
+func (w *World) Kubernetes() kubernetes.Interface { return w.Client }
+
+// identity makes the files of somebody whom the automator knows.
+func (w *World) identity(role rpc.Role, name string) (rpc.TLSFiles, error) {
+	return w.ca.Client(rpc.Identity{Role: role, Name: name})
+}
+
+func newToken() string { return strings.ToLower(rand.Text()) }
