@@ -253,4 +253,3 @@ func (a *Automator) followImages() {
 	}
 	a.scanner.Follow(targets)
 }
-
