@@ -108,12 +108,12 @@ standalone: ## Build and vet each module without the workspace, which can hide a
 	done
 
 .PHONY: tidy
-tidy: ## Tidy each module without the workspace, then sync the workspace
+tidy: ## Sync the workspace, then tidy each module without it
+	go work sync
 	@for module in $(MODULES); do \
 		echo "== $$module"; \
 		(cd $$module && GOWORK=off go mod tidy); \
 	done
-	go work sync
 
 # --- test --------------------------------------------------------------------
 
