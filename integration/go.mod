@@ -126,6 +126,4 @@ replace github.com/tandem-cd/tandem/proto => ../proto
 
 replace github.com/tandem-cd/tandem/shared => ../shared
 
-replace github.com/tandem-cd/tandem/automator => ../automator
 
-replace github.com/tandem-cd/tandem/synchronizer => ../synchronizer

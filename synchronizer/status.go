@@ -73,5 +73,5 @@ func (h held) ResolveCommit(_ context.Context, _, id string) (gitobject.ID, erro
 
 // ContentAt returns the content id of paths at a commit.
 func (h held) ContentAt(ctx context.Context, _ string, commit gitobject.ID, paths []string) (revision.ContentID, error) {
-	return h.store.ContentID(ctx, objects.Root{Commit: commit, Paths: paths})
+	return h.store.ContentID(ctx, commit, paths)
 }

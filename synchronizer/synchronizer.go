@@ -33,11 +33,11 @@ import (
 	"github.com/tandem-cd/tandem/shared/telemetry/admin"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
 	"github.com/tandem-cd/tandem/synchronizer/internal/converge"
-	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
+	"github.com/tandem-cd/tandem/synchronizer/internal/shards"
 	"github.com/tandem-cd/tandem/synchronizer/internal/syncs"
 	"github.com/tandem-cd/tandem/synchronizer/internal/trust"
 )
@@ -144,7 +144,7 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 	s.loop = converge.New(converge.Deps{
 		Permit: s.permit, Unverified: policy.Mode() == trust.Relay, Workers: s.cfg.Workers,
 		Relay: follow, Trees: s.store, Verifier: newVerifier(policy, s.store), Renderer: renderer{store: s.store, mapper: mapper},
-		Live: s.live, Inventory: inventory.NewStore(client, s.log), Applier: applier,
+		Live: s.live, Inventory: shards.New(client, s.log), Applier: applier,
 		Syncs: s.syncs, Reporter: facts{reporter: s.reporter, recent: s.recent, fleet: s.fleet, cluster: s.cfg.Cluster}, Log: s.log,
 	})
 	s.relay = relay.New(relay.Config{Cluster: s.cfg.Cluster, Replica: replica(), Version: Version}, s.link, s.store, s.loop, s.log)
@@ -244,12 +244,14 @@ func (s *Synchronizer) collect(ctx context.Context) error {
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		removed, err := s.relay.Collect(ctx, s.loop.Roots())
+		err := s.relay.Quiet(func() error {
+			removed, err := s.store.Collect(ctx, s.loop.Roots())
+			s.log.Debug("objects collected", zap.Int("removed", removed))
+			return err
+		})
 		if err != nil {
 			s.log.Warn("objects not collected", zap.Error(err))
-			continue
 		}
-		s.log.Debug("objects collected", zap.Int("removed", removed))
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
-	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 	"github.com/tandem-cd/tandem/synchronizer/internal/render"
@@ -50,7 +49,7 @@ type Relay interface {
 
 // Trees answers what commits hold.
 type Trees interface {
-	ContentID(ctx context.Context, root objects.Root) (revision.ContentID, error)
+	ContentID(ctx context.Context, commit gitobject.ID, paths []string) (revision.ContentID, error)
 }
 
 // Verifier checks chains.

@@ -12,7 +12,6 @@ import (
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
-	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
 	"github.com/tandem-cd/tandem/synchronizer/internal/syncs"
 )
@@ -41,7 +40,7 @@ func (p *pass) noteSource() {
 func (p *pass) verify(ctx context.Context) error {
 	w, d := p.work, p.delivery
 	chain := d.Chains[nameOf(p.sync)]
-	content, err := p.loop.deps.Trees.ContentID(ctx, objects.Root{Commit: d.Commit, Paths: p.paths})
+	content, err := p.loop.deps.Trees.ContentID(ctx, d.Commit, p.paths)
 	if err != nil {
 		return fmt.Errorf("content of %s: %w", d.Commit, err)
 	}
@@ -94,7 +93,7 @@ func (p *pass) refused(problem v1alpha1.Problem, content revision.ContentID) {
 // moveTo makes a verified commit the one to converge on.
 func (p *pass) moveTo(ctx context.Context, commit gitobject.ID) error {
 	w := p.work
-	content, err := p.loop.deps.Trees.ContentID(ctx, objects.Root{Commit: commit, Paths: p.paths})
+	content, err := p.loop.deps.Trees.ContentID(ctx, commit, p.paths)
 	if err != nil {
 		return fmt.Errorf("content of %s: %w", commit, err)
 	}

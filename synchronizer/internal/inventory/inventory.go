@@ -4,8 +4,8 @@
 // from, the hash of what was applied, and the digest of what our own apply left. Losing a record costs one apply that
 // changes nothing, never a wrong prune.
 //
-// Records are kept in ConfigMaps of at most MaxShard records each, in the Sync's namespace and owned by the Sync. A
-// record stays in its shard while the number of shards stays, so one changed object rewrites one ConfigMap.
+// Pure. Records are kept in shards of at most MaxShard records each. A
+// record stays in its shard while the number of shards stays, so one changed object rewrites one shard.
 package inventory
 
 import (
@@ -29,8 +29,8 @@ const (
 	MaxShard = 256
 	// fill is how full shards are on average when their number is chosen.
 	fill = 128
-	// maxShards bounds what Load believes; it is far above render's limit of objects.
-	maxShards = 1 << 12
+	// MaxShards bounds the shards of an inventory; it is far above render's limit of objects.
+	MaxShards = 1 << 12
 	// maxInflated bounds a shard after decompression, in bytes.
 	maxInflated = 4 << 20
 )
@@ -69,7 +69,7 @@ func shardCount(entries map[object.Key]Entry) int {
 }
 
 func fits(entries map[object.Key]Entry, count int) bool {
-	if len(entries) <= MaxShard || count >= maxShards {
+	if len(entries) <= MaxShard || count >= MaxShards {
 		return true
 	}
 	sizes := make([]int, count)
@@ -88,8 +88,8 @@ func shardOf(key object.Key, count int) int {
 	return int(binary.BigEndian.Uint64(hash.Sum(nil)) % uint64(count))
 }
 
-// split returns the encoded shards of entries.
-func split(entries map[object.Key]Entry) ([][]byte, error) {
+// Split returns the encoded shards of entries.
+func Split(entries map[object.Key]Entry) ([][]byte, error) {
 	count := shardCount(entries)
 	parts := make([][]Entry, count)
 	for key, entry := range entries {
@@ -122,8 +122,8 @@ func encode(entries []Entry) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// decode reads what encode wrote. Anything else is an error, never a part.
-func decode(shard []byte) ([]Entry, error) {
+// Decode reads what encode wrote. Anything else is an error, never a part.
+func Decode(shard []byte) ([]Entry, error) {
 	zip, err := gzip.NewReader(bytes.NewReader(shard))
 	if err != nil {
 		return nil, fmt.Errorf("decode inventory: %w", err)

@@ -23,7 +23,7 @@ func some(n int) map[object.Key]Entry {
 func joined(t interface{ Fatal(...any) }, shards [][]byte) map[object.Key]Entry {
 	all := map[object.Key]Entry{}
 	for _, shard := range shards {
-		part, err := decode(shard)
+		part, err := Decode(shard)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,12 +41,12 @@ func TestSplitLosesNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		want := some(rapid.IntRange(0, 700).Draw(t, "entries"))
-		shards, err := split(want)
+		shards, err := Split(want)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, joined(t, shards)); diff != "" {
-			t.Fatalf("decode(split(...)): -want, +got:\n%s", diff)
+			t.Fatalf("Decode(Split(...)): -want, +got:\n%s", diff)
 		}
 	})
 }
@@ -54,7 +54,7 @@ func TestSplitLosesNothing(t *testing.T) {
 func TestOneChangeRewritesOneShard(t *testing.T) {
 	t.Parallel()
 	entries := some(5000)
-	before, err := split(entries)
+	before, err := Split(entries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestOneChangeRewritesOneShard(t *testing.T) {
 		entries[key] = e
 		break
 	}
-	after, err := split(entries)
+	after, err := Split(entries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,14 +79,14 @@ func TestOneChangeRewritesOneShard(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	good, err := split(some(3))
+	good, err := Split(some(3))
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(good[0])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, shard []byte) {
-		entries, err := decode(shard)
+		entries, err := Decode(shard)
 		if err != nil {
 			return
 		}
@@ -94,8 +94,8 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := decode(again); err != nil {
-			t.Errorf("decode(encode(decode(x))): %v", err)
+		if _, err := Decode(again); err != nil {
+			t.Errorf("Decode(encode(Decode(x))): %v", err)
 		}
 	})
 }

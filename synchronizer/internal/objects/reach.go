@@ -19,10 +19,10 @@ type Root struct {
 	Paths  []string
 }
 
-// Complete reports whether everything that a root needs is held.
-func (s *Store) Complete(ctx context.Context, root Root) (bool, error) {
+// Complete reports whether everything at or below paths of a commit is held.
+func (s *Store) Complete(ctx context.Context, commit gitobject.ID, paths []string) (bool, error) {
 	missing := false
-	err := s.walk(ctx, root, map[gitobject.ID]bool{}, func(id gitobject.ID, _ bool) bool {
+	err := s.walk(ctx, Root{Commit: commit, Paths: paths}, map[gitobject.ID]bool{}, func(id gitobject.ID, _ bool) bool {
 		missing = missing || !s.Has(id)
 		return !missing
 	})
@@ -32,13 +32,13 @@ func (s *Store) Complete(ctx context.Context, root Root) (bool, error) {
 	return err == nil && !missing, err
 }
 
-// ContentID returns the content id of a root.
-func (s *Store) ContentID(ctx context.Context, root Root) (revision.ContentID, error) {
-	tree, err := s.treeOf(ctx, root.Commit)
+// ContentID returns the content id of paths at a commit.
+func (s *Store) ContentID(ctx context.Context, commit gitobject.ID, paths []string) (revision.ContentID, error) {
+	tree, err := s.treeOf(ctx, commit)
 	if err != nil {
 		return revision.ContentID{}, err
 	}
-	return revision.ContentIDOf(ctx, s, tree, root.Paths)
+	return revision.ContentIDOf(ctx, s, tree, paths)
 }
 
 func (s *Store) treeOf(ctx context.Context, commit gitobject.ID) (gitobject.ID, error) {

@@ -93,7 +93,7 @@ func TestCompleteLooksOnlyUnderItsPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	for paths, want := range map[string]bool{"dev": true, "prod": false, "": false, "absent": true} {
-		got, err := store.Complete(t.Context(), objects.Root{Commit: commit, Paths: []string{paths}})
+		got, err := store.Complete(t.Context(), commit, []string{paths})
 		if err != nil || got != want {
 			t.Errorf("Complete(%q): got %v, %v; want %v", paths, got, err, want)
 		}

@@ -20,7 +20,6 @@ import (
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
-	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 )
 
 // Protocol is the newest protocol that this client speaks.
@@ -87,6 +86,15 @@ type Handler interface {
 	SyncNow(namespace, name string)
 }
 
+// Store is where received objects go, and what is held already.
+type Store interface {
+	Objects
+	// Complete reports whether everything at or below paths of a commit is held.
+	Complete(ctx context.Context, commit gitobject.ID, paths []string) (bool, error)
+	// ContentID returns the content id of paths at a commit.
+	ContentID(ctx context.Context, commit gitobject.ID, paths []string) (revision.ContentID, error)
+}
+
 // Config says who calls, and how patiently.
 type Config struct {
 	// Cluster is the name in the certificate.
@@ -106,7 +114,7 @@ type Dial func() (*grpc.ClientConn, error)
 type Client struct {
 	cfg     Config
 	link    *Link
-	store   *objects.Store
+	store   Store
 	handler Handler
 	log     *zap.Logger
 
@@ -120,7 +128,7 @@ type Client struct {
 }
 
 // New returns a client that hands what it receives to handler.
-func New(cfg Config, link *Link, store *objects.Store, handler Handler, log *zap.Logger) *Client {
+func New(cfg Config, link *Link, store Store, handler Handler, log *zap.Logger) *Client {
 	return &Client{
 		cfg: cfg, link: link, store: store, handler: handler, log: log,
 		subs: map[revision.Source]Subscription{}, reshape: make(chan struct{}, 1),
@@ -159,14 +167,14 @@ func shapeOf(subs []Subscription) string {
 	return fmt.Sprint(parts)
 }
 
-// Collect removes objects that no root needs, while no transfer runs.
-func (c *Client) Collect(ctx context.Context, roots []objects.Root) (int, error) {
+// Quiet runs fn while no transfer runs, so that objects can be removed which nobody needs.
+func (c *Client) Quiet(fn func() error) error {
 	c.fetches.Lock()
 	defer c.fetches.Unlock()
 	c.mu.Lock()
 	clear(c.whole)
 	c.mu.Unlock()
-	return c.store.Collect(ctx, roots)
+	return fn()
 }
 
 // maxWhole bounds what is remembered to be complete.

@@ -16,7 +16,6 @@ import (
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/telemetry"
-	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 )
 
 const (
@@ -200,7 +199,7 @@ func (f *fetcher) ensure(ctx context.Context, source revision.Source, commit git
 	if f.client.remembers(commit, paths) {
 		return nil
 	}
-	complete, err := f.client.store.Complete(ctx, objects.Root{Commit: commit, Paths: paths})
+	complete, err := f.client.store.Complete(ctx, commit, paths)
 	if err != nil || complete {
 		return err
 	}

@@ -107,7 +107,7 @@ func TestReceive(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s\nreceive(...): %v", tc.reason, err)
 			}
-			complete, err := store.Complete(t.Context(), objects.Root{Commit: g.commitID, Paths: []string{""}})
+			complete, err := store.Complete(t.Context(), g.commitID, []string{""})
 			if err != nil || !complete || got.until != g.commitID || len(got.chain) != 1 {
 				t.Errorf("%s\nreceive(...): got %v, complete %v, %v", tc.reason, got, complete, err)
 			}
@@ -181,7 +181,7 @@ func FuzzReceive(f *testing.F) {
 		if err != nil {
 			return
 		}
-		complete, err := store.Complete(t.Context(), objects.Root{Commit: got.until, Paths: []string{""}})
+		complete, err := store.Complete(t.Context(), got.until, []string{""})
 		if err != nil || !complete {
 			t.Errorf("accepted %v, complete %v, %v", choice, complete, err)
 		}

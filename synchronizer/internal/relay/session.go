@@ -16,7 +16,6 @@ import (
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/telemetry"
-	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 )
 
 // defaultHeartbeat is used when the server names none; a stream that is silent for three times as long is dead.
@@ -101,12 +100,11 @@ func (c *Client) held(ctx context.Context, sub Subscription, paths []string) (re
 			return revision.Revision{}, nil
 		}
 	}
-	root := objects.Root{Commit: base, Paths: paths}
-	complete, err := c.store.Complete(ctx, root)
+	complete, err := c.store.Complete(ctx, base, paths)
 	if err != nil || !complete {
 		return revision.Revision{}, err
 	}
-	content, err := c.store.ContentID(ctx, root)
+	content, err := c.store.ContentID(ctx, base, paths)
 	return revision.Revision{Commit: base, ContentID: content}, err
 }
 

@@ -1,4 +1,5 @@
-package inventory
+// Package shards keeps inventories in ConfigMaps, in the Sync's namespace and owned by the Sync.
+package shards
 
 import (
 	"bytes"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 )
 
@@ -37,22 +39,22 @@ type Store struct {
 	saved   map[types.UID][][]byte // what the API server has, so that only shards that differ are written
 }
 
-// NewStore returns a store that writes as the synchronizer itself.
-func NewStore(client dynamic.Interface, log *zap.Logger) *Store {
+// New returns a store that writes as the synchronizer itself.
+func New(client dynamic.Interface, log *zap.Logger) *Store {
 	return &Store{dynamic: client, log: log, saved: map[types.UID][][]byte{}}
 }
 
 // Load reads the inventory of a Sync. A shard that is missing or damaged counts as empty.
-func (s *Store) Load(ctx context.Context, sync *v1alpha1.Sync) (map[object.Key]Entry, error) {
-	entries := map[object.Key]Entry{}
-	count := min(sync.Status.Shards, maxShards)
+func (s *Store) Load(ctx context.Context, sync *v1alpha1.Sync) (map[object.Key]inventory.Entry, error) {
+	entries := map[object.Key]inventory.Entry{}
+	count := min(sync.Status.Shards, inventory.MaxShards)
 	shards := make([][]byte, count)
 	for i := range shards {
 		shard, err := s.read(ctx, sync, i)
 		if err != nil {
 			return nil, err
 		}
-		part, err := decode(shard)
+		part, err := inventory.Decode(shard)
 		if err != nil {
 			s.log.Warn("inventory shard lost; its objects are applied once more", zap.String("configmap", shardName(sync.Name, i)), zap.Error(err))
 			continue
@@ -87,8 +89,8 @@ func (s *Store) read(ctx context.Context, sync *v1alpha1.Sync, i int) ([]byte, e
 }
 
 // Save writes the shards that differ from what the API server has, and returns how many there are.
-func (s *Store) Save(ctx context.Context, sync *v1alpha1.Sync, entries map[object.Key]Entry) (int, error) {
-	shards, err := split(entries)
+func (s *Store) Save(ctx context.Context, sync *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (int, error) {
+	shards, err := inventory.Split(entries)
 	if err != nil {
 		return 0, err
 	}
