@@ -30,7 +30,7 @@ func TestApplyNew(t *testing.T) {
 	if result.Err != nil {
 		t.Fatal(result.Err)
 	}
-	if asked := w.asked(); asked != "PATCH" {
+	if asked := w.asked(); asked != "PATCH:1" {
 		t.Errorf("a new object: asked %s, want one request", asked)
 	}
 	live := w.get(t, configMapKind, "a")
@@ -58,7 +58,7 @@ func TestApplyChanged(t *testing.T) {
 	if err := errors.Join(first.Err, second.Err); err != nil {
 		t.Fatal(err)
 	}
-	if asked := w.asked(); asked != "PATCH" {
+	if asked := w.asked(); asked != "PATCH:1" {
 		t.Errorf("a changed object: asked %s, want one request", asked)
 	}
 	if value, _, _ := unstructured.NestedString(w.get(t, configMapKind, "a").Object, "data", "a"); value != "2" {
@@ -94,16 +94,9 @@ func TestApplyNewKinds(t *testing.T) {
 		if result.Err != nil {
 			t.Errorf("new: %v", result.Err)
 		}
-		if result.Object != nil && result.Step.Key.Namespace == "" {
-			object := result.Object
-			t.Cleanup(func() {
-				if err := w.at(t, object).Delete(context.WithoutCancel(t.Context()), object.GetName(), metav1.DeleteOptions{}); err != nil {
-					t.Error(err)
-				}
-			})
-		}
+		w.deleteLater(t, result.Object)
 	}
-	if asked, want := w.asked(), strings.TrimSpace(strings.Repeat("PATCH ", len(steps))); asked != want {
+	if asked, want := w.asked(), fmt.Sprint("PATCH:", len(steps)); asked != want {
 		t.Errorf("new objects: asked %s, want %s", asked, want)
 	}
 	for _, result := range w.run(t, steps...) { // they exist, and nobody told us
@@ -123,7 +116,7 @@ func TestApplyAdopts(t *testing.T) {
 	if result.Err != nil {
 		t.Fatal(result.Err)
 	}
-	if asked := w.asked(); asked != "GET PATCH PATCH" {
+	if asked := w.asked(); asked != "GET:1 PATCH:2" {
 		t.Errorf("an object of nobody: asked %s, want a look and a second try", asked)
 	}
 	data, _, _ := unstructured.NestedStringMap(w.get(t, configMapKind, "a").Object, "data")
@@ -198,7 +191,7 @@ func TestRemove(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if asked := w.asked(); asked != "DELETE DELETE DELETE" {
+	if asked := w.asked(); asked != "DELETE:3" {
 		t.Errorf("asked %s, want one request each", asked)
 	}
 	_, err := w.at(t, made.Object).Get(t.Context(), "a", metav1.GetOptions{})

@@ -170,7 +170,7 @@ func (r *runner) step(ctx context.Context, step plan.Step) (result Result, answe
 	case step.Action == plan.Delete:
 		err = t.remove(working)
 	default:
-		result.Object, err = r.applyServed(working, t)
+		result.Object, err = r.apply(working, t)
 	}
 	if err != nil {
 		if ctx.Err() != nil && working.Err() != nil {

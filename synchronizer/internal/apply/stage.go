@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -13,23 +12,15 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
 )
 
-// A kind is served a moment after its CRD says so, and by some API servers
-// later than by others.
-const (
-	servedTries = 20
-	servedEvery = 100 * time.Millisecond
-)
-
 // containment knows what later steps stand on and did not come to be.
 type containment struct {
 	mu         sync.Mutex
 	namespaces map[string]bool
 	kinds      map[schema.GroupKind]error // of CRDs that failed, and why
-	served     map[schema.GroupKind]bool  // of CRDs that this run applied
 }
 
 func newContainment() *containment {
-	return &containment{namespaces: map[string]bool{}, kinds: map[schema.GroupKind]error{}, served: map[schema.GroupKind]bool{}}
+	return &containment{namespaces: map[string]bool{}, kinds: map[schema.GroupKind]error{}}
 }
 
 // note takes the result of a step that others may stand on.
@@ -81,32 +72,10 @@ func (r *runner) establish(ctx context.Context, crds <-chan *unstructured.Unstru
 }
 
 func (c *containment) established(kind schema.GroupKind, err error) {
+	if err == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.served[kind] = err == nil
-	if err != nil {
-		c.kinds[kind] = err
-	}
-}
-
-func (c *containment) isNew(key object.Key) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.served[schema.GroupKind{Group: key.Group, Kind: key.Kind}]
-}
-
-// applyServed applies, and bears with an API server that does not serve the
-// kind of a CRD of this run yet.
-func (r *runner) applyServed(ctx context.Context, t *target) (*unstructured.Unstructured, error) {
-	for try := 1; ; try++ {
-		written, err := r.apply(ctx, t)
-		if !isMissingKind(err) || !r.failed.isNew(t.Key) || try == servedTries {
-			return written, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-time.After(servedEvery):
-		}
-	}
+	c.kinds[kind] = err
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 // world is a namespace of a real cluster, an applier, and a Sync "web" in that
-// namespace, whose service account may do everything there.
+// namespace, whose service account may write the usual kinds there.
 type world struct {
 	*apply.Applier
 	namespace string
@@ -46,18 +47,21 @@ type world struct {
 	config    *rest.Config // counted
 
 	mu       sync.Mutex
-	requests []string
+	requests map[string]int
 	gone     map[string]bool // labels of Syncs that do not exist
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	config := kubetest.Config(t)
-	w := &world{client: kubetest.Client(t, config), gone: map[string]bool{}}
+	w := &world{client: kubetest.Client(t, config), requests: map[string]int{}, gone: map[string]bool{}}
 	w.namespace = kubetest.Namespace(t, w.client)
 	w.label = v1alpha1.Label(w.namespace, "web")
 	w.who = apply.Identity{Namespace: w.namespace, ServiceAccount: "tandem"}
-	w.bind(t, "RoleBinding", w.namespace, "ClusterRole", "admin")
+	w.admin(t, fmt.Sprintf(`{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: writer, namespace: %s},
+		rules: [{apiGroups: ["", apps, batch, networking.k8s.io], resources: ["*"], verbs: ["*"]},
+			{apiGroups: [rbac.authorization.k8s.io], resources: ["*"], verbs: [create, get, patch, delete]}]}`, w.namespace))
+	w.bind(t, "RoleBinding", w.namespace, "Role", "writer")
 	discoverer, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		t.Fatal(err)
@@ -103,6 +107,17 @@ func (w *world) bind(t testing.TB, kind, namespace, roleKind, role string) {
 	w.admin(t, fmt.Sprintf(`{apiVersion: rbac.authorization.k8s.io/v1, kind: %s, metadata: {name: %s-%s, namespace: "%s"},
 		roleRef: {apiGroup: rbac.authorization.k8s.io, kind: %s, name: "%s"},
 		subjects: [{kind: ServiceAccount, name: tandem, namespace: %s}]}`, kind, w.namespace, strings.ReplaceAll(role, ":", "-"), namespace, roleKind, role, w.namespace))
+	// The API server learns of it a moment later.
+	reviews := w.client.Resource(schema.GroupVersionResource{Group: "authorization.k8s.io", Version: "v1", Resource: "subjectaccessreviews"})
+	review := kubetest.Object(t, fmt.Sprintf(`{apiVersion: authorization.k8s.io/v1, kind: SubjectAccessReview, spec: {user: "%s",
+		resourceAttributes: {verb: patch, resource: configmaps, namespace: "%s"}}}`, w.who.User(), namespace))
+	for allowed := false; !allowed; {
+		answer, err := reviews.Create(t.Context(), review, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		allowed, _, _ = unstructured.NestedBool(answer.Object, "status", "allowed")
+	}
 }
 
 // admin applies an object as an administrator, who is nobody's Sync.
@@ -117,14 +132,24 @@ func (w *world) admin(t testing.TB, text string) *unstructured.Unstructured {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if obj.GetNamespace() == "" {
-		t.Cleanup(func() { // a namespace takes its objects with it
-			if err := at.Delete(context.WithoutCancel(t.Context()), obj.GetName(), metav1.DeleteOptions{}); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	w.deleteLater(t, applied)
 	return applied
+}
+
+// deleteLater removes a cluster-scoped object after the test; a namespace takes
+// its objects with it.
+func (w *world) deleteLater(t testing.TB, obj *unstructured.Unstructured) {
+	t.Helper()
+	if obj == nil || obj.GetNamespace() != "" {
+		return
+	}
+	at := w.at(t, obj)
+	t.Cleanup(func() {
+		err := at.Delete(context.WithoutCancel(t.Context()), obj.GetName(), metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Error(err)
+		}
+	})
 }
 
 func (w *world) at(t testing.TB, obj *unstructured.Unstructured) dynamic.ResourceInterface {
@@ -217,17 +242,15 @@ type counter struct {
 
 func (c counter) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.of.mu.Lock()
-	c.of.requests = append(c.of.requests, r.Method)
+	c.of.requests[r.Method]++
 	c.of.mu.Unlock()
 	return c.next.RoundTrip(r)
 }
 
-// asked returns the methods of the applier's requests since the last call.
+// asked counts the applier's requests by method since the last call.
 func (w *world) asked() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	slices.Sort(w.requests)
-	asked := strings.Join(w.requests, " ")
-	w.requests = nil
-	return asked
+	defer clear(w.requests)
+	return strings.Trim(fmt.Sprint(w.requests), "map[]")
 }

@@ -62,6 +62,30 @@ func Namespace(tb testing.TB, client dynamic.Interface) string {
 	return made.GetName()
 }
 
+// Token makes a service account and returns a token of it.
+func Token(tb testing.TB, client dynamic.Interface, namespace, account string) string {
+	tb.Helper()
+	accounts := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}).Namespace(namespace)
+	made := Object(tb, "{apiVersion: v1, kind: ServiceAccount, metadata: {name: "+account+"}}")
+	if _, err := accounts.Create(tb.Context(), made, metav1.CreateOptions{}); err != nil {
+		tb.Fatal(err)
+	}
+	request := Object(tb, "{apiVersion: authentication.k8s.io/v1, kind: TokenRequest, metadata: {name: "+account+"}, spec: {}}")
+	answer, err := accounts.Create(tb.Context(), request, metav1.CreateOptions{}, "token")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	token, _, _ := unstructured.NestedString(answer.Object, "status", "token")
+	return token
+}
+
+// WithToken returns how somebody with a token reaches the cluster.
+func WithToken(config *rest.Config, token string) *rest.Config {
+	config = rest.AnonymousClientConfig(config)
+	config.BearerToken = token
+	return config
+}
+
 // Object reads an object from YAML.
 func Object(tb testing.TB, text string) *unstructured.Unstructured {
 	tb.Helper()
