@@ -64,8 +64,41 @@ func (g *Ground) applyOne(ctx context.Context, namespace string, object *unstruc
 	if err != nil || object.GetKind() != "CustomResourceDefinition" {
 		return err
 	}
-	defer g.mapper.reset()
-	return established(ctx, target, applied)
+	if err := established(ctx, target, applied); err != nil {
+		return err
+	}
+	return g.served(ctx, applied)
+}
+
+const (
+	// servedWithin and servedEvery bound the wait for discovery, which follows a definition with a delay and cannot be
+	// watched.
+	servedWithin = 10 * time.Second
+	servedEvery  = 50 * time.Millisecond
+)
+
+// served waits until discovery knows the kind of a definition.
+func (g *Ground) served(ctx context.Context, crd *unstructured.Unstructured) error {
+	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
+	kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
+	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	version, _ := versions[0].(map[string]any)["name"].(string)
+	ctx, cancel := context.WithTimeout(ctx, servedWithin)
+	defer cancel()
+	ticker := time.NewTicker(servedEvery)
+	defer ticker.Stop()
+	for {
+		g.mapper.reset()
+		_, err := g.mapper.mapping(schema.GroupVersionKind{Group: group, Version: version, Kind: kind})
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(errNotEstablished, err)
+		case <-ticker.C:
+		}
+	}
 }
 
 // resource is the client for an object's kind where the object belongs.

@@ -1,0 +1,242 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tandem-cd/tandem/integration/env"
+	"github.com/tandem-cd/tandem/integration/env/gitserver"
+	"github.com/tandem-cd/tandem/integration/env/kubecluster"
+	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+)
+
+// concurrency of the bare client, where the API server's throughput stops to grow.
+const concurrency = 32
+
+// Apply compares the first apply of many objects with a client that does nothing but apply.
+type Apply struct {
+	Objects int `json:"objects"`
+	// Tandem is from the making of the Sync to the end of its apply: fetch, verification and rendering included.
+	Tandem float64 `json:"tandem_s"`
+	// Bare is a parallel server-side apply of the same objects, already parsed.
+	Bare  float64 `json:"bare_client_s"`
+	Ratio float64 `json:"ratio"`
+	// Requests of the Sync's account for each object.
+	Requests float64 `json:"requests_per_object"`
+	Pairs    int     `json:"pairs"`
+}
+
+// Change compares the way of a one-object commit with the bare apply of one object.
+type Change struct {
+	// Tandem is from the announcement to the end of the apply.
+	Tandem Spread `json:"tandem"`
+	// Bare is one server-side apply of such an object.
+	Bare    Spread `json:"bare_apply"`
+	Samples int    `json:"samples"`
+}
+
+// firstApply measures both in turn.
+func (b *bench) firstApply(ctx context.Context, report *Report) error {
+	var tandem, baseline []time.Duration
+	for i := range b.opts.Pairs {
+		took, err := b.bareApply(ctx, i)
+		if err != nil {
+			return fmt.Errorf("bare client: %w", err)
+		}
+		baseline = append(baseline, took)
+		if took, err = b.syncApply(ctx, i); err != nil {
+			return err
+		}
+		tandem = append(tandem, took)
+		b.opts.Say("  Tandem %.2f s, bare client %.2f s", tandem[i].Seconds(), baseline[i].Seconds())
+	}
+	requests, err := b.world.Kube.Requests("")
+	if err != nil {
+		return err
+	}
+	written := 0
+	for _, r := range requests {
+		if r.Impersonated != "" && strings.HasPrefix(r.Name, "load-") {
+			written++
+		}
+	}
+	report.FirstApply = Apply{
+		Objects: b.opts.Objects, Pairs: b.opts.Pairs, Tandem: seconds(median(tandem)), Bare: seconds(median(baseline)),
+		Ratio: ratio(median(tandem), median(baseline)), Requests: float64(written) / float64(b.opts.Objects*b.opts.Pairs),
+	}
+	return nil
+}
+
+func loadSync(i int) string { return fmt.Sprintf("load-%d", i) }
+
+// syncApply has a new Sync apply a new workload.
+func (b *bench) syncApply(ctx context.Context, i int) (time.Duration, error) {
+	files := map[string]string{}
+	for name, content := range Workload(fmt.Sprint(i), b.opts.Objects) {
+		files[fmt.Sprintf("load/%d/%s", i, name)] = content
+	}
+	if _, err := b.world.Commit(ctx, gitserver.Change{Files: files, Message: "Load", Signer: b.world.Human}); err != nil {
+		return 0, err
+	}
+	manifest := fmt.Sprintf("apiVersion: tandem.dev/v1alpha1\nkind: Sync\nmetadata: {name: %s}\nspec:\n  source: {repository: %s, ref: refs/heads/main}\n  path: load/%d\n", loadSync(i), env.Repository, i)
+	began := time.Now()
+	if err := b.site.Apply(ctx, manifest); err != nil {
+		return 0, err
+	}
+	events, err := b.world.WaitEvents(ctx, &statusv1.EventFilter{SyncName: loadSync(i)}, has(statusv1.EventState_EVENT_STATE_APPLIED))
+	if err != nil {
+		return 0, err
+	}
+	applied := events[len(events)-1]
+	if failed := applied.GetObjects().GetNotApplied(); failed > 0 || len(applied.GetProblems()) > 0 {
+		return 0, fmt.Errorf("%s: %d objects not applied: %v", loadSync(i), failed, applied.GetProblems())
+	}
+	_, err = b.world.WaitSync(ctx, site, loadSync(i), env.Healthy)
+	return applied.GetTime().AsTime().Sub(began), err
+}
+
+func has(state statusv1.EventState) func([]*statusv1.Event) bool {
+	return func(events []*statusv1.Event) bool {
+		return len(events) > 0 && events[len(events)-1].GetState() == state
+	}
+}
+
+// bareApply applies the same objects to a namespace of its own.
+func (b *bench) bareApply(ctx context.Context, i int) (time.Duration, error) {
+	namespace := fmt.Sprintf("bare-%d", i)
+	_, err := b.world.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+	if err != nil {
+		return 0, err
+	}
+	client, err := b.bareClient()
+	if err != nil {
+		return 0, err
+	}
+	var objects []manifest
+	for n := range b.opts.Objects {
+		m, err := parse(Object(fmt.Sprint(i), n, ""))
+		if err != nil {
+			return 0, err
+		}
+		objects = append(objects, m)
+	}
+	began := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	for _, m := range objects {
+		group.Go(func() error { return m.apply(ctx, client, namespace) })
+	}
+	err = group.Wait()
+	return time.Since(began), err
+}
+
+func (b *bench) bareClient() (dynamic.Interface, error) {
+	config, err := b.world.Kube.RESTConfig(kubecluster.Admin)
+	if err != nil {
+		return nil, err
+	}
+	return dynamic.NewForConfig(config)
+}
+
+// manifest is a parsed object and where it goes.
+type manifest struct {
+	resource schema.GroupVersionResource
+	name     string
+	body     []byte
+}
+
+func parse(text string) (manifest, error) {
+	var object metav1.PartialObjectMetadata
+	if err := yaml.Unmarshal([]byte(text), &object); err != nil {
+		return manifest{}, err
+	}
+	body, err := yaml.YAMLToJSON([]byte(text))
+	version, _ := schema.ParseGroupVersion(object.APIVersion)
+	return manifest{resource: version.WithResource(strings.ToLower(object.Kind) + "s"), name: object.Name, body: body}, err
+}
+
+func (m manifest) apply(ctx context.Context, client dynamic.Interface, namespace string) error {
+	force := true
+	_, err := client.Resource(m.resource).Namespace(namespace).Patch(ctx, m.name, types.ApplyPatchType, m.body, metav1.PatchOptions{FieldManager: "bare", Force: &force})
+	return err
+}
+
+// changes measures one-object commits in a large Sync, and bare applies in turn.
+func (b *bench) changes(ctx context.Context, report *Report) error {
+	client, err := b.bareClient()
+	if err != nil {
+		return err
+	}
+	var tandem, baseline []time.Duration
+	for n := range b.opts.Changes {
+		took, err := b.change(ctx, n)
+		if err != nil {
+			return err
+		}
+		tandem = append(tandem, took)
+		m, err := parse(Object("0", 0, fmt.Sprintf("bare %d", n)))
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		if err := m.apply(ctx, client, "bare-0"); err != nil {
+			return err
+		}
+		baseline = append(baseline, time.Since(began))
+	}
+	report.Change = Change{Tandem: spread(tandem), Bare: spread(baseline), Samples: len(tandem)}
+	return nil
+}
+
+// change commits a change of one object and returns the time from its announcement to the end of its apply.
+func (b *bench) change(ctx context.Context, n int) (time.Duration, error) {
+	var file strings.Builder
+	for i := range perFile {
+		note := ""
+		if i == 0 {
+			note = fmt.Sprintf("change %d", n)
+		}
+		file.WriteString("---\n" + Object("0", i, note))
+	}
+	commit, err := b.world.Commit(ctx, gitserver.Change{
+		Files: map[string]string{"load/0/part-00/objects-0000.yaml": file.String()}, Message: "Change", Signer: b.world.Human,
+	})
+	if err != nil {
+		return 0, err
+	}
+	events, err := b.world.WaitEvents(ctx, &statusv1.EventFilter{Commit: commit}, func(events []*statusv1.Event) bool {
+		_, announced := at(events, statusv1.EventState_EVENT_STATE_ANNOUNCED)
+		_, applied := at(events, statusv1.EventState_EVENT_STATE_APPLIED)
+		return announced && applied
+	})
+	if err != nil {
+		return 0, err
+	}
+	announced, _ := at(events, statusv1.EventState_EVENT_STATE_ANNOUNCED)
+	applied, _ := at(events, statusv1.EventState_EVENT_STATE_APPLIED)
+	_, err = b.world.WaitSync(ctx, site, loadSync(0), env.HealthyAt(commit))
+	return applied.Sub(announced), err
+}
+
+func at(events []*statusv1.Event, state statusv1.EventState) (time.Time, bool) {
+	for _, e := range events {
+		if e.GetState() == state {
+			return e.GetTime().AsTime(), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// JSON is the report on one line.
+func (r Report) JSON() ([]byte, error) { return json.Marshal(r) }
