@@ -2,6 +2,7 @@ package simnode
 
 import (
 	"context"
+	"encoding/json"
 	"runtime"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/retry"
 )
 
@@ -94,15 +96,15 @@ func (n *Node) heartbeat(ctx context.Context) error {
 func (n *Node) renew(ctx context.Context) error {
 	leases := n.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
 	seconds, now := int32(leaseDuration/time.Second), metav1.NowMicro()
-	lease := &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Name: n.cfg.Name},
-		Spec: coordinationv1.LeaseSpec{
-			HolderIdentity: &n.cfg.Name, LeaseDurationSeconds: &seconds, RenewTime: &now,
-		},
+	spec := coordinationv1.LeaseSpec{HolderIdentity: &n.cfg.Name, LeaseDurationSeconds: &seconds, RenewTime: &now}
+	patch, err := json.Marshal(map[string]any{"spec": spec})
+	if err != nil {
+		return err
 	}
-	_, err := leases.Update(ctx, lease, metav1.UpdateOptions{})
+	// A patch and not an update: leases may not be updated without a resource version.
+	_, err = leases.Patch(ctx, n.cfg.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	if apierrors.IsNotFound(err) {
-		_, err = leases.Create(ctx, lease, metav1.CreateOptions{})
+		_, err = leases.Create(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: n.cfg.Name}, Spec: spec}, metav1.CreateOptions{})
 	}
 	return err
 }
