@@ -17,7 +17,8 @@ import (
 )
 
 // Kubeconfig is the variable that names the kubeconfig of a cluster which tests
-// may fill with objects. Its user must be an administrator. `make test` sets it.
+// may fill with objects, with a controller manager. Its user must be an
+// administrator. The suite integration/suites/adapters starts one and sets it.
 const Kubeconfig = "TANDEM_TEST_KUBECONFIG"
 
 // Config returns how to reach the cluster; without one the test is skipped.
@@ -25,7 +26,7 @@ func Config(tb testing.TB) *rest.Config {
 	tb.Helper()
 	path := os.Getenv(Kubeconfig)
 	if path == "" {
-		tb.Skip(Kubeconfig + " is not set: no API server to test against; make test starts one")
+		tb.Skip(Kubeconfig + " is not set: no API server to test against; make suites starts one")
 	}
 	config, err := clientcmd.BuildConfigFromFlags("", path)
 	if err != nil {

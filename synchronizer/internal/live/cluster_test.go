@@ -45,9 +45,15 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	config := kubetest.Config(t)
-	w := &world{client: kubetest.Client(t, config), news: make(chan struct{}, 1)}
-	w.namespace = kubetest.Namespace(t, w.client)
-	w.label = w.namespace + ".web"
+	client := kubetest.Client(t, config)
+	w := &world{client: client, namespace: kubetest.Namespace(t, client)}
+	return w.as(t, config)
+}
+
+// as returns the same namespace with a store that somebody else runs.
+func (w *world) as(t *testing.T, config *rest.Config) *world {
+	t.Helper()
+	w = &world{client: w.client, namespace: w.namespace, label: w.namespace + ".web", news: make(chan struct{}, 1)}
 	counted := rest.CopyConfig(config)
 	counted.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{next, w} })
 	discoverer, err := discovery.NewDiscoveryClientForConfig(counted)
