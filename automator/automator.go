@@ -152,7 +152,7 @@ func (a *Automator) openServer(context.Context) error {
 
 // Run works until the context is done.
 func (a *Automator) Run(ctx context.Context) error {
-	listener, err := net.Listen("tcp", a.cfg.Listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Listen)
 	if err != nil {
 		return errors.Join(fmt.Errorf("listen: %w", err), a.close())
 	}

@@ -46,7 +46,7 @@ func eventToProto(e update.Event) *statusv1.Event {
 	}
 	for _, p := range e.Problems {
 		out.Problems = append(out.Problems, &statusv1.Problem{
-			Kind: statusv1.ProblemKind_PROBLEM_KIND_COMMIT, Message: p.Message, File: p.File, Line: int32(p.Line), //nolint:gosec // a line of a bounded file
+			Kind: statusv1.ProblemKind_PROBLEM_KIND_COMMIT, Message: p.Message, File: p.File, Line: int32(p.Line),
 		})
 	}
 	return out

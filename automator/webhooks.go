@@ -19,7 +19,7 @@ const (
 
 // serveWebhooks listens for hints of registries and Git hosts.
 func (a *Automator) serveWebhooks(ctx context.Context) error {
-	listener, err := net.Listen("tcp", a.cfg.Webhook.Listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Webhook.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -49,7 +49,7 @@ func (s *Synchronizer) serveStatus(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	listener, err := net.Listen("tcp", s.cfg.Status.Listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Status.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -261,6 +261,6 @@ func (s *Synchronizer) ready() error {
 	case <-s.loop.Listed():
 		return nil
 	default:
-		return errors.New("Syncs are not listed yet; is the CustomResourceDefinition syncs.tandem.dev installed, and may this account list it?")
+		return errors.New("no list of Syncs yet; is the CustomResourceDefinition syncs.tandem.dev installed, and may this account list it?")
 	}
 }

@@ -53,7 +53,7 @@ func problemOf(r *trust.Refusal) *v1alpha1.Problem {
 func (v *verifier) request(ctx context.Context, r converge.VerifyRequest) (*trust.Request, *v1alpha1.Problem, error) {
 	policy, err := v.policy.Narrow(r.Sync.Spec.Trust.Signers)
 	if err != nil {
-		return nil, &v1alpha1.Problem{Kind: v1alpha1.ProblemConfig, Message: err.Error()}, nil
+		return nil, &v1alpha1.Problem{Kind: v1alpha1.ProblemConfig, Message: err.Error()}, nil //nolint:nilerr // it is the Sync's problem
 	}
 	request := &trust.Request{
 		Policy: policy, Paths: r.Paths, Accept: r.Accepted, Ref: r.Sync.Spec.Source.Ref,

@@ -14,7 +14,8 @@ const (
 	payload = 1 << 10
 )
 
-// Workload returns manifests by file name: 70 % ConfigMap of 1 KiB, 20 % Deployment without replicas, 10 % Service. mark
+// Workload returns manifests by file name: 70 % ConfigMap of 1 KiB, 20 % Deployment without replicas, 10 % headless Service (the control plane
+// has few cluster addresses). mark
 // makes names unique.
 func Workload(mark string, objects int) map[string]string {
 	files := map[string]string{}
@@ -47,6 +48,7 @@ spec:
 kind: Service
 metadata: {name: %[1]s}
 spec:
+  clusterIP: None
   selector: {app: %[1]s}
   ports: [{name: http, port: 80, targetPort: 8080, protocol: TCP}]
 `, name)

@@ -19,7 +19,7 @@ type Backoff struct {
 // a crowd which failed together does not return together.
 func (b Backoff) Delay(attempt int) time.Duration {
 	bound := b.bound(attempt)
-	return rand.N(bound + 1) //nolint:gosec // spreading load needs no secret randomness
+	return rand.N(bound + 1)
 }
 
 func (b Backoff) bound(attempt int) time.Duration {

@@ -80,8 +80,7 @@ func Wrap(kind Kind, err error) error {
 
 // KindOf returns the kind of err: its own, or what its gRPC status says. It is Internal for nil too; ask only of errors.
 func KindOf(err error) Kind {
-	var kinded *kindError
-	if errors.As(err, &kinded) {
+	if kinded, ok := errors.AsType[*kindError](err); ok {
 		return kinded.kind
 	}
 	if st, ok := status.FromError(err); ok {
@@ -138,8 +137,8 @@ func (e *statusError) Error() string { return e.status.Message() }
 func (e *statusError) GRPCStatus() *status.Status { return e.status }
 
 func hasKind(err error) bool {
-	var kinded *kindError
-	return errors.As(err, &kinded)
+	_, ok := errors.AsType[*kindError](err)
+	return ok
 }
 
 func codeOf(kind Kind) codes.Code {

@@ -159,7 +159,7 @@ func (s *State) Clusters() []*statusv1.Cluster {
 	found := make([]*statusv1.Cluster, 0, len(s.clusters))
 	for name, cluster := range s.clusters {
 		c := proto.CloneOf(cluster)
-		c.Syncs = int32(s.perCount[name]) //nolint:gosec // at most MaxSyncsPerCluster
+		c.Syncs = int32(s.perCount[name])
 		found = append(found, c)
 	}
 	slices.SortFunc(found, func(a, b *statusv1.Cluster) int { return cmp.Compare(a.GetName(), b.GetName()) })

@@ -39,6 +39,7 @@ func Dial(target string, tlsConfig *tls.Config, more ...grpc.DialOption) (*grpc.
 	return conn, nil
 }
 
+//nolint:revive // grpc.UnaryClientInterceptor has these arguments
 func unaryFaults(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, next grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -48,6 +49,7 @@ func unaryFaults(ctx context.Context, method string, req, reply any, conn *grpc.
 	return fault.FromStatus(next(ctx, method, req, reply, conn, opts...))
 }
 
+//nolint:revive // grpc.StreamClientInterceptor has these arguments
 func streamFaults(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, next grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	stream, err := next(ctx, desc, conn, method, opts...)
 	if err != nil {

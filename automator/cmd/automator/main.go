@@ -15,15 +15,15 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := realMain(ctx, os.Args[1:], os.Stderr); err != nil {
+	if err := realMain(os.Args[1:], os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "tandem-automator:", err)
 		os.Exit(1)
 	}
 }
 
-func realMain(ctx context.Context, args []string, out io.Writer) error {
+func realMain(args []string, out io.Writer) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	flags := flag.NewFlagSet("tandem-automator", flag.ContinueOnError)
 	flags.SetOutput(out)
 	path := flags.String("config", "/etc/tandem/automator.yaml", "configuration `file`")

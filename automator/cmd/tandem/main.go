@@ -12,10 +12,18 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := cli.New(os.Stdout).ExecuteContext(ctx); err != nil && ctx.Err() == nil {
+	if err := realMain(); err != nil {
 		fmt.Fprintln(os.Stderr, "tandem:", err)
 		os.Exit(1)
 	}
+}
+
+func realMain() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	err := cli.New(os.Stdout).ExecuteContext(ctx)
+	if ctx.Err() != nil {
+		return nil // interrupted, as one ends a watch
+	}
+	return err
 }

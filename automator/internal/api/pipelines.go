@@ -67,7 +67,7 @@ func (s *Pipelines) ListPipelines(_ context.Context, req *pipelinev1.ListPipelin
 			resp.Problems = append(resp.Problems, problemToProto(p))
 		}
 	}
-	resp.Problems = resp.Problems[:min(len(resp.Problems), maxProblems)]
+	resp.Problems = resp.GetProblems()[:min(len(resp.GetProblems()), maxProblems)]
 	name := func(p *pipelinev1.Pipeline) string { return p.GetRepository() + "\x00" + p.GetApp() }
 	slices.SortFunc(all, func(a, b *pipelinev1.Pipeline) int { return cmp.Compare(name(a), name(b)) })
 	resp.Pipelines, resp.NextPageToken, err = fleet.Page(all, name, size, req.GetPageToken())
@@ -85,7 +85,7 @@ func problemToProto(p update.Problem) *statusv1.Problem {
 	if p.Refused {
 		kind = statusv1.ProblemKind_PROBLEM_KIND_COMMIT
 	}
-	return &statusv1.Problem{Kind: kind, Message: p.Message, File: p.File, Line: int32(p.Line)} //nolint:gosec // a line of a bounded file
+	return &statusv1.Problem{Kind: kind, Message: p.Message, File: p.File, Line: int32(p.Line)}
 }
 
 func (s *Pipelines) pipeline(status update.Status, p update.PipelineStatus) *pipelinev1.Pipeline {
@@ -176,7 +176,7 @@ func (s *Pipelines) explain(req *pipelinev1.ExplainImageRequest, status update.S
 		out.Problem = &statusv1.Problem{Kind: statusv1.ProblemKind_PROBLEM_KIND_REGISTRY, Message: snapshot.Scan.LastError}
 	}
 	tags, digests := listed(snapshot.Tags)
-	out.TagsSeen = int32(len(tags)) //nolint:gosec // registry.MaxTags
+	out.TagsSeen = int32(len(tags))
 	current := runs(p, image)
 	_, verdicts := policy.Select(image.Policy, tags, current)
 	if req.GetTag() != "" {

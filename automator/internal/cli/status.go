@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -222,14 +223,11 @@ func pipelineRows(pipelines []*pipelinev1.Pipeline) [][]string {
 }
 
 func imagesText(images []*revisionv1.Image) string {
-	text := ""
-	for i, image := range images {
-		if i > 0 {
-			text += " "
-		}
-		text += imageText(image)
+	texts := make([]string, 0, len(images))
+	for _, image := range images {
+		texts = append(texts, imageText(image))
 	}
-	return orElse(text, "-")
+	return orElse(strings.Join(texts, " "), "-")
 }
 
 func problemRows(v *overview) [][]string {

@@ -68,7 +68,7 @@ func each[M any](ctx context.Context, recv func() (M, error), fn func(M) error) 
 	for {
 		message, err := recv()
 		if errors.Is(err, io.EOF) || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // an interrupt is how a watch ends
 		}
 		if err != nil {
 			return err
@@ -90,12 +90,12 @@ func eventLine(e *statusv1.Event) string {
 	if e.GetSyncName() != "" {
 		about = syncName(e.GetCluster(), e.GetSyncNamespace(), e.GetSyncName())
 	}
-	line := fmt.Sprintf("%s  %-9s  %-24s  %-12s  %s", e.GetTime().AsTime().Local().Format("15:04:05.000"),
-		word(e.GetState(), "EVENT_STATE_"), orElse(about, "-"), commitOf(e.GetRevision()), e.GetMessage())
+	lines := []string{fmt.Sprintf("%s  %-9s  %-24s  %-12s  %s", e.GetTime().AsTime().Local().Format("15:04:05.000"),
+		word(e.GetState(), "EVENT_STATE_"), orElse(about, "-"), commitOf(e.GetRevision()), e.GetMessage())}
 	for _, p := range e.GetProblems() {
-		line += fmt.Sprintf("\n              %s: %s", whereText(p), p.GetMessage())
+		lines = append(lines, fmt.Sprintf("              %s: %s", whereText(p), p.GetMessage()))
 	}
-	return strings.TrimRight(line, " ")
+	return strings.TrimRight(strings.Join(lines, "\n"), " ")
 }
 
 func (a *app) watchSyncs(ctx context.Context, conn *grpc.ClientConn, filter *statusv1.SyncFilter) error {

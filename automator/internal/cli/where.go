@@ -10,7 +10,7 @@ import (
 )
 
 // commitPattern is what a commit looks like; everything else is taken for an image.
-var commitPattern = regexp.MustCompile(`^[0-9a-f]{7,64}$`) //nolint:gochecknoglobals // compiled once
+var commitPattern = regexp.MustCompile(`^[0-9a-f]{7,64}$`)
 
 func (a *app) where() *cobra.Command {
 	return &cobra.Command{

@@ -124,7 +124,7 @@ type sender struct {
 
 func (s *sender) all(ctx context.Context, plan *transfer) error {
 	header := &relayv1.FetchHeader{
-		Commits: int32(plan.commits), Objects: int32(len(plan.pieces)), Bytes: plan.bytes, Until: revision.ObjectToProto(plan.until), //nolint:gosec // bounded by MaxChain and MaxTransfer
+		Commits: int32(plan.commits), Objects: int32(len(plan.pieces)), Bytes: plan.bytes, Until: revision.ObjectToProto(plan.until),
 	}
 	if err := s.send(&relayv1.FetchResponse{Piece: &relayv1.FetchResponse_Header{Header: header}}); err != nil {
 		return err

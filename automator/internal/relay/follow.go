@@ -122,7 +122,7 @@ func (f *follower) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-f.server.closing:
-			return f.drain(rand.N(drainSpread), "the automator is restarting") //nolint:gosec // spreads load
+			return f.drain(rand.N(drainSpread), "the automator is restarting")
 		case <-age.C:
 			return f.drain(0, "the connection is old")
 		case <-heartbeat.C:
@@ -137,7 +137,7 @@ func (f *follower) run(ctx context.Context) error {
 
 // spread returns age ± 20 %, so that connections made together do not end together.
 func spread(age time.Duration) time.Duration {
-	return age - age/5 + rand.N(2*age/5+1) //nolint:gosec // spreads load
+	return age - age/5 + rand.N(2*age/5+1)
 }
 
 func (s *Server) welcome() *relayv1.Welcome {

@@ -317,6 +317,7 @@ func TestFetchStaysInsideTheGrant(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			pieces, err := w.fetch(t, tc.req)
 			if !fault.Is(err, tc.want) || len(pieces) > 0 {
 				t.Errorf("%s\nFetch(...): got %d pieces, %v; want %v", tc.reason, len(pieces), err, tc.want)

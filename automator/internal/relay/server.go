@@ -29,7 +29,7 @@ const Protocol = 1
 const maxFetches = 16
 
 // Repository is what the relay reads of a mirror.
-type Repository interface {
+type Repository interface { //nolint:interfacebloat // one mirror, and nothing of it can be had without the rest
 	gitobject.TreeReader
 	gitobject.BlobReader
 	// BlobSize returns a blob's size in bytes without its content.

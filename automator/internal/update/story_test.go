@@ -236,7 +236,7 @@ func TestStoryKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := tell(t, shop())
-			victim := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // ourselves
+			victim := exec.CommandContext(t.Context(), os.Args[0])
 			victim.Env = append(os.Environ(), "TANDEM_CRASH_URL="+s.host.URL(), "TANDEM_CRASH_DIR="+s.dir)
 			victim.Stderr = os.Stderr
 			killed := make(chan error, 1)

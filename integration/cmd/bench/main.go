@@ -15,15 +15,15 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := realMain(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	if err := realMain(os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func realMain(ctx context.Context, args []string, out, narration io.Writer) error {
+func realMain(args []string, out, narration io.Writer) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	opts := bench.Defaults()
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(narration)

@@ -22,7 +22,7 @@ func Serve(ctx context.Context, address string, ready func() error) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	listener, err := net.Listen("tcp", address)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

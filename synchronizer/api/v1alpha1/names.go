@@ -46,10 +46,10 @@ const (
 const DefaultServiceAccount = "tandem"
 
 // GroupVersion is tandem.dev/v1alpha1.
-var GroupVersion = schema.GroupVersion{Group: Group, Version: Version}
+var GroupVersion = schema.GroupVersion{Group: Group, Version: Version} //nolint:gochecknoglobals // a constant
 
 // GroupVersionResource is what a dynamic client asks for.
-var GroupVersionResource = GroupVersion.WithResource(Resource)
+var GroupVersionResource = GroupVersion.WithResource(Resource) //nolint:gochecknoglobals // a constant
 
 // Label is the value of LabelSync for a Sync: "namespace.name" where that fits into a label, else its start and a
 // hash. Namespaces hold no dot and names no underscore, so two Syncs never share a value.

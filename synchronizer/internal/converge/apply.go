@@ -440,5 +440,5 @@ func (p *pass) noteDrift(made plan.Plan) {
 			Message: describeDrift(s) + " differs from Git and is left so, because spec.drift is report.",
 		})
 	}
-	w.status.Objects.Drifted = int32(len(made.Drift)) //nolint:gosec // a count of objects
+	w.status.Objects.Drifted = int32(len(made.Drift))
 }

@@ -87,7 +87,7 @@ type Renderer interface {
 }
 
 // Live is what the watches know.
-type Live interface {
+type Live interface { //nolint:interfacebloat // one store answers all of them
 	// Need has the kinds watched for a Sync; it replaces what was needed before.
 	Need(label string, kinds []v1alpha1.ObjectKind)
 	// Release ends what Need began.

@@ -33,7 +33,7 @@ func errorField(err error) zap.Field { return zap.Error(err) }
 // half is taken so that failures do not march in step.
 func retryAfter(failures int) time.Duration {
 	wait := min(time.Second<<min(failures, 16), maxRetry)
-	return wait/2 + rand.N(wait/2+1) //nolint:gosec // spreads load
+	return wait/2 + rand.N(wait/2+1)
 }
 
 // fact notes something that happened, to be reported when the pass is published.

@@ -2,6 +2,7 @@ package converge
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -190,12 +191,7 @@ func (p *pass) configure(ctx context.Context) bool {
 }
 
 func hasFinalizer(s *v1alpha1.Sync) bool {
-	for _, f := range s.Finalizers {
-		if f == v1alpha1.Finalizer {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.Finalizers, v1alpha1.Finalizer)
 }
 
 // sentence is an error as people read it: a capital first and a full stop last.

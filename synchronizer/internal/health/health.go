@@ -25,6 +25,7 @@ const (
 // String returns kstatus' word.
 func (s State) String() string {
 	switch s {
+	case Unknown:
 	case Current:
 		return "Current"
 	case InProgress:

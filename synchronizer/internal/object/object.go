@@ -4,6 +4,7 @@ package object
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -41,10 +42,8 @@ func ParseID(s string) (Key, error) {
 	if len(parts) < 2 || len(parts) > 3 {
 		return Key{}, fmt.Errorf("object id %q: want Kind.group/namespace/name or Kind.group/name", s)
 	}
-	for _, part := range parts {
-		if part == "" {
-			return Key{}, fmt.Errorf("object id %q has an empty part", s)
-		}
+	if slices.Contains(parts, "") {
+		return Key{}, fmt.Errorf("object id %q has an empty part", s)
 	}
 	kind, group, _ := strings.Cut(parts[0], ".")
 	key := Key{Group: group, Kind: kind, Name: parts[len(parts)-1]}

@@ -75,7 +75,7 @@ func (s *Store) Collect(ctx context.Context, roots []Root) (removed int, err err
 			return nil
 		}
 		removed++
-		return os.Remove(path)
+		return os.Remove(path) //nolint:gosec // the folder is this process's own
 	})
 	return removed, err
 }

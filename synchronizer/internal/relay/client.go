@@ -73,7 +73,7 @@ type Chain struct {
 }
 
 // Handler takes what happens on the connection. Its methods must not block.
-type Handler interface {
+type Handler interface { //nolint:interfacebloat // one loop hears all of them
 	// Announced says that a source has a new commit, before its objects are fetched.
 	Announced(source revision.Source, commit gitobject.ID, at time.Time)
 	// Deliver hands over what arrived.

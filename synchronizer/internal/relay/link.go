@@ -43,7 +43,7 @@ func (l *Link) Renew(old *grpc.ClientConn) {
 		return
 	}
 	l.conn = nil
-	time.AfterFunc(lingering, func() { old.Close() })
+	time.AfterFunc(lingering, func() { _ = old.Close() }) // fails only when it is closed
 }
 
 // Close ends the present connection.

@@ -127,8 +127,7 @@ func target(n *yaml.Node) *yaml.Node {
 }
 
 func (f *file) fail(err error) {
-	var at lineError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[lineError](err); ok {
 		f.problem(at.line, "%s", at.message)
 		return
 	}

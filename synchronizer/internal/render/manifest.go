@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -112,7 +112,7 @@ func (m manifest) segment(meta map[string]any, field string) (string, error) {
 	if !ok {
 		return "", m.wrong("metadata.%s is not text; quote it", []string{"metadata", field}, field)
 	}
-	if problems := path.IsValidPathSegmentName(s); len(problems) > 0 {
+	if problems := content.IsPathSegmentName(s); len(problems) > 0 {
 		return "", m.wrong("metadata.%s %q is no name: it %s", []string{"metadata", field}, field, s, problems[0])
 	}
 	return s, nil

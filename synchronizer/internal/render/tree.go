@@ -90,6 +90,7 @@ func (r *reading) parse(ctx context.Context, c gitobject.Change) (parsed, error)
 		return refused(c.Path, "is a Git submodule, whose content is in another repository; commit the files themselves"), nil
 	case gitobject.ModeSymlink:
 		return refused(c.Path, "is a symbolic link; commit the file itself, or add its folder to the Sync's path"), nil
+	case gitobject.ModeDir, gitobject.ModeFile, gitobject.ModeExec:
 	}
 	if r.before != nil {
 		if p, ok := r.before.files[c.Path]; ok && p.blob == c.To.ID {

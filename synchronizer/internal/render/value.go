@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -49,10 +50,8 @@ func (c *converter) value(n *yaml.Node, depth int) (any, error) {
 }
 
 func (c *converter) alias(n *yaml.Node, depth int) (any, error) {
-	for _, open := range c.open {
-		if open == n.Alias {
-			return nil, errorAt(n, "alias *%s contains itself", n.Value)
-		}
+	if slices.Contains(c.open, n.Alias) {
+		return nil, errorAt(n, "alias *%s contains itself", n.Value)
 	}
 	c.open = append(c.open, n.Alias)
 	defer func() { c.open = c.open[:len(c.open)-1] }()

@@ -102,7 +102,7 @@ func (r *Reporter) Status(sync *v1alpha1.Sync, unverified bool, images []Image) 
 		Verified: stageToProto(sync.Status.Verified), Applied: stageToProto(sync.Status.Applied), Healthy: stageToProto(sync.Status.Healthy),
 		HealthySince: sinceToProto(sync), Unverified: unverified,
 		Objects: countsToProto(sync.Status.Objects), Problems: problemsToProto(sync.Status.Problems),
-		ProblemsOmitted: int32(sync.Status.ProblemsOmitted), //nolint:gosec // a count of objects
+		ProblemsOmitted: int32(sync.Status.ProblemsOmitted),
 		Images:          imagesToProto(images), Observed: timestamppb.Now(),
 	})
 }
@@ -149,7 +149,7 @@ func problemsToProto(problems []v1alpha1.Problem) []*statusv1.Problem {
 		commit, _ := gitobject.ParseID(p.Commit)
 		object, _ := gitobject.ParseID(p.GitObject)
 		out = append(out, &statusv1.Problem{
-			Kind: problemKind(p.Kind), Message: p.Message, File: p.File, Line: int32(p.Line), Object: p.Object, //nolint:gosec // a line of a bounded file
+			Kind: problemKind(p.Kind), Message: p.Message, File: p.File, Line: int32(p.Line), Object: p.Object,
 			Commit: revision.ObjectToProto(commit), GitObject: revision.ObjectToProto(object),
 		})
 	}
