@@ -51,6 +51,7 @@ func (s *Spec) deepCopy() Spec {
 func (s *Status) DeepCopy() *Status {
 	out := *s
 	out.Conditions = slices.Clone(s.Conditions)
+	out.VerifiedPaths = slices.Clone(s.VerifiedPaths)
 	out.Announced, out.Received, out.Verified = clone(s.Announced), clone(s.Received), clone(s.Verified)
 	out.Applied, out.Healthy = clone(s.Applied), clone(s.Healthy)
 	out.HealthySince = s.HealthySince.DeepCopy()

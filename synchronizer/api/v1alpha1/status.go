@@ -16,8 +16,11 @@ type Status struct {
 	Announced *Stage `json:"announced,omitempty"`
 	Received  *Stage `json:"received,omitempty"`
 	Verified  *Stage `json:"verified,omitempty"`
-	Applied   *Stage `json:"applied,omitempty"`
-	Healthy   *Stage `json:"healthy,omitempty"`
+	// VerifiedPaths are the paths that verified speaks about, sorted; a Sync that follows others starts over.
+	VerifiedPaths []string `json:"verifiedPaths,omitempty"`
+
+	Applied *Stage `json:"applied,omitempty"`
+	Healthy *Stage `json:"healthy,omitempty"`
 
 	// HealthySince is since when the healthy content is healthy without interruption; absent while it is not.
 	HealthySince *metav1.MicroTime `json:"healthySince,omitempty"`

@@ -99,6 +99,7 @@ func (p *pass) watchKinds(ctx context.Context) bool {
 			return strings.Compare(a.Group+"/"+a.Version+"/"+a.Kind, b.Group+"/"+b.Version+"/"+b.Kind)
 		})
 		w.status.Kinds = kinds
+		p.summarise()
 		p.sync.Status = *w.status.DeepCopy()
 		if err := l.deps.Syncs.WriteStatus(ctx, p.sync); err != nil {
 			p.failed("kinds not written ahead", err)

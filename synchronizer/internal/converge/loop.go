@@ -2,6 +2,7 @@ package converge
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -102,6 +103,7 @@ func (l *Loop) SyncChanged(s *v1alpha1.Sync) {
 	e := l.entries[key]
 	if e != nil && e.sync != nil && e.sync.UID != s.UID {
 		e.gone = true // it was deleted and made anew between two looks; the pass starts over
+		e.base, e.delivery, e.announced, e.trouble = startOf(s), nil, nil, nil
 	}
 	if e == nil {
 		e = &entry{base: startOf(s)}
@@ -109,6 +111,9 @@ func (l *Loop) SyncChanged(s *v1alpha1.Sync) {
 		l.labels[s.Label()] = key
 	}
 	relevant := e.sync == nil || e.gone || isRelevant(e.sync, s)
+	if e.sync != nil && !equalTrees(e.sync, s) {
+		e.base, e.delivery = sinceOf(s), nil // what was verified says nothing about other paths
+	}
 	e.sync = s
 	l.mu.Unlock()
 	if relevant {
@@ -229,17 +234,39 @@ func sourceOf(s *v1alpha1.Sync) revision.Source {
 
 func nameOf(s *v1alpha1.Sync) string { return s.Namespace + "/" + s.Name }
 
-// startOf returns the commit that a Sync stands at: the last verified one, or the one that its installer trusts.
+// startOf returns the commit that a Sync stands at: the last one that was verified for its paths, or the one that its
+// installer trusts.
 func startOf(s *v1alpha1.Sync) gitobject.ID {
-	text := s.Spec.Trust.Since
-	if s.Status.Verified != nil {
-		text = s.Status.Verified.Commit
+	paths, err := treeOf(s)
+	if err != nil || s.Status.Verified == nil || !slices.Equal(s.Status.VerifiedPaths, paths) {
+		return sinceOf(s)
 	}
-	id, err := gitobject.ParseID(text)
+	id, err := gitobject.ParseID(s.Status.Verified.Commit)
+	if err != nil {
+		return sinceOf(s)
+	}
+	return id
+}
+
+// sinceOf returns the commit that the installer trusts; zero for none.
+func sinceOf(s *v1alpha1.Sync) gitobject.ID {
+	id, err := gitobject.ParseID(s.Spec.Trust.Since)
 	if err != nil {
 		return gitobject.ID{}
 	}
 	return id
+}
+
+// treeOf returns the paths of a Sync's tree in canonical form.
+func treeOf(s *v1alpha1.Sync) ([]string, error) {
+	return revision.CleanPaths(append([]string{s.Spec.Path}, s.Spec.Include...))
+}
+
+// equalTrees reports whether two states of a Sync follow the same paths of the same source.
+func equalTrees(a, b *v1alpha1.Sync) bool {
+	before, errBefore := treeOf(a)
+	now, errNow := treeOf(b)
+	return errBefore == nil && errNow == nil && sourceOf(a) == sourceOf(b) && slices.Equal(before, now)
 }
 
 // resubscribe tells the relay what to follow now.
@@ -258,7 +285,9 @@ func (l *Loop) resubscribe() {
 		if bySource[source] == nil {
 			bySource[source] = &relay.Subscription{Source: source}
 		}
-		bySource[source].Trees = append(bySource[source].Trees, relay.Tree{Sync: nameOf(e.sync), Paths: paths, Base: e.base})
+		bySource[source].Trees = append(bySource[source].Trees, relay.Tree{
+			Sync: nameOf(e.sync), Incarnation: string(e.sync.UID), Paths: paths, Base: e.base,
+		})
 	}
 	l.mu.Unlock()
 	subs := make([]relay.Subscription, 0, len(bySource))
@@ -273,7 +302,7 @@ func (l *Loop) pathsOf(s *v1alpha1.Sync) ([]string, error) {
 	if err := sourceOf(s).Validate(); err != nil {
 		return nil, err
 	}
-	paths, err := revision.CleanPaths(append([]string{s.Spec.Path}, s.Spec.Include...))
+	paths, err := treeOf(s)
 	if err != nil {
 		return nil, err
 	}
@@ -297,7 +326,7 @@ func (l *Loop) Roots() []objects.Root {
 		if e.sync == nil {
 			continue
 		}
-		paths, err := revision.CleanPaths(append([]string{e.sync.Spec.Path}, e.sync.Spec.Include...))
+		paths, err := treeOf(e.sync)
 		if err != nil {
 			continue
 		}

@@ -2,7 +2,9 @@ package converge
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.uber.org/zap"
@@ -12,6 +14,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
 	"github.com/tandem-cd/tandem/synchronizer/internal/syncs"
 )
@@ -19,9 +22,12 @@ import (
 // receive takes what arrived and has it verified. It reports whether there is a verified commit to converge on.
 func (p *pass) receive(ctx context.Context) bool {
 	p.noteSource()
-	if p.delivery != nil {
+	now := judgement{delivery: p.delivery, accepted: p.sync.Annotations[v1alpha1.AnnotationAccept]}
+	if p.delivery != nil && now != p.work.judged {
 		if err := p.verify(ctx); err != nil {
 			p.failed("delivery not verified", err)
+		} else {
+			p.work.judged = now
 		}
 	}
 	return !p.work.verified.IsZero()
@@ -31,9 +37,14 @@ func (p *pass) receive(ctx context.Context) bool {
 func (p *pass) noteSource() {
 	w := p.work
 	w.problems.source = nil
-	if p.trouble != nil {
-		w.problems.source = []v1alpha1.Problem{{Kind: v1alpha1.ProblemSource, Message: sentence(p.trouble)}}
+	if p.trouble == nil {
+		return
 	}
+	problem := v1alpha1.Problem{Kind: v1alpha1.ProblemSource, Message: sentence(p.trouble)}
+	if mismatch, ok := errors.AsType[*objects.MismatchError](p.trouble); ok {
+		problem.Kind, problem.GitObject = v1alpha1.ProblemReceive, mismatch.ID.String()
+	}
+	w.problems.source = []v1alpha1.Problem{problem}
 }
 
 // verify checks the delivered chain and moves the Sync to the last commit that passed.
@@ -54,9 +65,10 @@ func (p *pass) verify(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("verify %s: %w", d.Commit, err)
 	}
-	w.problems.verify = nil
 	if verdict.Refusal != nil {
 		p.refused(*verdict.Refusal, content)
+	} else {
+		w.problems.verify = nil
 	}
 	if !verdict.Verified.IsZero() {
 		if err := p.moveTo(ctx, verdict.Verified); err != nil {
@@ -81,7 +93,7 @@ func (p *pass) received(content revision.ContentID) {
 // refused notes that verification stopped.
 func (p *pass) refused(problem v1alpha1.Problem, content revision.ContentID) {
 	w := p.work
-	known := len(w.status.Problems) > 0 && w.status.Problems[0] == problem
+	known := slices.Contains(w.problems.verify, problem)
 	w.problems.verify = []v1alpha1.Problem{problem}
 	if known {
 		return
@@ -101,7 +113,7 @@ func (p *pass) moveTo(ctx context.Context, commit gitobject.ID) error {
 	if content == w.content && w.status.Verified != nil {
 		return nil // the same state under another commit: nothing follows from it
 	}
-	w.content, w.current = content, false
+	w.content, w.current, w.status.VerifiedPaths = content, false, p.paths
 	w.status.Verified = p.reach(report.Verified, commit, content, now(), fmt.Sprintf("Verified %.12s.", commit))
 	p.loop.logger(p.key).Info("commit verified", zap.Stringer(telemetry.Commit, commit), zap.String(telemetry.ContentID, content.Short()))
 	return nil

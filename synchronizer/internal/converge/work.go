@@ -33,6 +33,7 @@ type work struct {
 	stale     time.Time      // when rendered is to be made anew, because the cluster did not know a kind; zero for never
 	problems  problems
 	attempts  int // passes in a row that could not do their work
+	judged    judgement
 	// failedAt and failedAfter say for which visit of which content a failure was told.
 	failedAt    revision.ContentID
 	failedAfter int64
@@ -52,6 +53,12 @@ func (p problems) all() []v1alpha1.Problem {
 	return list
 }
 
+// judgement is what was verified last: the same again has the same verdict.
+type judgement struct {
+	delivery *relay.Delivery
+	accepted string
+}
+
 // pass is one pass of one Sync.
 type pass struct {
 	loop      *Loop
@@ -65,6 +72,7 @@ type pass struct {
 	again     time.Duration // when the next pass is due by the clock; 0 for never
 	facts     []report.Fact
 	events    []syncs.Event
+	hindered  bool // whether something could not be done
 }
 
 // soon asks for another pass after a time, unless an earlier one is asked for.
@@ -84,6 +92,9 @@ func (l *Loop) pass(ctx context.Context, key types.NamespacedName) time.Duration
 		return 0
 	}
 	p.run(ctx)
+	if !p.hindered {
+		p.work.attempts = 0
+	}
 	return p.again
 }
 
@@ -100,7 +111,7 @@ func (l *Loop) begin(key types.NamespacedName) (*pass, bool) {
 		if e.sync == nil {
 			return nil, false
 		}
-		e = &entry{sync: e.sync, base: startOf(e.sync)}
+		e = &entry{sync: e.sync, base: startOf(e.sync), announced: e.announced, delivery: e.delivery, trouble: e.trouble}
 		l.entries[key] = e
 		l.labels[e.sync.Label()] = key
 	}
@@ -155,12 +166,14 @@ func (p *pass) adopt(ctx context.Context) bool {
 	}
 	w.inventory, w.failures = entries, map[object.Key]failure{}
 	w.status, w.written = *p.sync.Status.DeepCopy(), *p.sync.Status.DeepCopy()
-	w.verified = startOf(p.sync)
-	if p.sync.Status.Verified == nil {
-		w.verified = gitobject.ID{} // what the installer trusts is not verified yet
-	}
 	if w.status.Verified != nil {
+		w.verified, _ = gitobject.ParseID(w.status.Verified.Commit) // a status that somebody edited counts as none
 		w.content, _ = revision.ParseContentID(w.status.Verified.ContentID)
+	}
+	for _, problem := range w.status.Problems {
+		if problem.Kind == v1alpha1.ProblemVerify {
+			w.problems.verify = append(w.problems.verify, problem) // until the chain has come again
+		}
 	}
 	p.loop.deps.Live.Need(p.sync.Label(), w.status.Kinds)
 	p.recall()
@@ -177,6 +190,9 @@ func (p *pass) configure(ctx context.Context) bool {
 		return false
 	}
 	p.paths = paths
+	if !slices.Equal(w.status.VerifiedPaths, paths) {
+		p.unverify()
+	}
 	w.status.ObservedGeneration = p.sync.Generation
 	if now := p.sync.Annotations[v1alpha1.AnnotationSyncNow]; now != w.status.SyncNow {
 		w.status.SyncNow = now
@@ -188,6 +204,14 @@ func (p *pass) configure(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// unverify forgets the last verified commit: it was verified for other paths, which says nothing about these.
+func (p *pass) unverify() {
+	w := p.work
+	w.verified, w.content, w.current = gitobject.ID{}, revision.ContentID{}, false
+	w.status.Verified, w.status.VerifiedPaths = nil, nil
+	p.sync.Status.Verified = nil
 }
 
 func hasFinalizer(s *v1alpha1.Sync) bool {
@@ -218,4 +242,5 @@ func (p *pass) failed(what string, err error) {
 	p.loop.logger(p.key).Warn(what, errorField(err))
 	p.soon(retryAfter(p.work.attempts))
 	p.work.attempts++
+	p.hindered = true
 }

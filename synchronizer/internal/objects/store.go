@@ -39,7 +39,7 @@ func Open(dir string) (*Store, error) {
 // Put stores an object after checking that it hashes to its name.
 func (s *Store) Put(id gitobject.ID, kind gitobject.Type, content []byte) error {
 	if err := gitobject.Check(id, kind, content); err != nil {
-		return fault.New(fault.Invalid, "%s %s: %w", kind, id, err)
+		return fault.Wrap(fault.Invalid, &MismatchError{ID: id, Kind: kind, cause: err})
 	}
 	if s.Has(id) {
 		return nil
@@ -57,6 +57,19 @@ func (s *Store) Put(id gitobject.ID, kind gitobject.Type, content []byte) error 
 	}
 	return nil
 }
+
+// MismatchError says that content came under a name that is not its hash.
+type MismatchError struct {
+	ID    gitobject.ID
+	Kind  gitobject.Type
+	cause error
+}
+
+// Error names the object.
+func (e *MismatchError) Error() string { return fmt.Sprintf("%s %s: %v", e.Kind, e.ID, e.cause) }
+
+// Unwrap returns what the check found.
+func (e *MismatchError) Unwrap() error { return e.cause }
 
 // Has reports whether an object is there, without reading it.
 func (s *Store) Has(id gitobject.ID) bool {

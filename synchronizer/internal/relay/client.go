@@ -29,6 +29,8 @@ const Protocol = 1
 type Tree struct {
 	// Sync names the Sync, as "namespace/name".
 	Sync string
+	// Incarnation is the Sync's UID: one that was made anew is told everything again.
+	Incarnation string
 	// Paths are its path and include, in canonical form.
 	Paths []string
 	// Base is the commit that it stands at: the last verified one, or the one that its installer trusts; zero at first
@@ -160,7 +162,7 @@ func shapeOf(subs []Subscription) string {
 	var parts []string
 	for _, sub := range subs {
 		for _, tree := range sub.Trees {
-			parts = append(parts, fmt.Sprintf("%s %s %q", sub.Source, tree.Sync, tree.Paths))
+			parts = append(parts, fmt.Sprintf("%s %s %s %q", sub.Source, tree.Sync, tree.Incarnation, tree.Paths))
 		}
 	}
 	slices.Sort(parts)

@@ -3,10 +3,12 @@ package report
 import (
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/fleet"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
@@ -94,7 +96,7 @@ func eventState(s State) statusv1.EventState {
 
 // Status replaces the status of a Sync.
 func (r *Reporter) Status(sync *v1alpha1.Sync, unverified bool, images []Image) error {
-	return r.state.Put(&statusv1.Sync{
+	now := &statusv1.Sync{
 		Cluster: r.cfg.Hello.GetCluster(), Namespace: sync.Namespace, Name: sync.Name, Uid: string(sync.UID),
 		Source: sourceToProto(sync), Path: sync.Spec.Path, Include: sync.Spec.Include,
 		State:     syncState(sync.Status.State),
@@ -103,8 +105,14 @@ func (r *Reporter) Status(sync *v1alpha1.Sync, unverified bool, images []Image) 
 		HealthySince: sinceToProto(sync), Unverified: unverified,
 		Objects: countsToProto(sync.Status.Objects), Problems: problemsToProto(sync.Status.Problems),
 		ProblemsOmitted: int32(sync.Status.ProblemsOmitted),
-		Images:          imagesToProto(images), Observed: timestamppb.Now(),
-	})
+		Images:          imagesToProto(images),
+	}
+	before := r.state.Get(fleet.KeyOf(now))
+	if now.Observed = before.GetObserved(); before != nil && proto.Equal(before, now) {
+		return nil // nothing to tell anybody
+	}
+	now.Observed = timestamppb.Now()
+	return r.state.Put(now)
 }
 
 func sinceToProto(sync *v1alpha1.Sync) *timestamppb.Timestamp {

@@ -1,0 +1,383 @@
+package converge
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
+	"github.com/tandem-cd/tandem/synchronizer/internal/health"
+	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
+	"github.com/tandem-cd/tandem/synchronizer/internal/live"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
+	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
+	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
+	"github.com/tandem-cd/tandem/synchronizer/internal/render"
+	"github.com/tandem-cd/tandem/synchronizer/internal/report"
+	"github.com/tandem-cd/tandem/synchronizer/internal/syncs"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errBoom = errors.New("boom")
+
+// world is everything around the loop in memory: a cluster whose objects are Current as soon as they are applied, unless
+// told otherwise, a repository, and an ear for what is said. It outlives a loop, as a cluster outlives a process.
+type world struct {
+	t    *testing.T
+	loop *Loop
+
+	mu        sync.Mutex
+	objects   map[object.Key]live.Record
+	inventory map[types.UID]map[object.Key]inventory.Entry
+	resources map[string]*v1alpha1.Sync
+	trees     map[gitobject.ID]render.Result
+	refusals  map[gitobject.ID]string
+	fail      map[string]error // by object, for applies
+	health    health.Status    // of what is applied from now on
+	hold      chan struct{}    // applies wait for it when it is not nil
+	unsynced  bool
+	renderErr error
+
+	did    []string // applies, removals and status writes, in order
+	said   []string // facts
+	ids    []string // their identities
+	events []string
+	bases  map[string]gitobject.ID
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	return &world{
+		t: t, objects: map[object.Key]live.Record{}, inventory: map[types.UID]map[object.Key]inventory.Entry{},
+		resources: map[string]*v1alpha1.Sync{}, trees: map[gitobject.ID]render.Result{}, refusals: map[gitobject.ID]string{},
+		fail: map[string]error{}, health: health.Status{State: health.Current}, bases: map[string]gitobject.ID{},
+	}
+}
+
+// run starts a loop, does what a story says, and stops the loop as a kill does.
+func (w *world) run(story func()) {
+	log, _ := logtest.New(w.t)
+	w.loop = New(Deps{
+		Permit: func(string, revision.Source, []string) error { return nil },
+		Relay:  w, Trees: w, Verifier: w, Renderer: w, Live: w, Inventory: records{w}, Applier: w, Syncs: w, Reporter: w, Log: log, Workers: 2,
+	})
+	ctx, kill := context.WithCancel(w.t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = w.loop.Run(ctx) })
+	for _, s := range w.resources {
+		w.loop.SyncChanged(s.DeepCopy())
+	}
+	w.loop.SyncsListed()
+	synctest.Wait()
+	story()
+	synctest.Wait()
+	kill()
+	running.Wait()
+}
+
+// settle lets everything that is due now happen.
+func (w *world) settle() { synctest.Wait() }
+
+// pass lets time pass, and what is due in it happen.
+func (w *world) pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // the bubble's clock
+	synctest.Wait()
+}
+
+// apply makes a Sync, or changes it.
+func (w *world) sync(change func(*v1alpha1.Sync)) {
+	s := w.resources["web"]
+	if s == nil {
+		s = &v1alpha1.Sync{}
+		s.Namespace, s.Name, s.UID = "shop", "web", "uid-1"
+		s.Spec.Source = v1alpha1.Source{Repository: "deploy", Ref: "refs/heads/main"}
+		s.Spec.Path = "env"
+		w.resources["web"] = s
+	}
+	s.Generation++
+	if change != nil {
+		change(s)
+	}
+	w.loop.SyncChanged(s.DeepCopy())
+	w.settle()
+}
+
+// commit makes a commit that holds ConfigMaps, each "name" or "name=version"; the same list has the same content.
+func (w *world) commit(name string, configMaps ...string) gitobject.ID {
+	id, err := gitobject.Hash(gitobject.SHA1, gitobject.TypeCommit, []byte(name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	result := render.Result{Broken: map[string]bool{}}
+	for _, text := range configMaps {
+		objectName, _, _ := strings.Cut(text, "=")
+		result.Objects = append(result.Objects, render.Desired{
+			Key: key(objectName), GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Hash: sha256.Sum256([]byte(text)),
+			Origin: object.Origin{File: "env/" + objectName + ".yaml", Line: 1}, Object: &unstructured.Unstructured{Object: map[string]any{}},
+		})
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trees[id] = result
+	return id
+}
+
+func key(name string) object.Key {
+	return object.Key{Kind: "ConfigMap", Namespace: "shop", Name: name}
+}
+
+// deliver hands commits over as the relay does.
+func (w *world) deliver(commits ...gitobject.ID) {
+	w.mu.Lock()
+	base := w.bases["shop/web"]
+	w.mu.Unlock()
+	source := revision.Source{Repository: "deploy", Ref: "refs/heads/main"}
+	head := commits[len(commits)-1]
+	w.loop.Announced(source, head, time.Now())
+	w.loop.Deliver(relay.Delivery{
+		Source: source, Commit: head, Announced: time.Now(), Received: time.Now(),
+		Chains: map[string]relay.Chain{"shop/web": {Base: base, Commits: commits}},
+	})
+	w.settle()
+}
+
+// touch changes an object behind the loop's back.
+func (w *world) touch(name string, change func(*live.Record)) {
+	w.mu.Lock()
+	r := w.objects[key(name)]
+	change(&r)
+	w.objects[key(name)] = r
+	if r.UID == "" {
+		delete(w.objects, key(name))
+	}
+	w.mu.Unlock()
+	w.loop.ObjectChanged(v1alpha1.Label("shop", "web"))
+	w.settle()
+}
+
+// took returns what was done since the last time it was asked.
+func (w *world) took() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	did := w.did
+	w.did = nil
+	if did == nil {
+		did = []string{}
+	}
+	return did
+}
+
+// told returns the facts since the last time it was asked.
+func (w *world) told() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	said := w.said
+	w.said = nil
+	if said == nil {
+		said = []string{}
+	}
+	return said
+}
+
+func (w *world) status() v1alpha1.Status { return w.resources["web"].Status }
+
+// The interfaces of Deps.
+
+func (w *world) Follow(subs []relay.Subscription) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.bases)
+	for _, sub := range subs {
+		for _, tree := range sub.Trees {
+			w.bases[tree.Sync] = tree.Base
+		}
+	}
+}
+
+func (w *world) ContentID(_ context.Context, commit gitobject.ID, _ []string) (revision.ContentID, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	hash := sha256.New()
+	for _, d := range w.trees[commit].Objects {
+		hash.Write(d.Hash[:])
+	}
+	return revision.ContentID(hash.Sum(nil)), nil
+}
+
+// Verify follows a chain to the first commit that is refused and not accepted.
+func (w *world) Verify(_ context.Context, r VerifyRequest) (Verdict, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	verdict := Verdict{Verified: r.Chain.Base}
+	for _, commit := range r.Chain.Commits {
+		if why := w.refusals[commit]; why != "" && !slices.Contains(r.Accepted, commit) {
+			verdict.Refusal = &v1alpha1.Problem{Kind: v1alpha1.ProblemVerify, Message: why, Commit: commit.String()}
+			return verdict, nil
+		}
+		verdict.Verified = commit
+	}
+	return verdict, nil
+}
+
+func (w *world) Render(_ context.Context, _ *v1alpha1.Sync, commit gitobject.ID, _ *render.Result) (render.Result, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	tree := w.trees[commit]
+	tree.Objects = slices.Clone(tree.Objects)
+	return tree, w.renderErr
+}
+
+func (w *world) Load(context.Context, *render.Desired) (*unstructured.Unstructured, error) {
+	return &unstructured.Unstructured{Object: map[string]any{}}, nil
+}
+
+func (w *world) Need(string, []v1alpha1.ObjectKind) {}
+func (w *world) Release(string)                     {}
+
+func (w *world) Synced(string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.unsynced
+}
+
+func (w *world) Get(k object.Key) (live.Record, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r, ok := w.objects[k]
+	return r, ok
+}
+
+func (w *world) Owned(label string) []live.Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var owned []live.Record
+	for _, r := range w.objects {
+		if r.Sync == label {
+			owned = append(owned, r)
+		}
+	}
+	return owned
+}
+
+func (w *world) Observe(*unstructured.Unstructured) {}
+func (w *world) Images(string) []live.Image         { return nil }
+
+// records is the world's inventory.
+type records struct{ *world }
+
+func (r records) Load(_ context.Context, s *v1alpha1.Sync) (map[object.Key]inventory.Entry, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Collect(maps.All(r.inventory[s.UID])), nil
+}
+
+func (r records) Save(_ context.Context, s *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inventory[s.UID] = maps.Clone(entries)
+	return 1, nil
+}
+
+// Run applies and removes; the answer to an apply has no managed fields, so baselines are zero until somebody touches one.
+func (w *world) Run(ctx context.Context, _ apply.Identity, label string, steps []plan.Step, done func(apply.Result)) error {
+	for _, step := range steps {
+		if w.hold != nil {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-w.hold:
+			}
+		}
+		done(w.step(label, step))
+	}
+	return ctx.Err()
+}
+
+func (w *world) step(label string, step plan.Step) apply.Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	name := step.Key.Name
+	if err := w.fail[name]; err != nil {
+		w.did = append(w.did, "fail "+name)
+		return apply.Result{Step: step, Err: err}
+	}
+	if step.Action == plan.Delete {
+		w.did = append(w.did, "remove "+name)
+		delete(w.objects, step.Key)
+		return apply.Result{Step: step}
+	}
+	w.did = append(w.did, "apply "+name)
+	uid := types.UID("uid of " + name)
+	w.objects[step.Key] = live.Record{Key: step.Key, UID: uid, Sync: label, OwnerNamesItself: true, Ours: true, Health: w.health}
+	written := &unstructured.Unstructured{Object: map[string]any{}}
+	written.SetUID(uid)
+	return apply.Result{Step: step, Object: written}
+}
+
+func (w *world) WriteStatus(_ context.Context, s *v1alpha1.Sync) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.did = append(w.did, "status "+string(s.Status.State))
+	if resource := w.resources[s.Name]; resource != nil {
+		resource.Status = *s.Status.DeepCopy()
+	}
+	return nil
+}
+
+func (w *world) AddFinalizer(_ context.Context, s *v1alpha1.Sync) error {
+	w.resources[s.Name].Finalizers = []string{v1alpha1.Finalizer}
+	return nil
+}
+
+func (w *world) RemoveFinalizer(_ context.Context, s *v1alpha1.Sync) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.did = append(w.did, "let go")
+	w.resources[s.Name].Finalizers = nil
+	return nil
+}
+
+func (w *world) Record(_ context.Context, e syncs.Event) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e.Reason)
+	return nil
+}
+
+func (w *world) Fact(f report.Fact) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id := fmt.Sprintf("%s/%d %s", f.State, f.Attempt, f.Content.Short())
+	if slices.Contains(w.ids, id) {
+		return // as the automator does
+	}
+	w.ids = append(w.ids, id)
+	w.said = append(w.said, fmt.Sprintf("%s/%d", f.State, f.Attempt))
+}
+
+func (w *world) Status(*v1alpha1.Sync, bool, []report.Image) error { return nil }
+func (w *world) Removed(string, string)                            {}
+
+func deletedNow() *metav1.Time {
+	now := metav1.Now()
+	return &now
+}
