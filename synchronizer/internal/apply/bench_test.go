@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
 	"github.com/tandem-cd/tandem/synchronizer/internal/kubetest"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
@@ -71,20 +72,31 @@ func ours(b *testing.B, w *world, steps []plan.Step) time.Duration {
 	return time.Since(start)
 }
 
-// BenchmarkFirstApply compares the first apply of 1,000 objects with a bare
-// client, in turn and in the same run, since the machine matters more than the
-// code. One bare client is an administrator, whom the API server asks nothing;
-// the other acts as a service account, as we must.
+// mark puts on the objects what we put on them, which the API server has to
+// merge and to store.
+func mark(w *world, steps []plan.Step) []plan.Step {
+	for _, step := range steps {
+		step.Desired.Object.SetLabels(map[string]string{v1alpha1.LabelSync: w.label})
+		step.Desired.Object.SetAnnotations(map[string]string{v1alpha1.AnnotationOwner: step.Key.ID()})
+	}
+	return steps
+}
+
+// BenchmarkFirstApply compares the first apply of 1,000 objects with bare
+// clients, in turn and in the same run, since the machine matters more than the
+// code. One is an administrator, whom the API server asks nothing, and applies
+// the plain objects; the other acts as a service account and applies the objects
+// with our marks, as we must.
 func BenchmarkFirstApply(b *testing.B) {
 	const objects = 1000
 	kubetest.Config(b)
-	var admins, acting, we []float64
+	var plain, marked, we []float64
 	turns := []func(w *world){
-		func(w *world) { admins = append(admins, bare(b, w, w.client, w.mix(b, objects)).Seconds()) },
+		func(w *world) { plain = append(plain, bare(b, w, w.client, w.mix(b, objects)).Seconds()) },
 		func(w *world) {
 			as := rest.CopyConfig(kubetest.Config(b))
 			as.Impersonate.UserName = w.who.User()
-			acting = append(acting, bare(b, w, kubetest.Client(b, as), w.mix(b, objects)).Seconds())
+			marked = append(marked, bare(b, w, kubetest.Client(b, as), mark(w, w.mix(b, objects))).Seconds())
 		},
 		func(w *world) {
 			we = append(we, ours(b, w, w.mix(b, objects)).Seconds())
@@ -99,10 +111,11 @@ func BenchmarkFirstApply(b *testing.B) {
 		}
 		turns = append(turns[1:], turns[0]) // nobody always comes last
 	}
-	b.ReportMetric(median(admins), "bare-admin-s")
-	b.ReportMetric(median(acting), "bare-acting-s")
+	b.ReportMetric(median(plain), "bare-plain-s")
+	b.ReportMetric(median(marked), "bare-marked-s")
 	b.ReportMetric(median(we), "ours-s")
-	b.ReportMetric(median(we)/median(acting), "ours/bare")
+	b.ReportMetric(median(we)/median(marked), "ours/marked")
+	b.ReportMetric(slices.Min(we)/slices.Min(marked), "best/best")
 	b.ReportMetric(0, "ns/op")
 }
 
