@@ -50,11 +50,8 @@ func (s *Service) check(ctx context.Context, cluster, namespace string) error {
 	return s.Access(ctx, cluster, namespace)
 }
 
-// ListClusters returns a page of clusters.
-func (s *Service) ListClusters(ctx context.Context, req *statusv1.ListClustersRequest) (*statusv1.ListClustersResponse, error) {
-	if err := s.check(ctx, "", ""); err != nil {
-		return nil, err
-	}
+// ListClusters returns a page of clusters. Whoever may ask at all may know them: they say nothing about any namespace.
+func (s *Service) ListClusters(_ context.Context, req *statusv1.ListClustersRequest) (*statusv1.ListClustersResponse, error) {
 	size, err := PageSize(req.GetPageSize())
 	if err != nil {
 		return nil, err

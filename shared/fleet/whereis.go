@@ -21,14 +21,15 @@ const minPrefix = 7
 
 // WhereIs says how far a commit or an image came.
 func (s *Service) WhereIs(ctx context.Context, req *statusv1.WhereIsRequest) (*statusv1.WhereIsResponse, error) {
-	if err := s.check(ctx, "", ""); err != nil {
-		return nil, err
-	}
 	size, err := PageSize(req.GetPageSize())
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := Page(s.State.Syncs(nil), sortName, size, req.GetPageToken())
+	visible, err := s.visible(ctx)
+	if err != nil {
+		return nil, err
+	}
+	page, next, err := Page(visible, sortName, size, req.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +43,30 @@ func (s *Service) WhereIs(ctx context.Context, req *statusv1.WhereIsRequest) (*s
 		err = fault.New(fault.Invalid, "name a commit or an image")
 	}
 	return resp, err
+}
+
+// visible returns the Syncs that the caller may see; why not, when there is none of them.
+func (s *Service) visible(ctx context.Context) ([]*statusv1.Sync, error) {
+	allowed := map[Key]error{} // by cluster and namespace
+	var visible []*statusv1.Sync
+	var denied error
+	for _, status := range s.State.Syncs(nil) {
+		place := Key{Cluster: status.GetCluster(), Namespace: status.GetNamespace()}
+		err, asked := allowed[place]
+		if !asked {
+			err = s.check(ctx, place.Cluster, place.Namespace)
+			allowed[place] = err
+		}
+		if err != nil {
+			denied = err
+			continue
+		}
+		visible = append(visible, status)
+	}
+	if len(visible) == 0 {
+		return nil, denied
+	}
+	return visible, nil
 }
 
 func (s *Service) whereCommit(ctx context.Context, prefix string, syncs []*statusv1.Sync, resp *statusv1.WhereIsResponse) error {

@@ -1,0 +1,207 @@
+package story
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tandem-cd/tandem/integration/env"
+	"github.com/tandem-cd/tandem/integration/env/gitserver"
+	"github.com/tandem-cd/tandem/integration/env/registry"
+)
+
+type command = func(ts *testscript.TestScript, neg bool, args []string)
+
+// commands are what people and machines do in a story. CONTRIBUTING.md has none of them: their usage is the text of their
+// failure.
+func commands() map[string]command {
+	return map[string]command{
+		"seed": do("TAG", 1, seed), "push": do("TAG", 1, push), "commit": do("WHO MESSAGE FILE...", 3, commit),
+		"start": do("AGENT [SITE]", 1, start), "stop": do("AGENT [SITE]", 1, stop), "kill": do("AGENT [SITE]", 1, kill),
+		"runs": do("TAG [SITE]", 1, runs), "state": do("SYNC STATE", 2, state), "problem": do("SYNC REGEXP", 2, problem),
+		"fine": do("SYNC", 1, fine), "pipeline-problem": do("REGEXP", 1, pipelineProblem), "event": do("STATE REGEXP", 2, event),
+		"commits": do("N", 1, commits), "once": do("", 0, once), "git": do("ARG...", 1, git),
+		"kube": do("VERB KIND NAME [ARG...]", 3, kube), "apply": do("FILE", 1, applyFile),
+		"hold-push": do("before|after", 1, holdPush), "pass-push": do("", 0, passPush), "refuse-push": do("STATUS", 1, refusePush),
+		"registry-fails": do("STATUS TIMES", 2, registryFails), "restart-apiserver": do("", 0, restartAPIServer),
+		"damage-mirror": do("FILE", 1, damageMirror),
+	}
+}
+
+// do makes a command of a function; a command cannot be negated and needs some arguments.
+func do(usage string, least int, fn func(s *Teller, ts *testscript.TestScript, args []string) error) command {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) < least {
+			ts.Fatalf("usage: %s", usage)
+		}
+		ts.Check(fn(of(ts), ts, args))
+	}
+}
+
+// seed deploys the sample application for the first time: image, commit and Sync.
+func seed(s *Teller, _ *testscript.TestScript, args []string) error {
+	if err := s.deploy(home, args[0]); err != nil {
+		return err
+	}
+	return s.World.Sites[home].Apply(s.ctx, env.SampleSyncFor(home))
+}
+
+func push(s *Teller, _ *testscript.TestScript, args []string) error {
+	pushed, err := s.World.Registry.Push(s.ctx, repo, args[0], registry.Image{})
+	s.pushed[args[0]] = pushed
+	return err
+}
+
+// commit commits files of the script: human, robot, stranger or nobody signs; "-path" removes.
+func commit(s *Teller, ts *testscript.TestScript, args []string) error {
+	change := gitserver.Change{Message: strings.ReplaceAll(args[1], `\n`, "\n"), Files: map[string]string{}, Author: args[0] + " <" + args[0] + "@example.com>"}
+	switch args[0] {
+	case "human":
+		change.Signer = s.World.Human
+	case "robot":
+		change.Signer = s.World.Robot
+	case "stranger":
+		change.Signer = s.World.Stranger
+	case "nobody":
+	default:
+		return fmt.Errorf("%s is neither human, robot, stranger nor nobody", args[0])
+	}
+	for _, file := range args[2:] {
+		if removed, ok := strings.CutPrefix(file, "-"); ok {
+			change.Remove = append(change.Remove, removed)
+			continue
+		}
+		from, to, renamed := strings.Cut(file, "=")
+		if !renamed {
+			to = from
+		}
+		change.Files[to] = s.expand(ts.ReadFile(from))
+	}
+	id, err := s.World.Commit(s.ctx, change)
+	ts.Setenv("COMMIT", id)
+	return err
+}
+
+func start(s *Teller, ts *testscript.TestScript, args []string) error {
+	return s.agent(ts, args).Start(s.ctx)
+}
+
+func stop(s *Teller, ts *testscript.TestScript, args []string) error {
+	return s.agent(ts, args).Stop(s.ctx)
+}
+
+func kill(s *Teller, ts *testscript.TestScript, args []string) error {
+	s.agent(ts, args).Kill()
+	return nil
+}
+
+// git prints what git says of the repository on the server.
+func git(s *Teller, ts *testscript.TestScript, args []string) error {
+	out, err := s.World.Git.Git(s.ctx, env.Repository, args...)
+	fmt.Fprintln(ts.Stdout(), out)
+	return err
+}
+
+func applyFile(s *Teller, ts *testscript.TestScript, args []string) error {
+	return s.World.Sites[home].Apply(s.ctx, s.expand(ts.ReadFile(args[0])))
+}
+
+// holdPush keeps the next push before git has it, or its answer after git accepted it; it returns when one is held... at
+// the next pass-push, kill or wait.
+func holdPush(s *Teller, _ *testscript.TestScript, args []string) error {
+	hold := make(chan struct{})
+	arrived := make(chan struct{}, 1)
+	s.hold = hold
+	gate := func(ctx gateContext, _ string) error {
+		select {
+		case arrived <- struct{}{}:
+		default:
+		}
+		select {
+		case <-hold:
+		case <-ctx.Done():
+		}
+		return nil
+	}
+	if args[0] == "before" {
+		s.World.Git.BeforePush(gate)
+	} else {
+		s.World.Git.AfterPush(gate)
+	}
+	if len(args) < 2 {
+		return nil
+	}
+	if err := push(s, nil, args[1:]); err != nil { // hold-push before TAG: pushes the image and waits until the push is held
+		return err
+	}
+	select {
+	case <-arrived:
+		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("nobody pushed within %s", patience)
+	}
+}
+
+// passPush lets pushes through again.
+func passPush(s *Teller, _ *testscript.TestScript, _ []string) error {
+	s.World.Git.BeforePush(nil)
+	s.World.Git.AfterPush(nil)
+	if s.hold != nil {
+		close(s.hold)
+		s.hold = nil
+	}
+	return nil
+}
+
+// refusePush has the Git host answer pushes with a status.
+func refusePush(s *Teller, _ *testscript.TestScript, args []string) error {
+	status, err := strconv.Atoi(args[0])
+	s.World.Git.BeforePush(func(gateContext, string) error { return &gitserver.RefusedError{Status: status} })
+	return err
+}
+
+// registryFails has the registry answer the next requests for manifests with a status.
+func registryFails(s *Teller, _ *testscript.TestScript, args []string) error {
+	status, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	times, err := strconv.Atoi(args[1])
+	s.World.Registry.Inject(registry.Fault{Match: reads, Times: times, Status: status, RetryAfter: time.Second})
+	return err
+}
+
+func restartAPIServer(s *Teller, _ *testscript.TestScript, _ []string) error {
+	return s.World.Kube.RestartAPIServer(s.ctx)
+}
+
+// damageMirror replaces the blob of a file in the automator's mirror by other content under the same name.
+func damageMirror(s *Teller, _ *testscript.TestScript, args []string) error {
+	blob, err := s.World.Git.Git(s.ctx, env.Repository, "rev-parse", "main:"+args[0])
+	if err != nil {
+		return err
+	}
+	blob = strings.TrimSpace(blob)
+	return overwriteObject(filepath.Join(s.World.Dir()), blob)
+}
+
+// overwriteObject writes other content as the loose object of a name into every mirror below a folder.
+func overwriteObject(below, id string) error {
+	found := 0
+	err := filepath.WalkDir(below, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() || entry.Name() != "mirror.git" {
+			return err
+		}
+		found++
+		return writeLoose(filepath.Join(path, "objects", id[:2], id[2:]))
+	})
+	if err == nil && found == 0 {
+		err = fmt.Errorf("no mirror below %s", below)
+	}
+	return err
+}
