@@ -24,6 +24,18 @@ func Of(obj *unstructured.Unstructured, manager string) (Digest, bool) {
 	return d.sum(), true
 }
 
+// Version returns the API version in which manager has applied to obj: that of
+// the paths. Read in another version, the same object has another digest.
+func Version(obj *unstructured.Unstructured, manager string) string {
+	for entry := range managed(obj) {
+		if applied(entry, manager) {
+			version, _ := entry["apiVersion"].(string)
+			return version
+		}
+	}
+	return ""
+}
+
 // Writers names the field managers other than manager that own something in
 // obj, the most recent first. Writers of subresources do not count: nobody
 // applies those.
@@ -52,13 +64,18 @@ func Writers(obj *unstructured.Unstructured, manager string) []string {
 func entries(obj *unstructured.Unstructured, manager string) (ours map[string]any, others []map[string]any) {
 	for entry := range managed(obj) {
 		fields, _ := entry["fieldsV1"].(map[string]any)
-		if entry["manager"] == manager && entry["operation"] == string(metav1.ManagedFieldsOperationApply) && entry["subresource"] == nil {
+		if applied(entry, manager) {
 			ours = fields
 			continue
 		}
 		others = append(others, fields)
 	}
 	return ours, others
+}
+
+// applied reports whether an entry is what manager has applied.
+func applied(entry map[string]any, manager string) bool {
+	return entry["manager"] == manager && entry["operation"] == string(metav1.ManagedFieldsOperationApply) && entry["subresource"] == nil
 }
 
 // managed yields the entries of metadata.managedFields without copying them.
