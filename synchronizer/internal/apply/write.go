@@ -53,10 +53,11 @@ func (r *runner) apply(ctx context.Context, t *target) (*unstructured.Unstructur
 	if t.Desired == nil || t.Desired.Object == nil {
 		return nil, t.failed(Unexpected, "the rendered object was dropped before it was applied", nil)
 	}
+	first := precondition{version: neverExisted}
 	if t.Exists {
-		return t.patch(ctx, precondition{})
+		first = precondition{}
 	}
-	written, err := t.patch(ctx, precondition{version: neverExisted})
+	written, err := t.patch(ctx, first)
 	for attempt := 0; isConflict(err) && attempt < adoptions; attempt++ {
 		written, err = r.adopt(ctx, t)
 	}
