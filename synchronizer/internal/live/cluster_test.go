@@ -6,7 +6,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -15,6 +17,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
+	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/baseline"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
@@ -229,7 +232,8 @@ func TestStoreFollowsNewKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := w.client.Resource(crdsAt).Delete(context.WithoutCancel(t.Context()), crd.GetName(), metav1.DeleteOptions{}); err != nil {
+		err := w.client.Resource(crdsAt).Delete(context.WithoutCancel(t.Context()), crd.GetName(), metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
 	})
@@ -246,5 +250,23 @@ func TestStoreFollowsNewKinds(t *testing.T) {
 	w.until(t, "widget", func() bool { _, ok := w.Get(key); return ok })
 	if failures := w.Failures(w.label); len(failures) != 0 {
 		t.Errorf("Failures(...): %v", failures)
+	}
+
+	// And kinds that go.
+	if err := w.client.Resource(crdsAt).Delete(t.Context(), crd.GetName(), metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	unknown := func() bool {
+		failures := w.Failures(w.label)
+		return len(failures) == 1 && fault.Is(failures[0], fault.NotFound)
+	}
+	w.poll(t, "unknown again", unknown)
+	if _, ok := w.Get(key); ok || !w.Synced(w.label) {
+		t.Errorf("Get(%s) of a kind that is gone: %t", key, ok)
+	}
+	w.asked()
+	<-time.After(3 * time.Second) // longer than between two tries of a watch
+	if asked := w.asked(); asked != "" {
+		t.Errorf("asked about a kind that is gone: %s", asked)
 	}
 }

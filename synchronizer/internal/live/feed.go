@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -17,6 +18,10 @@ import (
 	"github.com/tandem-cd/tandem/shared/backoff"
 )
 
+// unservedFor is how long the API server must not know a resource before we
+// believe it: a moment of that is nothing, and the mapper must be free to ask.
+const unservedFor = 2 * refreshEvery
+
 // again says how soon a list or watch that failed is tried again.
 var again = backoff.Backoff{Min: 500 * time.Millisecond, Max: 30 * time.Second} //nolint:gochecknoglobals // a constant
 
@@ -26,9 +31,11 @@ type feed struct {
 	resource  schema.GroupVersionResource
 	namespace string // empty: cluster-scoped objects, or all namespaces
 	selector  string
+	unserved  func() // called once when the API server no longer knows the resource
 
 	mu      sync.Mutex
-	failure error // of the last request; nil while it works
+	failure error     // of the last request; nil while it works
+	missing time.Time // since when the API server does not know the resource
 }
 
 func (f *feed) String() string {
@@ -52,6 +59,10 @@ func (f *feed) run(ctx context.Context, client dynamic.Interface, store cache.Re
 		}
 		if before != reflector.LastSyncResourceVersion() {
 			attempt = 0
+		}
+		if f.unserved != nil && f.isUnserved() {
+			f.unserved()
+			return
 		}
 		if again.Wait(ctx, attempt) != nil {
 			return
@@ -83,6 +94,18 @@ func (f *feed) note(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failure = err
+	switch {
+	case !apierrors.IsNotFound(err):
+		f.missing = time.Time{}
+	case f.missing.IsZero():
+		f.missing = time.Now()
+	}
+}
+
+func (f *feed) isUnserved() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.missing.IsZero() && time.Since(f.missing) > unservedFor
 }
 
 // err returns why nothing arrives, and nil when something does.

@@ -96,6 +96,14 @@ func (m *Mapper) Learn(crd *unstructured.Unstructured) {
 	}
 }
 
+// forget drops a kind that turned out not to be served any more.
+func (m *Mapper) forget(kind schema.GroupVersionKind) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.kinds, kind)
+	delete(m.learned, kind)
+}
+
 func (m *Mapper) lookup(kind schema.GroupVersionKind) (mapping, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -150,6 +150,23 @@ func (s *Store) detach(label string, n *need) {
 	}
 }
 
+// forget ends the watches of a kind that the cluster no longer serves, and has
+// it looked up again: its objects are gone with it, or are served in another
+// version.
+func (s *Store) forget(kind schema.GroupVersionKind) {
+	s.mapper.forget(kind)
+	s.change(func(changed changes) {
+		for label, needs := range s.needs {
+			if n := needs[kind]; n != nil && n.watches != nil {
+				s.detach(label, n)
+				n.watches = nil
+				changed[label] = true
+			}
+		}
+	})
+	s.look()
+}
+
 // dueWatches returns the watches that do not run yet, to be run.
 func (s *Store) dueWatches(ctx context.Context) (start []func()) {
 	s.mu.Lock()

@@ -43,6 +43,7 @@ type Record struct {
 	Writers []string
 
 	hasPods bool // a workload that pods exist for
+	native  bool // read in the version that we applied it in
 }
 
 // Owned reports whether the object belongs to the Sync that its label says.
@@ -63,6 +64,7 @@ func reduce(obj *unstructured.Unstructured) Record {
 		Writers:         baseline.Writers(obj, v1alpha1.FieldManager),
 	}
 	r.hasPods = workloads[kind.GroupKind()] && runs(obj)
+	r.native = baseline.Version(obj, v1alpha1.FieldManager) == obj.GetAPIVersion()
 	r.OwnerNamesItself = text(obj, "annotations", v1alpha1.AnnotationOwner) == r.Key.ID()
 	r.Baseline, r.Ours = baseline.Of(obj, v1alpha1.FieldManager)
 	r.Writers = r.Writers[:min(len(r.Writers), maxWriters)]
@@ -116,6 +118,7 @@ const (
 	deleting
 	keep
 	hasPods
+	native
 )
 
 func idOf(key object.Key) id { return id{unique.Make(key.Namespace), key.Name} }
@@ -131,7 +134,7 @@ func pack(r Record) *entry {
 		writers:         unique.Make(strings.Join(r.Writers, "\n")),
 		baseline:        r.Baseline,
 	}
-	for flag, set := range map[flags]bool{namesItself: r.OwnerNamesItself, ours: r.Ours, deleting: r.Deleting, keep: r.Keep, hasPods: r.hasPods} {
+	for flag, set := range map[flags]bool{namesItself: r.OwnerNamesItself, ours: r.Ours, deleting: r.Deleting, keep: r.Keep, hasPods: r.hasPods, native: r.native} {
 		if set {
 			e.flags |= flag
 		}
@@ -153,11 +156,22 @@ func (e *entry) unpack(kind schema.GroupVersionKind) Record {
 		Deleting:         e.flags&deleting != 0,
 		Keep:             e.flags&keep != 0,
 		hasPods:          e.flags&hasPods != 0,
+		native:           e.flags&native != 0,
 	}
 	if writers := e.writers.Value(); writers != "" {
 		r.Writers = strings.Split(writers, "\n")
 	}
 	return r
+}
+
+// better reports whether an entry tells more about its object than another,
+// which was read in another version: it is newer, or in the version that the
+// object was applied in.
+func (e *entry) better(other *entry) bool {
+	if e.resourceVersion == other.resourceVersion {
+		return e.flags&native != 0
+	}
+	return older(other.resourceVersion, e.resourceVersion)
 }
 
 // differs reports whether anybody has a reason to look again.

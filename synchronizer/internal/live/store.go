@@ -109,27 +109,31 @@ func (s *Store) Get(key object.Key) (Record, bool) {
 	return e.unpack(w.kind), true
 }
 
-// find returns an entry and its watch. Where a kind is watched in two versions,
-// it is the one that the object's own Sync needs. The caller holds mu.
+// find returns an entry and its watch. The caller holds mu.
 func (s *Store) find(key object.Key) (of *watched, found *entry) {
 	at := idOf(key)
 	for _, w := range s.byKind[schema.GroupKind{Group: key.Group, Kind: key.Kind}] {
 		e := w.records[at]
-		if e != nil && (found == nil || w.users[e.sync.Value()]) {
+		if e != nil && (found == nil || e.better(found)) {
 			of, found = w, e
 		}
 	}
 	return of, found
 }
 
-// Owned returns the records that carry a Sync's label, ordered by key. Ask each
-// with Owned whether it is no copy.
+// Owned returns the records that carry a Sync's label, ordered by key, each
+// object once although its kind may be watched in several versions. Ask each
+// record with Owned whether it is no copy.
 func (s *Store) Owned(label string) []Record {
 	s.mu.RLock()
 	var records []Record
 	for _, n := range s.needs[label] {
 		for _, w := range n.watches {
+			versions := len(s.byKind[w.kind.GroupKind()])
 			for _, e := range w.bySync[label] {
+				if versions > 1 && !s.isBest(w, e) {
+					continue
+				}
 				records = append(records, e.unpack(w.kind))
 			}
 		}
@@ -137,6 +141,13 @@ func (s *Store) Owned(label string) []Record {
 	s.mu.RUnlock()
 	slices.SortFunc(records, func(a, b Record) int { return a.Key.Compare(b.Key) })
 	return records
+}
+
+// isBest reports whether an entry is the one that Get returns. The caller holds
+// mu.
+func (s *Store) isBest(w *watched, e *entry) bool {
+	_, best := s.find(object.Key{Group: w.kind.Group, Kind: w.kind.Kind, Namespace: e.namespace.Value(), Name: e.name})
+	return best == e
 }
 
 // Synced reports whether everything that a Sync needs has been listed. Kinds

@@ -29,12 +29,14 @@ type watched struct {
 }
 
 func newWatched(store *Store, at place, kind schema.GroupVersionKind) *watched {
-	return &watched{
+	w := &watched{
 		feed: feed{resource: at.resource, namespace: at.namespace, selector: v1alpha1.LabelSync},
 		kind: kind, store: store,
 		users:   map[string]bool{},
 		records: map[id]*entry{}, bySync: map[string]map[id]*entry{},
 	}
+	w.unserved = func() { store.forget(kind) }
+	return w
 }
 
 // reduced is an entry where client-go wants an object: between the first event

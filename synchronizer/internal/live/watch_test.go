@@ -223,3 +223,45 @@ func TestNeed(t *testing.T) {
 		t.Errorf("watches left: %v", kinds)
 	}
 }
+
+// While Git moves from one version of a kind to another, both are watched. An
+// object's digest is that of the version it was applied in.
+func TestTwoVersions(t *testing.T) {
+	t.Parallel()
+	w := watchConfigMaps("shop.web")
+	old := w.watched
+	newer := schema.GroupVersionKind{Version: "v2", Kind: "ConfigMap"}
+	n := &need{resolved: true}
+	w.needs["shop.web"][newer] = n
+	w.attach("shop.web", n, newer, []place{{resource: schema.GroupVersionResource{Version: "v2", Resource: "configmaps"}}})
+	in := func(version, applied, resourceVersion string) *unstructured.Unstructured {
+		obj := configMap("shop.web", "a", resourceVersion, version)
+		obj.SetAPIVersion(version)
+		obj.Object["metadata"].(map[string]any)["managedFields"].([]any)[0].(map[string]any)["apiVersion"] = applied
+		return obj
+	}
+	expect := func(what, version string) {
+		t.Helper()
+		owned := w.Owned("shop.web")
+		if len(owned) != 1 || owned[0].GVK.Version != version {
+			t.Fatalf("%s: Owned(...): %+v, want it once, in %s", what, owned, version)
+		}
+		if record, _ := w.Get(owned[0].Key); record.GVK.Version != version {
+			t.Errorf("%s: Get(...): %+v, want it in %s", what, record, version)
+		}
+	}
+	if err := firstError(old.Replace([]any{in("v1", "v1", "5")}, "5"), n.watches[0].Replace([]any{in("v2", "v1", "5")}, "5")); err != nil {
+		t.Fatal(err)
+	}
+	expect("applied in v1", "v1")
+	w.Observe(in("v2", "v2", "6"))
+	expect("applied in v2, seen by nobody else", "v2")
+	if err := old.Update(in("v1", "v2", "6")); err != nil {
+		t.Fatal(err)
+	}
+	expect("applied in v2", "v2")
+	if err := old.Update(in("v1", "v2", "7")); err != nil {
+		t.Fatal(err)
+	}
+	expect("seen first by the watch of v1", "v1")
+}
