@@ -94,6 +94,7 @@ func connect(kubeconfig string) (*rest.Config, error) {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
 	config.QPS = -1
+	config.DisableCompression = true // costs both sides more than a cluster's network
 	config.UserAgent = "tandem-synchronizer/" + Version
 	return config, nil
 }

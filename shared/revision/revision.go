@@ -97,9 +97,9 @@ type Revision struct {
 // IsZero reports whether there is none.
 func (r Revision) IsZero() bool { return r.Commit.IsZero() }
 
-// CleanPaths returns paths in canonical form: clean, relative, sorted, each once, none below another. The whole tree is
-// "". Paths that leave the tree are refused.
-func CleanPaths(paths []string) ([]string, error) {
+// SortedPaths returns paths clean, relative, sorted and each once. The whole tree is "". Paths that leave the tree are
+// refused.
+func SortedPaths(paths []string) ([]string, error) {
 	if len(paths) > MaxPaths {
 		return nil, fault.New(fault.Invalid, "%d paths are more than %d", len(paths), MaxPaths)
 	}
@@ -112,7 +112,15 @@ func CleanPaths(paths []string) ([]string, error) {
 		cleaned = append(cleaned, c)
 	}
 	slices.Sort(cleaned)
-	cleaned = slices.Compact(cleaned)
+	return slices.Compact(cleaned), nil
+}
+
+// CleanPaths returns SortedPaths without those that lie below another.
+func CleanPaths(paths []string) ([]string, error) {
+	cleaned, err := SortedPaths(paths)
+	if err != nil {
+		return nil, err
+	}
 	all := make(map[string]bool, len(cleaned))
 	for _, p := range cleaned {
 		all[p] = true

@@ -4,6 +4,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -66,6 +67,7 @@ func (s *Pipelines) ListPipelines(_ context.Context, req *pipelinev1.ListPipelin
 		for _, p := range status.Problems {
 			resp.Problems = append(resp.Problems, problemToProto(p))
 		}
+		resp.Problems = append(resp.Problems, s.registryProblems(status)...)
 	}
 	resp.Problems = resp.GetProblems()[:min(len(resp.GetProblems()), maxProblems)]
 	name := func(p *pipelinev1.Pipeline) string { return p.GetRepository() + "\x00" + p.GetApp() }
@@ -78,6 +80,27 @@ func (s *Pipelines) sorted() []update.Status {
 	statuses := s.updates.Updates()
 	slices.SortFunc(statuses, func(a, b update.Status) int { return cmp.Compare(a.Source.String(), b.Source.String()) })
 	return statuses
+}
+
+// registryProblems are what the scanner met since the writer looked last: no writer is woken by a look that brought
+// nothing.
+func (s *Pipelines) registryProblems(status update.Status) []*statusv1.Problem {
+	var problems []*statusv1.Problem
+	for _, p := range status.Pipelines {
+		for _, image := range p.Pipeline.Images {
+			snapshot, _ := s.images.Seen(image.Repository.Name())
+			failure := snapshot.Scan.LastError
+			known := slices.ContainsFunc(status.Problems, func(p update.Problem) bool { return strings.Contains(p.Message, failure) })
+			if failure == "" || known {
+				continue
+			}
+			problems = append(problems, &statusv1.Problem{
+				Kind: statusv1.ProblemKind_PROBLEM_KIND_REGISTRY, File: p.Pipeline.File, Line: int32(image.Line),
+				Message: fmt.Sprintf("image %s of %s: %s", image.Name, p.Pipeline.App, failure),
+			})
+		}
+	}
+	return problems
 }
 
 func problemToProto(p update.Problem) *statusv1.Problem {

@@ -34,6 +34,7 @@ const (
 type followed struct {
 	source  revision.Source
 	paths   []string
+	denied  []string     // those of paths that were outside the grant when last looked at
 	tip     gitobject.ID // the ref's commit when last looked at
 	content revision.ContentID
 	told    bool   // whether the client knows that the source is served
@@ -86,7 +87,7 @@ func parseSources(in []*relayv1.FollowedSource) ([]*followed, error) {
 			return nil, fault.New(fault.Invalid, "source %s is named twice", source)
 		}
 		seen[source] = true
-		paths, err := revision.CleanPaths(p.GetPaths())
+		paths, err := revision.SortedPaths(p.GetPaths())
 		if err != nil {
 			return nil, err
 		}
@@ -176,6 +177,7 @@ func (f *follower) one(ctx context.Context, grants []Grant, at *followed) error 
 		at.told, at.problem, at.tip = true, "", commit
 		return f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_SourceReady{SourceReady: &relayv1.SourceReady{
 			Source: revision.SourceToProto(at.source), Revision: revision.ToProto(revision.Revision{Commit: commit, ContentID: content}),
+			DeniedPaths: at.denied,
 		}}})
 	default:
 		at.tip = commit
@@ -185,8 +187,12 @@ func (f *follower) one(ctx context.Context, grants []Grant, at *followed) error 
 
 // newest returns what a source's ref names now and what it means for the followed paths.
 func (f *follower) newest(ctx context.Context, grants []Grant, at *followed) (commit, tag gitobject.ID, content revision.ContentID, err error) {
-	if err = permit(grants, f.cluster, at.source, at.paths); err != nil {
+	allowed, denied, err := split(grants, f.cluster, at.source, at.paths)
+	if err != nil {
 		return commit, tag, content, err
+	}
+	if !slices.Equal(denied, at.denied) {
+		at.denied, at.told = denied, false
 	}
 	repo, ok := f.server.deps.Repository(at.source.Repository)
 	if !ok {
@@ -199,7 +205,10 @@ func (f *follower) newest(ctx context.Context, grants []Grant, at *followed) (co
 	if at.told && commit == at.tip {
 		return commit, tag, at.content, nil
 	}
-	content, err = f.server.contents.at(ctx, repo, commit, at.paths)
+	if allowed, err = revision.CleanPaths(allowed); err != nil {
+		return commit, tag, content, err
+	}
+	content, err = f.server.contents.at(ctx, repo, commit, allowed)
 	return commit, tag, content, err
 }
 
@@ -207,6 +216,7 @@ func (f *follower) announce(ctx context.Context, at *followed, rev revision.Revi
 	now := timestamppb.Now()
 	err := f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_Announcement{Announcement: &relayv1.Announcement{
 		Source: revision.SourceToProto(at.source), Revision: revision.ToProto(rev), Tag: revision.ObjectToProto(tag), Time: now,
+		DeniedPaths: at.denied,
 	}}})
 	if err != nil {
 		return err

@@ -25,6 +25,22 @@ func (g Grant) covers(source revision.Source) bool {
 	})
 }
 
+// split divides paths into those that a cluster is granted and those that it is not. Without any grant for the source the
+// error says so.
+func split(grants []Grant, cluster string, source revision.Source, paths []string) (allowed, denied []string, err error) {
+	for _, p := range paths {
+		if one := permit(grants, cluster, source, []string{p}); one != nil {
+			denied, err = append(denied, p), one
+			continue
+		}
+		allowed = append(allowed, p)
+	}
+	if len(allowed) > 0 || len(paths) == 0 {
+		err = nil
+	}
+	return allowed, denied, err
+}
+
 // permit returns an Unauthorized fault that names the first path which no grant allows.
 func permit(grants []Grant, cluster string, source revision.Source, paths []string) error {
 	var allowed []string

@@ -29,7 +29,7 @@ func commands() map[string]command {
 		"kube": do("VERB KIND NAME [ARG...]", 3, kube), "apply": do("FILE", 1, applyFile),
 		"hold-push": do("before|after", 1, holdPush), "pass-push": do("", 0, passPush), "refuse-push": do("STATUS", 1, refusePush),
 		"registry-fails": do("STATUS TIMES", 2, registryFails), "restart-apiserver": do("", 0, restartAPIServer),
-		"damage-mirror": do("FILE", 1, damageMirror),
+		"allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),
 	}
 }
 
@@ -59,7 +59,7 @@ func push(s *Teller, _ *testscript.TestScript, args []string) error {
 
 // commit commits files of the script: human, robot, stranger or nobody signs; "-path" removes.
 func commit(s *Teller, ts *testscript.TestScript, args []string) error {
-	change := gitserver.Change{Message: strings.ReplaceAll(args[1], `\n`, "\n"), Files: map[string]string{}, Author: args[0] + " <" + args[0] + "@example.com>"}
+	change := gitserver.Change{Message: strings.ReplaceAll(os.Expand(args[1], ts.Getenv), `\n`, "\n"), Files: map[string]string{}, Author: args[0] + " <" + args[0] + "@example.com>"}
 	switch args[0] {
 	case "human":
 		change.Signer = s.World.Human
@@ -178,6 +178,12 @@ func registryFails(s *Teller, _ *testscript.TestScript, args []string) error {
 
 func restartAPIServer(s *Teller, _ *testscript.TestScript, _ []string) error {
 	return s.World.Kube.RestartAPIServer(s.ctx)
+}
+
+// allowPrune answers the guard for the content id in a file.
+func allowPrune(s *Teller, ts *testscript.TestScript, args []string) error {
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{"tandem.dev/allow-prune":%q}}}`, strings.TrimSpace(ts.ReadFile(args[1])))
+	return kube(s, ts, []string{"edit", "syncs", args[0], patch})
 }
 
 // damageMirror replaces the blob of a file in the automator's mirror by other content under the same name.

@@ -319,4 +319,3 @@ func writeLoose(path string) error {
 	_ = os.Remove(path) // git makes objects read-only
 	return os.WriteFile(path, packed.Bytes(), 0o600)
 }
-

@@ -108,8 +108,22 @@ func (p *pass) watchKinds(ctx context.Context) bool {
 		w.written, w.wroteAt = *w.status.DeepCopy(), now()
 	}
 	l.deps.Live.Need(p.sync.Label(), kinds)
+	p.noteWatches()
 	return l.deps.Live.Synced(p.sync.Label()) // the store wakes the Sync when it is
 }
+
+// noteWatches lists what cannot be watched: without it nobody would know why nothing happens.
+func (p *pass) noteWatches() {
+	w := p.work
+	w.problems.watch = nil
+	for _, err := range p.loop.deps.Live.Failures(p.sync.Label()) {
+		w.problems.watch = append(w.problems.watch, v1alpha1.Problem{Kind: v1alpha1.ProblemApply, Message: sentence(err)})
+		p.soon(watchAgain)
+	}
+}
+
+// watchAgain is how soon is looked again whether a watch that failed works.
+const watchAgain = 10 * time.Second
 
 // input is what the plan depends on.
 func (p *pass) input() plan.Input {

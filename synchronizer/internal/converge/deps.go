@@ -94,6 +94,8 @@ type Live interface { //nolint:interfacebloat // one store answers all of them
 	Release(label string)
 	// Synced reports whether everything that Need asked for has been listed.
 	Synced(label string) bool
+	// Failures returns why something that Need asked for brings nothing now.
+	Failures(label string) []error
 	// Get returns what is known about an object.
 	Get(key object.Key) (live.Record, bool)
 	// Owned returns the objects that carry a Sync's label.

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
+	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/telemetry"
@@ -40,6 +41,7 @@ type entry struct {
 	announced *announcement
 	delivery  *relay.Delivery
 	trouble   error        // why nothing of its source arrives
+	denied    error        // why nothing of its paths does
 	base      gitobject.ID // the last verified commit; what the next transfer starts from
 	now       bool         // a person asked for a pass
 
@@ -200,6 +202,24 @@ func (l *Loop) SourceProblem(source revision.Source, cause error) {
 		same := e.trouble != nil && e.trouble.Error() == cause.Error()
 		e.trouble = cause
 		return !same
+	})
+}
+
+// Denied takes note of which paths of a source are outside the grant.
+func (l *Loop) Denied(source revision.Source, paths []string) {
+	l.each(source, func(e *entry) bool {
+		before := e.denied
+		e.denied = nil
+		tree, err := treeOf(e.sync)
+		if err != nil {
+			return false
+		}
+		for _, p := range tree {
+			if slices.Contains(paths, p) {
+				e.denied = fault.New(fault.Unauthorized, "path %q of %s is outside the grant of this cluster; add it to .tandem/clusters.yaml in that repository", p, source)
+			}
+		}
+		return (before == nil) != (e.denied == nil)
 	})
 }
 

@@ -41,13 +41,13 @@ type work struct {
 
 // problems are what is wrong, by the step that found it. A step replaces its own and nobody else's.
 type problems struct {
-	config, source, verify, render, conflict, apply, prune, drift, health []v1alpha1.Problem
+	config, watch, source, verify, render, conflict, apply, prune, drift, health []v1alpha1.Problem
 }
 
 // all returns every problem, most severe first.
 func (p problems) all() []v1alpha1.Problem {
 	var list []v1alpha1.Problem
-	for _, part := range [][]v1alpha1.Problem{p.config, p.verify, p.source, p.render, p.conflict, p.apply, p.prune, p.health, p.drift} {
+	for _, part := range [][]v1alpha1.Problem{p.config, p.verify, p.watch, p.source, p.render, p.conflict, p.apply, p.prune, p.health, p.drift} {
 		list = append(list, part...)
 	}
 	return list
@@ -119,6 +119,9 @@ func (l *Loop) begin(key types.NamespacedName) (*pass, bool) {
 		e.work = &work{}
 	}
 	p := &pass{loop: l, key: key, sync: e.sync.DeepCopy(), work: e.work, announced: e.announced, delivery: e.delivery, trouble: e.trouble}
+	if p.trouble == nil {
+		p.trouble = e.denied
+	}
 	e.now = false
 	return p, true
 }

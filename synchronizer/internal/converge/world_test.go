@@ -259,6 +259,8 @@ func (w *world) Synced(string) bool {
 	return !w.unsynced
 }
 
+func (w *world) Failures(string) []error { return nil }
+
 func (w *world) Get(k object.Key) (live.Record, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

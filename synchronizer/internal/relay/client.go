@@ -49,7 +49,14 @@ func (s Subscription) paths() ([]string, error) {
 	for _, tree := range s.Trees {
 		all = append(all, tree.Paths...)
 	}
-	return revision.CleanPaths(all)
+	return revision.SortedPaths(all)
+}
+
+// granted leaves out the Syncs that need a denied path.
+func (s Subscription) granted(denied []string) []Tree {
+	return slices.DeleteFunc(slices.Clone(s.Trees), func(tree Tree) bool {
+		return slices.ContainsFunc(tree.Paths, func(p string) bool { return slices.Contains(denied, p) })
+	})
 }
 
 // Delivery is what arrived for a source: everything that its Syncs need of the announced commit is in the store.
@@ -84,6 +91,8 @@ type Handler interface { //nolint:interfacebloat // one loop hears all of them
 	Ready(source revision.Source, commit gitobject.ID)
 	// SourceProblem says why nothing of a source arrives; cause is a fault.
 	SourceProblem(source revision.Source, cause error)
+	// Denied says which followed paths are outside the grant: a Sync that needs one of them gets nothing, the others do.
+	Denied(source revision.Source, paths []string)
 	// SyncNow asks for a convergence of one Sync.
 	SyncNow(namespace, name string)
 }

@@ -38,6 +38,7 @@ func (h *handler) Announced(revision.Source, gitobject.ID, time.Time) {}
 func (h *handler) Deliver(d Delivery)                                 { h.deliveries <- d }
 func (h *handler) Ready(_ revision.Source, c gitobject.ID)            { h.ready <- c }
 func (h *handler) SourceProblem(_ revision.Source, cause error)       { h.problems <- cause }
+func (h *handler) Denied(revision.Source, []string)                   {}
 func (h *handler) SyncNow(string, string)                             {}
 
 // start runs a client against a scripted server.

@@ -30,6 +30,7 @@ type wanted struct {
 	source revision.Source
 	commit gitobject.ID
 	tag    gitobject.ID
+	denied []string
 	at     time.Time
 }
 
@@ -113,7 +114,7 @@ func (f *fetcher) deliver(ctx context.Context, w wanted) error {
 		return nil
 	}
 	chains := make(map[string]Chain, len(sub.Trees))
-	for _, part := range byBase(sub.Trees) {
+	for _, part := range byBase(sub.granted(w.denied)) {
 		chain, err := f.bring(ctx, w, part)
 		if err != nil {
 			return err

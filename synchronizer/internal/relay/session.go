@@ -100,6 +100,10 @@ func (c *Client) held(ctx context.Context, sub Subscription, paths []string) (re
 			return revision.Revision{}, nil
 		}
 	}
+	paths, err := revision.CleanPaths(paths)
+	if err != nil {
+		return revision.Revision{}, err
+	}
 	complete, err := c.store.Complete(ctx, base, paths)
 	if err != nil || !complete {
 		return revision.Revision{}, err
@@ -145,6 +149,7 @@ func (s *session) take(ctx context.Context, message *relayv1.FollowResponse) err
 		if err != nil {
 			return err
 		}
+		handler.Denied(source, m.SourceReady.GetDeniedPaths())
 		handler.Ready(source, commit)
 	case *relayv1.FollowResponse_SourceProblem:
 		source, err := revision.SourceFromProto(m.SourceProblem.GetSource())
@@ -185,7 +190,8 @@ func (s *session) announced(ctx context.Context, a *relayv1.Announcement) error 
 		return err
 	}
 	s.client.log.Info("announced", zap.String(telemetry.Repository, source.Repository), zap.Stringer(telemetry.Commit, commit))
+	s.client.handler.Denied(source, a.GetDeniedPaths())
 	s.client.handler.Announced(source, commit, a.GetTime().AsTime())
-	s.fetcher.want(ctx, wanted{source: source, commit: commit, tag: tag, at: a.GetTime().AsTime()})
+	s.fetcher.want(ctx, wanted{source: source, commit: commit, tag: tag, denied: a.GetDeniedPaths(), at: a.GetTime().AsTime()})
 	return nil
 }

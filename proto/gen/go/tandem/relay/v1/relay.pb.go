@@ -239,8 +239,8 @@ type FollowedSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which line of history.
 	Source *v1.Source `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	// The paths it needs, relative to the root, clean, sorted, none below another; "" is the whole tree. At most 10,000.
-	// Every path must be granted.
+	// The paths it needs, relative to the root, clean, sorted, each once; "" is the whole tree, and one may lie below
+	// another. At most 10,000. Paths that are not granted are left out and named in `denied_paths` of what is answered.
 	Paths []string `protobuf:"bytes,2,rep,name=paths,proto3" json:"paths,omitempty"`
 	// The revision it holds of exactly these paths; absent when it holds none.
 	Held          *v1.Revision `protobuf:"bytes,3,opt,name=held,proto3" json:"held,omitempty"`
@@ -558,14 +558,16 @@ type Announcement struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which source.
 	Source *v1.Source `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	// The commit at its ref, and the content id of the followed paths there.
+	// The commit at its ref, and the content id of the followed and granted paths there.
 	Revision *v1.Revision `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	// The annotated tag that the ref names; absent for a branch or a lightweight tag. Fetch brings it after the commits.
 	Tag *v1.ObjectId `protobuf:"bytes,3,opt,name=tag,proto3" json:"tag,omitempty"`
 	// When the automator announced it.
 	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	// The W3C traceparent of the release that made the commit; empty when there is none.
-	Traceparent   string `protobuf:"bytes,5,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Traceparent string `protobuf:"bytes,5,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// Followed paths that are outside the grant: nothing of them is announced or served, the others are. Sorted.
+	DeniedPaths   []string `protobuf:"bytes,6,rep,name=denied_paths,json=deniedPaths,proto3" json:"denied_paths,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -635,6 +637,13 @@ func (x *Announcement) GetTraceparent() string {
 	return ""
 }
 
+func (x *Announcement) GetDeniedPaths() []string {
+	if x != nil {
+		return x.DeniedPaths
+	}
+	return nil
+}
+
 // SourceProblem says why a source cannot be served.
 type SourceProblem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -696,7 +705,9 @@ type SourceReady struct {
 	// Which source.
 	Source *v1.Source `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
 	// The commit at its ref now; its content id is the held one.
-	Revision      *v1.Revision `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision *v1.Revision `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// As in Announcement.
+	DeniedPaths   []string `protobuf:"bytes,3,rep,name=denied_paths,json=deniedPaths,proto3" json:"denied_paths,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -741,6 +752,13 @@ func (x *SourceReady) GetSource() *v1.Source {
 func (x *SourceReady) GetRevision() *v1.Revision {
 	if x != nil {
 		return x.Revision
+	}
+	return nil
+}
+
+func (x *SourceReady) GetDeniedPaths() []string {
+	if x != nil {
+		return x.DeniedPaths
 	}
 	return nil
 }
@@ -969,7 +987,7 @@ type FetchRequest struct {
 	// with everything under paths. When `want` does not descend from it the call fails with FAILED_PRECONDITION and a
 	// NoChain detail in the trailer metadata's status.
 	Held *v1.ObjectId `protobuf:"bytes,4,opt,name=held,proto3" json:"held,omitempty"`
-	// The paths, as in FollowedSource.
+	// The paths, as in FollowedSource, but none below another and every one granted.
 	Paths []string `protobuf:"bytes,5,rep,name=paths,proto3" json:"paths,omitempty"`
 	// The annotated tag to bring along; absent when none.
 	Tag           *v1.ObjectId `protobuf:"bytes,6,opt,name=tag,proto3" json:"tag,omitempty"`
@@ -2880,19 +2898,21 @@ const file_tandem_relay_v1_relay_proto_rawDesc = "" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\x05R\bprotocol\x127\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\theartbeat\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\"\xfe\x01\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"\xa1\x02\n" +
 	"\fAnnouncement\x122\n" +
 	"\x06source\x18\x01 \x01(\v2\x1a.tandem.revision.v1.SourceR\x06source\x128\n" +
 	"\brevision\x18\x02 \x01(\v2\x1c.tandem.revision.v1.RevisionR\brevision\x12.\n" +
 	"\x03tag\x18\x03 \x01(\v2\x1c.tandem.revision.v1.ObjectIdR\x03tag\x12.\n" +
 	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12 \n" +
-	"\vtraceparent\x18\x05 \x01(\tR\vtraceparent\"x\n" +
+	"\vtraceparent\x18\x05 \x01(\tR\vtraceparent\x12!\n" +
+	"\fdenied_paths\x18\x06 \x03(\tR\vdeniedPaths\"x\n" +
 	"\rSourceProblem\x122\n" +
 	"\x06source\x18\x01 \x01(\v2\x1a.tandem.revision.v1.SourceR\x06source\x123\n" +
-	"\aproblem\x18\x02 \x01(\v2\x19.tandem.status.v1.ProblemR\aproblem\"{\n" +
+	"\aproblem\x18\x02 \x01(\v2\x19.tandem.status.v1.ProblemR\aproblem\"\x9e\x01\n" +
 	"\vSourceReady\x122\n" +
 	"\x06source\x18\x01 \x01(\v2\x1a.tandem.revision.v1.SourceR\x06source\x128\n" +
-	"\brevision\x18\x02 \x01(\v2\x1c.tandem.revision.v1.RevisionR\brevision\"U\n" +
+	"\brevision\x18\x02 \x01(\v2\x1c.tandem.revision.v1.RevisionR\brevision\x12!\n" +
+	"\fdenied_paths\x18\x03 \x03(\tR\vdeniedPaths\"U\n" +
 	"\tInterests\x122\n" +
 	"\x06source\x18\x01 \x01(\v2\x1a.tandem.revision.v1.SourceR\x06source\x12\x14\n" +
 	"\x05paths\x18\x02 \x03(\tR\x05paths\";\n" +
