@@ -123,7 +123,7 @@ func (b *bench) clone(ctx context.Context) (*clone, error) {
 		return nil, err
 	}
 	c := &clone{dir: filepath.Join(b.world.Dir(), "clone")}
-	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return nil, err
 	}
 	return c, c.git(ctx, "clone", "-q", url, ".")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -168,9 +169,9 @@ func text(message proto.Message) string {
 }
 
 func eventsText(events []*statusv1.Event) string {
-	out := ""
+	var out strings.Builder
 	for _, event := range events {
-		out += fmt.Sprintf("\n  %s %s %s", event.GetTime().AsTime().Format(time.StampMilli), event.GetState(), event.GetMessage())
+		fmt.Fprintf(&out, "\n  %s %s %s", event.GetTime().AsTime().Format(time.StampMilli), event.GetState(), event.GetMessage())
 	}
-	return out
+	return out.String()
 }

@@ -109,8 +109,7 @@ func run(t *testing.T, name string, args ...string) []byte {
 
 // failure adds what the program said to its exit code.
 func failure(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return errors.Join(err, errors.New(string(exit.Stderr)))
 	}
 	return err

@@ -168,13 +168,17 @@ func (s *Scanner) reschedule(r *repository, err error, now time.Time) {
 	r.next = now.Add(minInterval + rand.N(interval-minInterval+1))
 }
 
-// firstLook returns when a repository is looked at for the first time by this process.
+// firstLookWithin is how soon after the start a repository is looked at that the cache knows already.
+const firstLookWithin = 10 * time.Second
+
+// firstLook returns when a repository is looked at for the first time by this process: soon, whatever the cache says of the
+// last look, because a hint that the process before took and did not live to follow is known to nobody.
 func (s *Scanner) firstLook(lastAttempt, now time.Time) time.Time {
 	next := lastAttempt.Add(time.Duration(s.cfg.Interval))
 	if lastAttempt.After(now) || next.Before(now) {
 		return now
 	}
-	return next
+	return earlier(next, now.Add(rand.N(firstLookWithin)))
 }
 
 // pause takes note of a registry's wish for a pause, if the error is one, and returns until when it is left alone.

@@ -1,4 +1,3 @@
-//nolint:thelper // the promises are tests, whose failures have lines of their own
 package store_test
 
 import (

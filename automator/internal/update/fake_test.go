@@ -42,14 +42,6 @@ func (i *images) push(repository string, tags ...string) {
 	i.tags[repository] = all
 }
 
-func (i *images) remove(repository, tag string) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	all := maps.Clone(i.tags[repository])
-	delete(all, tag)
-	i.tags[repository] = all
-}
-
 func (i *images) Tags(repository string) update.Seen {
 	i.mu.Lock()
 	defer i.mu.Unlock()

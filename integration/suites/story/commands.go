@@ -1,7 +1,9 @@
 package story
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -22,14 +24,14 @@ type command = func(ts *testscript.TestScript, neg bool, args []string)
 func commands() map[string]command {
 	return map[string]command{
 		"seed": do("TAG", 1, seed), "push": do("TAG", 1, push), "commit": do("WHO MESSAGE FILE...", 3, commit),
-		"start": do("AGENT [SITE]", 1, start), "stop": do("AGENT [SITE]", 1, stop), "kill": do("AGENT [SITE]", 1, kill),
+		"start": do("AGENT [SITE]", 1, start), "stop": do("AGENT [SITE]", 1, stop), "kill9": do("AGENT [SITE]", 1, kill),
 		"runs": do("TAG [SITE]", 1, runs), "state": do("SYNC STATE", 2, state), "problem": do("SYNC REGEXP", 2, problem),
 		"fine": do("SYNC", 1, fine), "pipeline-problem": do("REGEXP", 1, pipelineProblem), "event": do("STATE REGEXP", 2, event),
 		"commits": do("N", 1, commits), "once": do("", 0, once), "git": do("ARG...", 1, git),
 		"kube": do("VERB KIND NAME [ARG...]", 3, kube), "apply": do("FILE", 1, applyFile),
 		"hold-push": do("before|after", 1, holdPush), "pass-push": do("", 0, passPush), "refuse-push": do("STATUS", 1, refusePush),
 		"registry-fails": do("STATUS TIMES", 2, registryFails), "restart-apiserver": do("", 0, restartAPIServer),
-		"allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),
+		"kill-anywhere": do("ROUNDS SEED", 2, killAnywhere), "allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),
 	}
 }
 
@@ -100,6 +102,46 @@ func kill(s *Teller, ts *testscript.TestScript, args []string) error {
 	return nil
 }
 
+// killWithin is how long after a push an agent is killed at the latest: a release takes about as long.
+const killWithin = 300 * time.Millisecond
+
+// killAnywhere pushes versions 2.0.0, 2.1.0 and so on, kills an agent at a moment that the seed chooses while each is on its
+// way, starts it again, and checks that the version runs and that every step of it is in the log once.
+func killAnywhere(s *Teller, ts *testscript.TestScript, args []string) error {
+	rounds, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	seed, err := strconv.ParseUint(args[1], 10, 64)
+	if err != nil {
+		return err
+	}
+	random := rand.New(rand.NewPCG(seed, 0))
+	for round := range rounds {
+		tag := fmt.Sprintf("2.%d.0", round)
+		if err := push(s, ts, []string{tag}); err != nil {
+			return err
+		}
+		moment := time.Duration(random.Int64N(int64(killWithin)))
+		agent, name := s.World.Automator, "automator"
+		if random.IntN(2) == 0 {
+			agent, name = s.World.Sites[home].Synchronizer, "synchronizer"
+		}
+		<-time.After(moment)
+		agent.Kill()
+		began := time.Now()
+		if err := agent.Start(s.ctx); err != nil {
+			return err
+		}
+		err := errors.Join(runs(s, ts, []string{tag}), once(s, ts, nil))
+		ts.Logf("%s: %s killed after %s, converged %s after its start", tag, name, moment.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // git prints what git says of the repository on the server.
 func git(s *Teller, ts *testscript.TestScript, args []string) error {
 	out, err := s.World.Git.Git(s.ctx, env.Repository, args...)
@@ -165,7 +207,7 @@ func refusePush(s *Teller, _ *testscript.TestScript, args []string) error {
 	return err
 }
 
-// registryFails has the registry answer the next requests for manifests with a status.
+// registryFails has the registry answer the automator's next requests with a status.
 func registryFails(s *Teller, _ *testscript.TestScript, args []string) error {
 	status, err := strconv.Atoi(args[0])
 	if err != nil {
@@ -193,7 +235,7 @@ func damageMirror(s *Teller, _ *testscript.TestScript, args []string) error {
 		return err
 	}
 	blob = strings.TrimSpace(blob)
-	return overwriteObject(filepath.Join(s.World.Dir()), blob)
+	return overwriteObject(s.World.Dir(), blob)
 }
 
 // overwriteObject writes other content as the loose object of a name into every mirror below a folder.

@@ -57,10 +57,11 @@ func (s *Teller) until(fn func(context.Context) error) error {
 	}
 }
 
-func (s *Teller) waitSync(site, name string, ok env.Condition) (*statusv1.Sync, error) {
+func (s *Teller) waitSync(site, name string, ok env.Condition) error {
 	ctx, cancel := s.bounded()
 	defer cancel()
-	return s.World.WaitSync(ctx, site, name, ok)
+	_, err := s.World.WaitSync(ctx, site, name, ok)
+	return err
 }
 
 // runs waits until the sample's pods run a tag's digest and all is healthy.
@@ -70,17 +71,15 @@ func runs(s *Teller, _ *testscript.TestScript, args []string) error {
 		site = args[1]
 	}
 	digest := s.pushed[args[0]].Digest
-	_, err := s.waitSync(site, env.SampleSync, func(sync *statusv1.Sync) bool {
+	return s.waitSync(site, env.SampleSync, func(sync *statusv1.Sync) bool {
 		return env.Healthy(sync) && len(sync.GetImages()) == 1 && sync.GetImages()[0].GetDigest() == digest
 	})
-	return err
 }
 
 // state waits until a Sync is in a state, such as REFUSED.
 func state(s *Teller, _ *testscript.TestScript, args []string) error {
 	want := statusv1.SyncState(statusv1.SyncState_value["SYNC_STATE_"+args[1]])
-	_, err := s.waitSync(home, args[0], func(sync *statusv1.Sync) bool { return sync.GetState() == want })
-	return err
+	return s.waitSync(home, args[0], func(sync *statusv1.Sync) bool { return sync.GetState() == want })
 }
 
 // problem waits until a problem is reported that matches, as "file:line object: message", and stands on the resource too.
@@ -90,7 +89,7 @@ func problem(s *Teller, _ *testscript.TestScript, args []string) error {
 		return err
 	}
 	var found *statusv1.Problem
-	_, err = s.waitSync(home, args[0], func(sync *statusv1.Sync) bool {
+	err = s.waitSync(home, args[0], func(sync *statusv1.Sync) bool {
 		at := slices.IndexFunc(sync.GetProblems(), func(p *statusv1.Problem) bool { return pattern.MatchString(problemText(p)) })
 		if at >= 0 {
 			found = sync.GetProblems()[at]
@@ -124,10 +123,9 @@ func fine(s *Teller, _ *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.waitSync(home, args[0], func(sync *statusv1.Sync) bool {
+	return s.waitSync(home, args[0], func(sync *statusv1.Sync) bool {
 		return env.HealthyAt(tip)(sync) && len(sync.GetProblems()) == 0
 	})
-	return err
 }
 
 // pipelineProblem waits until the automator reports a problem that matches, as "file:line: message".
@@ -168,11 +166,11 @@ func event(s *Teller, _ *testscript.TestScript, args []string) error {
 	defer cancel()
 	_, err = s.World.WaitEvents(ctx, &statusv1.EventFilter{States: []statusv1.EventState{want}}, func(events []*statusv1.Event) bool {
 		return slices.ContainsFunc(events, func(e *statusv1.Event) bool {
-			text := e.GetMessage()
+			texts := []string{e.GetMessage()}
 			for _, p := range e.GetProblems() {
-				text += "\n" + problemText(p)
+				texts = append(texts, problemText(p))
 			}
-			return pattern.MatchString(text)
+			return pattern.MatchString(strings.Join(texts, "\n"))
 		})
 	})
 	return err
@@ -300,7 +298,7 @@ func (s *Teller) client(resource string) dynamic.ResourceInterface {
 }
 
 // reads are the requests by which an automator looks at a registry.
-func reads(r *http.Request) bool { return r.Method == http.MethodHead || r.Method == http.MethodGet }
+func reads(r *http.Request) bool { return strings.Contains(r.UserAgent(), "tandem") }
 
 // writeLoose writes a blob of other content as a loose object, as a bad disk or a thief would.
 func writeLoose(path string) error {

@@ -154,8 +154,14 @@ func TestLabelIsValidAndUnique(t *testing.T) {
 	long := strings.Repeat("n", 63)
 	seen := map[string]string{}
 	for _, s := range [][2]string{
-		{"shop", "web"}, {"shop", "web.v2"}, {long, "a"}, {long, "b"}, {"a", strings.Repeat("x", 253)}, {"a", strings.Repeat("x", 252) + "y"},
-		{long[:61], "a"}, {long[:62], "a"},
+		{"shop", "web"},
+		{"shop", "web.v2"},
+		{long, "a"},
+		{long, "b"},
+		{"a", strings.Repeat("x", 253)},
+		{"a", strings.Repeat("x", 252) + "y"},
+		{long[:61], "a"},
+		{long[:62], "a"},
 	} {
 		label := Label(s[0], s[1])
 		if errs := validation.IsValidLabelValue(label); len(errs) > 0 {

@@ -1,6 +1,7 @@
 package converge
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -328,20 +329,11 @@ func TestAKindThatComesLaterIsFoundLater(t *testing.T) {
 			w.trees[two] = three
 			w.mu.Unlock()
 			w.pass(unknownAgain + time.Second)
-			if got := w.took(); len(got) == 0 || !contains(got, "apply x") {
+			if got := w.took(); len(got) == 0 || !slices.Contains(got, "apply x") {
 				t.Errorf("did later: %v", got)
 			}
 		})
 	})
-}
-
-func contains(list []string, want string) bool {
-	for _, s := range list {
-		if s == want {
-			return true
-		}
-	}
-	return false
 }
 
 func TestABrokenRenderKeepsWhatRuns(t *testing.T) {
@@ -398,6 +390,7 @@ func TestOtherPathsStartOver(t *testing.T) {
 }
 
 func TestDeletion(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason string
 		policy v1alpha1.DeletionPolicy

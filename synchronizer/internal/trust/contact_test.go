@@ -21,42 +21,56 @@ func firstContactCases() map[string]verifyCase {
 	return map[string]verifyCase{
 		"FirstHuman": {
 			"a human's head is a ground to stand on",
-			[]change{{by: "ann", set: set(config, "1")}, {by: "renovate", set: set(web, version("2"))}}, first,
+			[]change{{by: "ann", set: set(config, "1")}, {by: "renovate", set: set(web, version("2"))}},
+			first,
 			want{Verified: 1, Counts: Counts{Human: 1, Automation: 1}, Signers: []string{"ann", "renovate"}},
 		},
 		"FirstUnsigned": {
-			"nobody's is not", []change{{set: set(config, "1")}}, first,
+			"nobody's is not",
+			[]change{{set: set(config, "1")}},
+			first,
 			want{Verified: -2, Refused: true},
 		},
 		"FirstUnsignedDocs": {
-			"even if it changes nothing: what is below it is not known", []change{{set: set(docs, "1")}}, first,
+			"even if it changes nothing: what is below it is not known",
+			[]change{{set: set(docs, "1")}},
+			first,
 			want{Verified: -2, Refused: true},
 		},
 		"FirstAutomation": {
-			"nor is an automation's", []change{{by: "renovate", set: set(web, version("2"))}}, first,
+			"nor is an automation's",
+			[]change{{by: "renovate", set: set(web, version("2"))}},
+			first,
 			want{Verified: -2, Refused: true},
 		},
 		"FirstOutside": {
-			"nor that of a human who may change a part", []change{{by: "ben", set: set(config, "1")}}, first,
+			"nor that of a human who may change a part",
+			[]change{{by: "ben", set: set(config, "1")}},
+			first,
 			want{Verified: -2, Refused: true},
 		},
 		"FirstInside": {
-			"unless that is the part", []change{{by: "ben", set: set(config, "1")}},
+			"unless that is the part",
+			[]change{{by: "ben", set: set(config, "1")}},
 			func(_ *history, r *Request) { r.Held, r.Paths = Step{}, []string{"apps/web", "absent"} },
 			want{Verified: 0, Counts: Counts{Human: 1}, Signers: []string{"ben"}},
 		},
 		"FirstAccepted": {
-			"an operator may say so", []change{{set: set(config, "1")}},
+			"an operator may say so",
+			[]change{{set: set(config, "1")}},
 			func(h *history, r *Request) { r.Held, r.Accept = Step{}, []gitobject.ID{h.steps[0].ID} },
 			want{Verified: 0, Counts: Counts{Accepted: 1}},
 		},
 		"Since": {
 			"the installer names the ground",
-			[]change{{set: set(config, "1")}, {by: "renovate", set: set(web, version("2"))}}, since(0),
+			[]change{{set: set(config, "1")}, {by: "renovate", set: set(web, version("2"))}},
+			since(0),
 			want{Verified: 1, Counts: Counts{Trusted: 1, Automation: 1}, Signers: []string{"renovate"}},
 		},
 		"SinceIsExact": {
-			"and means it", []change{{set: set(config, "1")}, {by: "ann", set: set(config, "2")}}, since(1),
+			"and means it",
+			[]change{{set: set(config, "1")}, {by: "ann", set: set(config, "2")}},
+			since(1),
 			want{Verified: -2, Refused: true},
 		},
 	}
@@ -104,11 +118,14 @@ func tagCases() map[string]verifyCase {
 			func(h *history, r *Request) { tagged("ann", "", time.Hour)(h, r); r.Ref = "refs/tags/v2" }, refused,
 		},
 		"TagWalks": {
-			"without it the chain is walked", []change{{by: "ann", set: set(config, "1")}}, tagged("", "", time.Hour),
+			"without it the chain is walked",
+			[]change{{by: "ann", set: set(config, "1")}},
+			tagged("", "", time.Hour),
 			want{Verified: 0, Counts: Counts{Human: 1}, Signers: []string{"ann"}},
 		},
 		"TagAgain": {
-			"an old tag does not take anything back", []change{{by: "ann", set: set(config, "1"), made: 2 * time.Hour}},
+			"an old tag does not take anything back",
+			[]change{{by: "ann", set: set(config, "1"), made: 2 * time.Hour}},
 			func(h *history, r *Request) {
 				r.Tag, r.Ref = h.tag("ann", "", time.Hour, h.base), "refs/tags/v1"
 				r.Held, r.Steps = h.steps[0], []Step{h.base}
@@ -116,7 +133,8 @@ func tagCases() map[string]verifyCase {
 			want{Verified: 0, Refused: true},
 		},
 		"TagBack": {
-			"a new one does", []change{{by: "ann", set: set(config, "1"), made: time.Hour}},
+			"a new one does",
+			[]change{{by: "ann", set: set(config, "1"), made: time.Hour}},
 			func(h *history, r *Request) {
 				r.Tag, r.Ref = h.tag("ann", "", 2*time.Hour, h.base), "refs/tags/v1"
 				r.Held, r.Steps = h.steps[0], []Step{h.base}
@@ -125,11 +143,13 @@ func tagCases() map[string]verifyCase {
 		},
 		"TagOldOnNew": {
 			"what descends takes nothing back, whatever the clocks said",
-			[]change{{set: set(config, "1"), made: 2 * time.Hour}}, tagged("ann", "", -time.Hour),
+			[]change{{set: set(config, "1"), made: 2 * time.Hour}},
+			tagged("ann", "", -time.Hour),
 			want{Verified: 0, Counts: Counts{Sealed: 1}, Signers: []string{"ann"}},
 		},
 		"TagAccepts": {
-			"a tag may accept a commit and not the whole", []change{{set: set(config, "1")}, {by: "ann", set: set("apps/x", "1")}},
+			"a tag may accept a commit and not the whole",
+			[]change{{set: set(config, "1")}, {by: "ann", set: set("apps/x", "1")}},
 			tagged("ben", "one\n\nTandem-Accept: $0.", time.Hour),
 			want{Verified: 1, Counts: Counts{Accepted: 1, Human: 1}, Signers: []string{"ann", "ben"}},
 		},
