@@ -204,12 +204,16 @@ run-bench = cd $(1) && go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(C
 	$$(grep -rl --include='*_test.go' '^func Benchmark' shared automator synchronizer | xargs -r -n 1 dirname | sort -u | sed 's|^|./|') | tee $(2)
 
 .PHONY: bench
-bench: ## Run the benchmarks COUNT times into .tmp/bench/new.txt; BENCH=pattern chooses
+bench: ## Measure a release beside what the parts below it need; ARGS="-o json"
+	go run ./integration/cmd/bench $(ARGS)
+
+.PHONY: microbench
+microbench: ## Run the Go benchmarks COUNT times into .tmp/bench/new.txt; BENCH=pattern chooses
 	@mkdir -p $(TMP)/bench
 	@$(call run-bench,.,$(CURDIR)/$(TMP)/bench/new.txt)
 
 .PHONY: benchdiff
-benchdiff: $(BIN)/benchstat bench ## Compare the benchmarks with those of the merge base
+benchdiff: $(BIN)/benchstat microbench ## Compare the benchmarks with those of the merge base
 	@base=$$(git merge-base HEAD $(BASE)); tree=$(TMP)/bench/$$base; \
 		git worktree add --quiet --force --detach $$tree $$base; \
 		trap "git worktree remove --force $$tree" EXIT; \
