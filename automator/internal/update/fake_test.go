@@ -42,6 +42,19 @@ func (i *images) push(repository string, tags ...string) {
 	i.tags[repository] = all
 }
 
+// lose makes the digest of a tag unknown to the registry.
+func (i *images) lose(repository, tag string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.missing[repository+":"+tag] = true
+}
+
+func (i *images) find(repository, tag string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.missing, repository+":"+tag)
+}
+
 func (i *images) Tags(repository string) update.Seen {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,10 +53,10 @@ func chaos(t *testing.T, steps, tags []int) (failed string) {
 	s.images.push(web, "1.0.0")
 	stop := s.run()
 	defer func() { stop() }()
-	var foreign []gitobject.ID
+	var foreign commits
 	newest := map[string]string{api: "1.0.0", web: "1.0.0"} // by anybody
 	meanwhile := func(content string) {
-		foreign = append(foreign, s.foreign("meanwhile", map[string]string{"README.md": content}))
+		foreign.add(func() gitobject.ID { return s.foreign("meanwhile", map[string]string{"README.md": content}) })
 	}
 	for i, step := range steps {
 		repository, name := api, "api"
@@ -84,7 +85,8 @@ func chaos(t *testing.T, steps, tags []int) (failed string) {
 			if order, _ := policy.Compare(tag, newest[repository]); order > 0 {
 				newest[repository] = tag
 				s.images.push(repository, tag)
-				foreign = append(foreign, s.foreign("by hand", map[string]string{"env/dev/" + name + ".yaml": manifest(name, pinned(repository, tag))}))
+				file := map[string]string{"env/dev/" + name + ".yaml": manifest(name, pinned(repository, tag))}
+				foreign.add(func() gitobject.ID { return s.foreign("by hand", file) })
 			}
 		case 9: // the process dies, at whatever it is doing
 			stop()
@@ -97,7 +99,22 @@ func chaos(t *testing.T, steps, tags []int) (failed string) {
 	<-time.After(time.Hour)
 	s.updater.Wake()
 	<-time.After(time.Hour)
-	return s.check(foreign, newest)
+	stop()
+	stop = func() {}
+	return s.check(foreign.ids, newest)
+}
+
+// commits are those of others, in the order in which the remote took them, whoever makes them: the test, or a push that
+// loses a race.
+type commits struct {
+	mu  sync.Mutex
+	ids []gitobject.ID
+}
+
+func (c *commits) add(commit func() gitobject.ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ids = append(c.ids, commit())
 }
 
 // check says what is not as it must be once everything is quiet.

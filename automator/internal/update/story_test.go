@@ -239,27 +239,29 @@ func TestStoryKilled(t *testing.T) {
 			victim := exec.CommandContext(t.Context(), os.Args[0])
 			victim.Env = append(os.Environ(), "TANDEM_CRASH_URL="+s.host.URL(), "TANDEM_CRASH_DIR="+s.dir)
 			victim.Stderr = os.Stderr
-			killed := make(chan error, 1)
+			pushing, killed := make(chan struct{}), make(chan struct{})
 			s.host.Intercept(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 				if !gitrepotest.IsPush(req) {
 					next.ServeHTTP(w, req)
 					return
 				}
 				s.host.Intercept(nil)
+				close(pushing)
+				<-killed
 				if taken {
-					killed <- victim.Process.Kill()
 					gitrepotest.CutAfter(w, req, next)
 					return
 				}
-				killed <- victim.Process.Kill()
 				gitrepotest.Cut(w)
 			})
 			if err := victim.Start(); err != nil {
 				t.Fatal(err)
 			}
-			if err := <-killed; err != nil {
+			<-pushing
+			if err := victim.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
+			close(killed)
 			_ = victim.Wait()
 			s.images.push(api, "1.1.0")
 			s.start()

@@ -357,7 +357,7 @@ func TestPersonsChangeIsHeld(t *testing.T) {
 func TestImageThatIsNotInTheRegistry(t *testing.T) {
 	t.Parallel()
 	play(t, shop(), func(s *scene) {
-		s.images.missing[api+":1.1.0"] = true
+		s.images.lose(api, "1.1.0")
 		s.images.push(api, "1.1.0")
 		s.release(web, "1.1.0")
 		s.has(map[string]string{"env/dev/api.yaml": pinned(api, "1.0.0"), "env/dev/web.yaml": pinned(web, "1.1.0")})
@@ -373,7 +373,7 @@ func TestImageThatIsNotInTheRegistry(t *testing.T) {
 			t.Errorf("the registry was asked %d times more", s.images.asked-asked)
 		}
 
-		delete(s.images.missing, api+":1.1.0")
+		s.images.find(api, "1.1.0")
 		<-time.After(time.Minute) // nobody wakes the loop
 		synctest.Wait()
 		s.has(map[string]string{"env/dev/api.yaml": pinned(api, "1.1.0")})
