@@ -38,13 +38,13 @@ func BenchmarkReplace(b *testing.B) {
 	for _, deployments := range []int{1, 100} {
 		b.Run(fmt.Sprint(deployments), func(b *testing.B) {
 			file := manifest(deployments)
-			positions, err := Find(file)
+			positions, err := Find("a.yaml", file)
 			if err != nil {
 				b.Fatal(err)
 			}
 			b.SetBytes(int64(len(file)))
 			for b.Loop() {
-				if _, err := Replace(file, []Splice{{positions[0], "ghcr.io/acme/web:1.5.0@" + sha}}); err != nil {
+				if _, err := Replace("a.yaml", file, []Splice{{positions[0], "ghcr.io/acme/web:1.5.0@" + sha}}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -59,7 +59,7 @@ func BenchmarkOnlyImagesChanged(b *testing.B) {
 			after := []byte(strings.ReplaceAll(string(before), "web:1.4.", "web:1.5."))
 			b.SetBytes(int64(len(before)))
 			for b.Loop() {
-				if changed, err := OnlyImagesChanged(before, after, nil); err != nil || len(changed) != deployments {
+				if changed, err := OnlyImagesChanged("a.yaml", before, after, nil); err != nil || len(changed) != deployments {
 					b.Fatal(changed, err)
 				}
 			}

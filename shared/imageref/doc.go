@@ -7,11 +7,32 @@
 // the other accepts is therefore the same set, by construction: Replace hands
 // its own result to the verifier before it returns it.
 //
-//	positions, err := imageref.Find(file)
+//	positions, err := imageref.Find("env/web.yaml", file)
 //	for _, p := range positions {
 //		// p.Path is "Deployment/web spec.template.spec.containers[0].image"
-//		file, err = imageref.Replace(file, []imageref.Splice{{Position: p, Value: "nginx:1.29"}})
+//		file, err = imageref.Replace("env/web.yaml", file, []imageref.Splice{{Position: p, Value: "nginx:1.29"}})
 //	}
+//
+// # Which positions there are
+//
+//   - In the built-in kinds that carry a PodSpec: the images of all containers, and
+//     image volumes.
+//   - In Kustomizations and Components: newTag and digest of the entries of images,
+//     whose repository is newName, or name.
+//   - In custom resources, and in YAML that is no object, such as Helm values: texts
+//     whose key ends with image (or in lists, images) and that name a version, the
+//     image of what is in a list of containers, and images that are written in
+//     several fields: repository (or name, below a key that ends with image; or
+//     image), with tag and digest (or sha, without the algorithm), and registry. The
+//     keys may have a prefix that they share: imageRepository and imageTag. A
+//     repository that is not below a key that ends with image has to name its host,
+//     since charts and Git have repositories with tags, too.
+//   - None in other built-in kinds, and none in Tandem's own.
+//
+// A digest goes where the file has a place for it. A tag without one takes it along,
+// as "1.4.0@sha256:...": whatever joins repository and tag with a colon, as Kustomize
+// and nearly all charts do, makes a reference of it that pins the image. A chart that
+// puts the tag into labels cannot take that; give it a digest field, be it empty.
 //
 // # How a file is edited
 //
@@ -29,7 +50,9 @@
 //
 // # What makes the verifier safe
 //
-// The positions come from the file as it was before, which a human signed. The
+// The positions come from the file as it was before, which a human signed. Where
+// it is only the shape that makes a position, the repository has to stay; only tag
+// and digest are positions of an image in several fields. The
 // characters that may appear in a new value are those of a reference, none of
 // which can end a scalar, start a comment or open a node, whatever YAML parser
 // reads the file later. All other bytes are compared, not parsed.

@@ -26,6 +26,8 @@ type finder struct {
 
 	document int
 	found    []target
+	// images counts them, to number their groups.
+	images int
 	// comments holds the comment of each line that was looked at, because all
 	// images of a large file can stand on one line.
 	comments map[int]string
@@ -38,13 +40,15 @@ type place struct {
 	fields string // "spec.template"
 	// locked is why nothing below this node may be edited.
 	locked string
+	// fixed is whether repositories below this node have to stay.
+	fixed bool
 }
 
 func (p place) String() string { return strings.TrimSpace(p.object + " " + p.fields) }
 
 // enter steps from a place to a node below it.
 func (f *finder) enter(from place, node *yaml.Node, fields string) place {
-	to := place{node: node, object: from.object, fields: fields, locked: from.locked}
+	to := place{node: node, object: from.object, fields: fields, locked: from.locked, fixed: from.fixed}
 	if to.locked == "" && f.aliased[node] {
 		to.locked = fmt.Sprintf("it is part of the anchor &%s, which is used elsewhere in the file", node.Anchor)
 	}
@@ -98,11 +102,12 @@ func (f *finder) follow(p place) (place, bool) {
 }
 
 func (f *finder) lock(p place, reason string) {
+	f.images++
 	t := f.target(p)
-	if target := resolved(p.node); p.node.Kind == yaml.AliasNode && target.Kind == yaml.ScalarNode {
-		t.Value = target.Value
+	if node := resolved(p.node); p.node.Kind == yaml.AliasNode && node.Kind == yaml.ScalarNode {
+		t.Value = node.Value
 	}
-	t.Locked = reason
+	t.Locked, t.Group, t.Image = reason, f.images, imageOf(t.Value)
 	f.found = append(f.found, t)
 }
 
@@ -122,11 +127,30 @@ func (f *finder) target(p place) target {
 	return t
 }
 
+// imageOf reads what may be a reference; the zero Reference if it is none.
+func imageOf(value string) Reference {
+	ref, err := Parse(strings.TrimSpace(value))
+	if err != nil {
+		return Reference{}
+	}
+	return ref
+}
+
 // image notes the position of an image reference.
 func (f *finder) image(p place) {
+	f.images++
 	t := f.target(p)
-	if p.node.Kind == yaml.ScalarNode {
-		t.Value = p.node.Value
+	t.Group, t.Fixed, t.Image = f.images, p.fixed, imageOf(p.node.Value)
+	f.note(t)
+}
+
+// note completes a position with what stands there.
+func (f *finder) note(t target) {
+	if t.node.Kind == yaml.AliasNode {
+		t.Value, t.Locked = resolved(t.node).Value, fmt.Sprintf("it is the alias *%s; write the value out to have it edited", quotePlain(t.node.Value))
+	}
+	if t.node.Kind == yaml.ScalarNode {
+		t.Value = t.node.Value
 	}
 	if reason := f.scan(&t); t.Locked == "" {
 		t.Locked = reason
@@ -146,10 +170,10 @@ func (f *finder) scan(t *target) string {
 		return fmt.Sprintf("it has the tag %s; remove the tag to have it edited", quotePlain(n.Tag))
 	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
 		return "it is a block scalar; write it on one line to have it edited"
-	case n.Value == "":
-		return "it is empty"
-	case n.ShortTag() != "!!str":
-		return fmt.Sprintf("YAML reads it as %s, not as a string; quote it", n.ShortTag())
+	case n.Value == "" && t.Part == Whole:
+		return `it is empty`
+	case notText(n, t.Part) != "":
+		return notText(n, t.Part)
 	}
 	style, length := scanToken(f.file[t.Start:], n)
 	if length == 0 {
@@ -160,7 +184,10 @@ func (f *finder) scan(t *target) string {
 		return fmt.Sprintf("it runs into the %q that follows it", f.file[t.End])
 	}
 	t.Comment = f.comment(t.Line, t.End)
-	if _, err := Parse(n.Value); err != nil {
+	if n.Value == "" {
+		return ""
+	}
+	if _, err := t.read(n.Value); err != nil {
 		return "it is not an image reference: " + strings.TrimPrefix(err.Error(), "image reference ")
 	}
 	return ""

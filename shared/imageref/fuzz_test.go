@@ -29,7 +29,7 @@ func FuzzFind(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		positions, err := Find(file)
+		positions, err := Find("a.yaml", file)
 		if err != nil {
 			return
 		}
@@ -58,12 +58,12 @@ func FuzzReplace(f *testing.F) {
 		f.Add([]byte(seed), uint(1), "0123")
 	}
 	f.Fuzz(func(t *testing.T, file []byte, index uint, value string) {
-		positions, err := Find(file)
+		positions, err := Find("a.yaml", file)
 		if err != nil || len(positions) == 0 {
 			return
 		}
 		p := positions[index%uint(len(positions))]
-		got, err := Replace(file, []Splice{{Position: p, Value: value}})
+		got, err := Replace("a.yaml", file, []Splice{{Position: p, Value: value}})
 		if err != nil {
 			return
 		}
@@ -75,11 +75,11 @@ func FuzzReplace(f *testing.F) {
 		if string(got) != want {
 			t.Fatalf("Replace(%q, %q) = %q, want %q", file, value, got, want)
 		}
-		again, err := Find(got)
+		again, err := Find("a.yaml", got)
 		if err != nil || len(again) != len(positions) {
 			t.Fatalf("Replace(%q, %q) = %q, in which Find finds %v, %v", file, value, got, again, err)
 		}
-		if _, err := OnlyImagesChanged(file, got, anything); err != nil {
+		if _, err := OnlyImagesChanged("a.yaml", file, got, anything); err != nil {
 			t.Fatalf("Replace(%q, %q) = %q, which the verifier refuses: %v", file, value, got, err)
 		}
 	})
@@ -96,7 +96,7 @@ func FuzzOnlyImagesChanged(f *testing.F) {
 		start := int(offset % uint(len(before)+1))
 		end := start + int(length%uint(len(before)-start+1))
 		after := bytes.Join([][]byte{before[:start], insert, before[end:]}, nil)
-		if _, err := OnlyImagesChanged(before, after, anything); err != nil || bytes.Equal(before, after) {
+		if _, err := OnlyImagesChanged("a.yaml", before, after, anything); err != nil || bytes.Equal(before, after) {
 			return
 		}
 		if was, became := blanked(t, before), blanked(t, after); was != became {
@@ -112,7 +112,7 @@ func blanked(t interface {
 }, file []byte,
 ) string {
 	t.Helper()
-	positions, err := Find(file)
+	positions, err := Find("a.yaml", file)
 	if err != nil {
 		t.Fatalf("Find(%q): %v", file, err)
 	}

@@ -52,6 +52,7 @@ func (f *finder) object(p place, implied kind) {
 	}
 	fields := k.podSpec()
 	if fields == nil {
+		f.otherKind(p, k)
 		return
 	}
 	p.object, p.fields = k.name+"/"+objectName(p.node), ""
@@ -63,6 +64,36 @@ func (f *finder) object(p place, implied kind) {
 		p = next
 	}
 	f.podSpec(p)
+}
+
+// otherKind looks for images in what has no PodSpec that Kubernetes knows.
+func (f *finder) otherKind(p place, k kind) {
+	p.fixed = true
+	switch {
+	case f.isKustomization(k):
+		f.kustomization(p)
+	case k == kind{}:
+		if lookup(p.node, "apiVersion") == nil {
+			f.free(p, "")
+		}
+	case k.isCustom():
+		p.object = k.name + "/" + objectName(p.node)
+		for i := 0; i+1 < len(p.node.Content); i += 2 {
+			if name := p.node.Content[i]; name.Kind == yaml.ScalarNode && !isObjectKey(name.Value) {
+				f.freeValue(f.enter(p, p.node.Content[i+1], quotePlain(name.Value)), name.Value, false)
+			}
+		}
+	}
+}
+
+// isCustom tells kinds that are not built into Kubernetes, and not ours.
+func (k kind) isCustom() bool {
+	return k.name != "" && strings.Contains(k.group, ".") && !strings.HasSuffix(k.group, ".k8s.io") && k.group != "tandem.dev"
+}
+
+// isObjectKey tells the fields that every object has.
+func isObjectKey(name string) bool {
+	return name == "apiVersion" || name == "kind" || name == "metadata" || name == "status"
 }
 
 // podSpec notes the images of a PodSpec.

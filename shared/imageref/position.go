@@ -39,6 +39,18 @@ type Position struct {
 	End   int
 	// Value is the scalar's text without quotes; what an alias stands for.
 	Value string
+	// Part says what of an image the value is.
+	Part Part
+	// Image is what all parts of the image say together. Its repository is empty
+	// where the file does not tell it.
+	Image Reference
+	// Group has the same number for all parts of one image.
+	Group int
+	// Joined is whether a tag takes the digest along, as "1.4.0@sha256:...".
+	Joined bool
+	// Fixed is whether the repository has to stay: it has wherever the position is
+	// one because of how it looks, and not because Kubernetes says so.
+	Fixed bool
 	Style Style
 	// Comment is the comment that ends the scalar's line, without "#" and the
 	// blanks around it.
@@ -47,15 +59,14 @@ type Position struct {
 	Locked string
 }
 
-// Find returns every image position of a manifest file, in the order of the
-// file: the images of all containers, and image volumes, of the kinds that carry
-// a PodSpec and are built into Kubernetes, in all its YAML documents and in
-// Lists. Documents of other kinds have none.
+// Find returns every image position of a file, in the order of the file; the
+// documentation of the package says which there are. The name of the file, a path
+// with slashes, says how it is read.
 //
 // The error names the line of what is not YAML, is ambiguous, or is beyond the
 // limits of this package.
-func Find(file []byte) ([]Position, error) {
-	s, err := read(file)
+func Find(name string, file []byte) ([]Position, error) {
+	s, err := read(name, file)
 	if err != nil {
 		return nil, err
 	}

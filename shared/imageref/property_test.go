@@ -71,7 +71,7 @@ func TestReplaceIsAccepted(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		file := []byte(manifests().Draw(t, "file"))
-		positions, err := Find(file)
+		positions, err := Find("a.yaml", file)
 		if err != nil {
 			t.Fatalf("Find(%q): %v", file, err)
 		}
@@ -89,11 +89,11 @@ func TestReplaceIsAccepted(t *testing.T) {
 				changes++
 			}
 		}
-		edited, err := Replace(file, splices)
+		edited, err := Replace("a.yaml", file, splices)
 		if err != nil {
 			t.Fatalf("Replace(%q, %v): %v", file, splices, err)
 		}
-		changed, err := OnlyImagesChanged(file, edited, anything)
+		changed, err := OnlyImagesChanged("a.yaml", file, edited, anything)
 		if err != nil || len(changed) != changes {
 			t.Fatalf("OnlyImagesChanged(%q, %q) = %d changes, %v; want %d", file, edited, len(changed), err, changes)
 		}
@@ -105,7 +105,7 @@ func TestOtherEditsAreRefused(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		before := []byte(manifests().Draw(t, "file"))
-		positions, err := Find(before)
+		positions, err := Find("a.yaml", before)
 		if err != nil {
 			t.Fatalf("Find(%q): %v", before, err)
 		}
@@ -116,7 +116,7 @@ func TestOtherEditsAreRefused(t *testing.T) {
 			rapid.SampledFrom([]string{"\n", " ", "\u2028", "\n    command: [sh]", "&a ", "*x", "\\x61"}),
 		).Draw(t, "insert")
 		after := bytes.Join([][]byte{before[:start], []byte(insert), before[end:]}, nil)
-		changed, err := OnlyImagesChanged(before, after, anything)
+		changed, err := OnlyImagesChanged("a.yaml", before, after, anything)
 		if bytes.Equal(before, after) || err != nil {
 			return
 		}

@@ -9,7 +9,7 @@ import (
 type Splice struct {
 	// Position is one that [Find] returned for the same bytes.
 	Position Position
-	// Value is the reference to write.
+	// Value is the text to write: see [Position.Text].
 	Value string
 }
 
@@ -21,8 +21,8 @@ type Splice struct {
 // The result is parsed again and compared with the original; if anything but the
 // intended values differed, there is an error and no result. [OnlyImagesChanged]
 // accepts every result.
-func Replace(file []byte, splices []Splice) ([]byte, error) {
-	s, err := read(file)
+func Replace(name string, file []byte, splices []Splice) ([]byte, error) {
+	s, err := read(name, file)
 	if err != nil {
 		return nil, err
 	}
@@ -64,13 +64,15 @@ func match(targets []target, splices []Splice) (map[int]string, error) {
 		refuse := func(format string, args ...any) error {
 			return &Error{Line: p.Line, Column: p.Column, Reason: p.Path + ": " + fmt.Sprintf(format, args...)}
 		}
-		switch _, err := Parse(splice.Value); {
+		switch image, err := p.read(splice.Value); {
 		case !byPosition[p]:
 			return nil, refuse("no such position in this file; it was found in other bytes")
 		case p.Locked != "":
 			return nil, refuse("cannot be edited: %s", p.Locked)
 		case err != nil:
 			return nil, refuse("%v", err)
+		case p.may(image) != nil:
+			return nil, refuse("%v", p.may(image))
 		case i > 0 && splices[i-1].Position.Start == p.Start:
 			return nil, refuse("two values for one position")
 		}

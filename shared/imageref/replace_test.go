@@ -59,18 +59,18 @@ func TestReplace(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			positions, err := Find([]byte(tc.file))
+			positions, err := Find("a.yaml", []byte(tc.file))
 			if err != nil || len(positions) == 0 {
 				t.Fatalf("%s: Find(...) = %v, %v; want a position", tc.reason, positions, err)
 			}
-			got, err := Replace([]byte(tc.file), []Splice{{Position: positions[0], Value: tc.value}})
+			got, err := Replace("a.yaml", []byte(tc.file), []Splice{{Position: positions[0], Value: tc.value}})
 			if err != nil {
 				t.Fatalf("%s: Replace(...): %v", tc.reason, err)
 			}
 			if diff := cmp.Diff(tc.want, string(got)); diff != "" {
 				t.Errorf("%s: Replace(...): -want, +got:\n%s", tc.reason, diff)
 			}
-			again, err := Find(got)
+			again, err := Find("a.yaml", got)
 			if err != nil || again[0].Value != tc.value {
 				t.Errorf("%s: the result reads as %v, %v; want %q", tc.reason, again, err, tc.value)
 			}
@@ -81,11 +81,11 @@ func TestReplace(t *testing.T) {
 func TestReplaceSeveral(t *testing.T) {
 	t.Parallel()
 	file := []byte(pod("a:1\n  - image: b:1\n  - image: c:1\n"))
-	p, err := Find(file)
+	p, err := Find("a.yaml", file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Replace(file, []Splice{{p[2], "c:22"}, {p[0], "a:22"}})
+	got, err := Replace("a.yaml", file, []Splice{{p[2], "c:22"}, {p[0], "a:22"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestReplaceSeveral(t *testing.T) {
 func TestReplaceRefuses(t *testing.T) {
 	t.Parallel()
 	file := []byte(pod("a:1\n  - image: b:1\n  - image: &c c:1\n"))
-	p, err := Find(file)
+	p, err := Find("a.yaml", file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestReplaceRefuses(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got, err := Replace(file, tc.splices); err == nil {
+			if got, err := Replace("a.yaml", file, tc.splices); err == nil {
 				t.Errorf("%s: Replace(...) = %q, want an error", tc.reason, got)
 			}
 		})

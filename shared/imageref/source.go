@@ -49,6 +49,7 @@ func (e *Error) Error() string {
 // source is a parsed file. The tree is used for positions and for comparing;
 // values are spliced into the bytes.
 type source struct {
+	name  string
 	file  []byte
 	lines lineIndex
 	docs  []*yaml.Node
@@ -56,11 +57,11 @@ type source struct {
 	aliased map[*yaml.Node]bool
 }
 
-func read(file []byte) (*source, error) {
+func read(name string, file []byte) (*source, error) {
 	if len(file) > MaxFileSize {
 		return nil, &Error{Reason: fmt.Sprintf("the file has %d bytes, more than %d", len(file), MaxFileSize)}
 	}
-	s := &source{file: file, lines: newLineIndex(file), aliased: map[*yaml.Node]bool{}}
+	s := &source{name: name, file: file, lines: newLineIndex(file), aliased: map[*yaml.Node]bool{}}
 	if err := s.checkText(); err != nil {
 		return nil, err
 	}

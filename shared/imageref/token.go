@@ -92,12 +92,19 @@ func comment(rest []byte) string {
 // little; what it matches is quoted.
 var ambiguous = regexp.MustCompile(`(?i)^(y|yes|n|no|on|off|true|false|null|nan|inf|[0-9][0-9a-f_.:xobtz+-]*)$`)
 
+// version matches what looks like numbers, but is none for any parser in use.
+var version = regexp.MustCompile(`^[0-9]+(\.[0-9]+){2,}$`)
+
+func isAmbiguous(value string) bool {
+	return ambiguous.MatchString(value) && !version.MatchString(value)
+}
+
 // render writes a reference as a scalar in the style of the position it is for.
 func render(style Style, value string) string {
 	switch {
 	case style == SingleQuoted:
 		return "'" + value + "'"
-	case style == DoubleQuoted, ambiguous.MatchString(value):
+	case style == DoubleQuoted, isAmbiguous(value):
 		return `"` + value + `"`
 	}
 	return value

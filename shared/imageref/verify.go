@@ -15,23 +15,24 @@ type Changed struct {
 	New      Reference
 }
 
-// OnlyImagesChanged proves that after is before with other references at image
-// positions of before, and byte for byte the same elsewhere. It returns what
-// changed, in the order of the file.
+// OnlyImagesChanged proves that after is before with other references, tags and
+// digests at image positions of before, and byte for byte the same elsewhere. It
+// returns what changed, in the order of the file. An image whose repository the
+// file does not tell has an empty name.
 //
 // allowed is asked for every change; what it returns is the reason for refusing
 // it. If allowed is nil, the repository may not change.
 //
 // The error names the line and what else differs. Locked positions do not count
 // as image positions: see [Position].
-func OnlyImagesChanged(before, after []byte, allowed func(was, became Reference) error) ([]Changed, error) {
+func OnlyImagesChanged(name string, before, after []byte, allowed func(was, became Reference) error) ([]Changed, error) {
 	if bytes.Equal(before, after) {
 		return nil, nil
 	}
 	if allowed == nil {
 		allowed = sameRepository
 	}
-	s, err := read(before)
+	s, err := read(name, before)
 	if err != nil {
 		return nil, err
 	}
@@ -148,18 +149,17 @@ func (s *source) token(t target, after []byte) (int, *change, error) {
 		return 0, nil, refuse("has the same value, but is written in another way")
 	case style != t.Style && t.Style != Plain:
 		return 0, nil, refuse("was %s and became %s", t.Style, style)
-	case style == Plain && ambiguous.MatchString(value):
+	case style == Plain && isAmbiguous(value):
 		return 0, nil, refuse("became %s without quotes, which YAML can read as something else", value)
 	}
-	old, err := Parse(t.Value)
-	if err != nil {
-		return 0, nil, refuse("was %v", err)
-	}
-	became, err := Parse(value)
+	became, err := t.read(value)
 	if err != nil {
 		return 0, nil, refuse("became %v", err)
 	}
-	return length, &change{target: t, value: value, old: old, new: became}, nil
+	if err := t.may(became); err != nil {
+		return 0, nil, refuse("%v", err)
+	}
+	return length, &change{target: t, value: value, old: t.Image, new: became}, nil
 }
 
 // sameTrees proves that the parsed documents are equal but for the changes.
@@ -167,7 +167,7 @@ func (s *source) sameTrees(changes []change, after []byte) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	other, err := read(after)
+	other, err := read(s.name, after)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func sameNode(a, b *yaml.Node, values map[*yaml.Node]string) error {
 	if !changed {
 		want = a.Value
 	}
-	same := a.Kind == b.Kind && a.ShortTag() == b.ShortTag() && b.Value == want && a.Anchor == b.Anchor &&
+	same := a.Kind == b.Kind && (a.ShortTag() == b.ShortTag() || changed && b.ShortTag() == "!!str") && b.Value == want && a.Anchor == b.Anchor &&
 		a.Line == b.Line && len(a.Content) == len(b.Content) && (changed || a.Style == b.Style)
 	if !same {
 		return &Error{Line: a.Line, Column: a.Column, Reason: fmt.Sprintf("%s is read as %s after the change", quote(want), quote(b.Value))}

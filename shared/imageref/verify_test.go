@@ -42,7 +42,7 @@ spec:
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			changed, err := OnlyImagesChanged([]byte(deployment), []byte(tc.after), anything)
+			changed, err := OnlyImagesChanged("a.yaml", []byte(deployment), []byte(tc.after), anything)
 			if err != nil {
 				t.Fatalf("%s: OnlyImagesChanged(...): %v", tc.reason, err)
 			}
@@ -107,7 +107,7 @@ spec:
 			if after == file {
 				t.Fatalf("the edit of %q does nothing", tc.old)
 			}
-			got, err := OnlyImagesChanged([]byte(file), []byte(after), nil)
+			got, err := OnlyImagesChanged("a.yaml", []byte(file), []byte(after), nil)
 			var where *Error
 			if !errors.As(err, &where) {
 				t.Fatalf("%s: OnlyImagesChanged(...) = %v, %v; want an *Error", tc.reason, got, err)
@@ -124,7 +124,7 @@ func TestOnlyImagesChangedAsks(t *testing.T) {
 	errBoom := errors.New("boom")
 	before, after := []byte(pod("a:1\n  - image: b:1\n")), []byte(pod("a:2\n  - image: x/c:2\n"))
 	var asked []string
-	_, err := OnlyImagesChanged(before, after, func(was, became Reference) error {
+	_, err := OnlyImagesChanged("a.yaml", before, after, func(was, became Reference) error {
 		asked = append(asked, was.Name()+" -> "+became.Name())
 		if became.Name() != was.Name() {
 			return errBoom

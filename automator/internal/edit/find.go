@@ -8,7 +8,6 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/tandem-cd/tandem/shared/imageref"
 )
@@ -37,14 +36,24 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
 }
 
-// Place is a position that belongs to an image.
+// Place is where an image stands: one position, or several that are its parts.
 type Place struct {
 	File      string
-	Position  imageref.Position
+	Positions []imageref.Position // in the order of the file
 	Reference imageref.Reference
 }
 
-func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Position.Line) }
+func (p Place) String() string { return fmt.Sprintf("%s:%d", p.File, p.Positions[0].Line) }
+
+// locked returns the first position that cannot be edited.
+func (p Place) locked() (imageref.Position, bool) {
+	for _, position := range p.Positions {
+		if position.Locked != "" {
+			return position, true
+		}
+	}
+	return imageref.Position{}, false
+}
 
 // Found is where the images of a pipeline stand in some files.
 type Found struct {
@@ -113,7 +122,7 @@ type place struct {
 
 // read returns the positions of a file, or notes why there are none.
 func (f *Found) read(file string) []place {
-	positions, err := imageref.Find(f.files[file])
+	positions, err := imageref.Find(file, f.files[file])
 	if err != nil {
 		problem := Problem{File: file, Message: err.Error()}
 		if where, ok := errors.AsType[*imageref.Error](err); ok {
@@ -122,17 +131,29 @@ func (f *Found) read(file string) []place {
 		f.Problems = append(f.Problems, problem)
 		return nil
 	}
-	onLine := map[int]int{}
-	for _, position := range positions {
-		onLine[position.Line]++
-	}
+	onLine, groups := map[int]map[int]bool{}, map[int]int{}
 	var places []place
 	for _, position := range positions {
-		p := place{Place: Place{File: file, Position: position}, marker: marker(position.Comment), alone: onLine[position.Line] == 1}
-		if p.Reference, err = imageref.Parse(strings.TrimSpace(position.Value)); err == nil {
-			f.looked.images[p.Reference.Name()] = true
+		if onLine[position.Line] == nil {
+			onLine[position.Line] = map[int]bool{}
 		}
-		places = append(places, p)
+		onLine[position.Line][position.Group] = true
+		at, known := groups[position.Group]
+		if !known {
+			at = len(places)
+			groups[position.Group] = at
+			places = append(places, place{Place: Place{File: file, Reference: position.Image}})
+		}
+		p := &places[at]
+		p.Positions = append(p.Positions, position)
+		p.marker = cmp.Or(p.marker, marker(position.Comment))
+	}
+	for i := range places {
+		p := &places[i]
+		p.alone = len(onLine[p.Positions[0].Line]) == 1
+		if name := p.Reference.Name(); name != "" {
+			f.looked.images[name] = true
+		}
 	}
 	return places
 }
@@ -152,8 +173,10 @@ func (f *Found) settle(p place, marked map[string]bool) {
 	if !ok {
 		return
 	}
-	if p.Position.Locked != "" {
-		f.problemf(p, "%s cannot be edited: %s", p.Position.Path, p.Position.Locked)
+	if position, locked := p.locked(); locked {
+		f.Problems = append(f.Problems, Problem{
+			File: p.File, Line: position.Line, Message: fmt.Sprintf("%s cannot be edited: %s", position.Path, position.Locked),
+		})
 		return
 	}
 	f.places[image] = append(f.places[image], p.Place)
@@ -175,7 +198,7 @@ func (f *Found) imageOf(p place, marked map[string]bool) (string, bool) {
 	}
 	if len(names) > 1 {
 		f.problemf(p, `%s: %s have this repository; say which one is meant with a comment behind it: "# tandem: %s"`,
-			p.Position.Path, list(names, len(names)), names[0])
+			p.Positions[0].Path, list(names, len(names)), names[0])
 		return "", false
 	}
 	if len(names) == 0 {
@@ -198,13 +221,13 @@ func (f *Found) markedImage(p place) (string, bool) {
 	}
 	if p.alone {
 		f.problemf(p, "%s is marked for %s, whose repository is %s, but it is %s; correct the marker or the image",
-			p.Position.Path, image.Name, image.Repository, quote(p.Position.Value))
+			p.Positions[0].Path, image.Name, image.Repository, quote(p.Positions[0].Value))
 	}
 	return "", false
 }
 
 func (f *Found) problemf(p place, format string, args ...any) {
-	f.Problems = append(f.Problems, Problem{File: p.File, Line: p.Position.Line, Message: fmt.Sprintf(format, args...)})
+	f.Problems = append(f.Problems, Problem{File: p.File, Line: p.Positions[0].Line, Message: fmt.Sprintf(format, args...)})
 }
 
 // quote renders foreign text for a message.

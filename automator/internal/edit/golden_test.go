@@ -100,7 +100,7 @@ func checkInvariants(t *testing.T, files map[string][]byte, images []Image, valu
 	after := maps.Clone(files)
 	changes := 0
 	for file, data := range r.Files {
-		changed, err := imageref.OnlyImagesChanged(files[file], data, nil)
+		changed, err := imageref.OnlyImagesChanged(file, files[file], data, nil)
 		if err != nil || len(changed) == 0 {
 			t.Errorf("%s: the verifier finds %d changes, %v", file, len(changed), err)
 		}

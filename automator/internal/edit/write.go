@@ -59,7 +59,7 @@ func (f *Found) Write(values map[string]Value) Result {
 			r.Idle = append(r.Idle, Idle{image.Name, reason})
 		}
 		for _, e := range places {
-			edits[e.File] = append(edits[e.File], e)
+			edits[e.file] = append(edits[e.file], e)
 		}
 	}
 	for _, file := range slices.Sorted(maps.Keys(edits)) {
@@ -68,10 +68,11 @@ func (f *Found) Write(values map[string]Value) Result {
 	return r
 }
 
-// edited is a place with its new value.
+// edited is a position with its new value.
 type edited struct {
-	Place
+	imageref.Position
 
+	file  string
 	image string
 	value string
 }
@@ -86,12 +87,14 @@ func (f *Found) plan(image string, value Value) ([]edited, string) {
 	}
 	var edits []edited
 	for _, p := range f.places[image] {
-		ref, err := p.Reference.Pin(value.Tag, value.Digest)
-		if err != nil {
-			return nil, err.Error()
-		}
-		if ref.String() != p.Position.Value {
-			edits = append(edits, edited{Place: p, image: image, value: ref.String()})
+		for _, position := range p.Positions {
+			text, err := position.Text(value.Tag, value.Digest)
+			if err != nil {
+				return nil, fmt.Sprintf("%s: %s: %v", p, position.Path, err)
+			}
+			if text != position.Value {
+				edits = append(edits, edited{Position: position, file: p.File, image: image, value: text})
+			}
 		}
 	}
 	if len(edits) == 0 {
@@ -101,12 +104,12 @@ func (f *Found) plan(image string, value Value) ([]edited, string) {
 }
 
 func (r *Result) write(file string, before []byte, edits []edited) {
-	slices.SortFunc(edits, func(a, b edited) int { return a.Position.Start - b.Position.Start })
+	slices.SortFunc(edits, func(a, b edited) int { return a.Start - b.Start })
 	splices := make([]imageref.Splice, 0, len(edits))
 	for _, e := range edits {
 		splices = append(splices, imageref.Splice{Position: e.Position, Value: e.value})
 	}
-	after, err := imageref.Replace(before, splices)
+	after, err := imageref.Replace(file, before, splices)
 	if err != nil {
 		problem := Problem{File: file, Message: err.Error()}
 		if where, ok := errors.AsType[*imageref.Error](err); ok {
@@ -118,7 +121,7 @@ func (r *Result) write(file string, before []byte, edits []edited) {
 	r.Files[file] = after
 	for _, e := range edits {
 		r.Changes = append(r.Changes, Change{
-			File: file, Line: e.Position.Line, Path: e.Position.Path, Image: e.image, Old: e.Position.Value, New: e.value,
+			File: file, Line: e.Line, Path: e.Path, Image: e.image, Old: e.Value, New: e.value,
 		})
 	}
 }

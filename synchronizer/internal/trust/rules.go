@@ -122,7 +122,7 @@ func (v *verifier) onlyImages(ctx context.Context, c gitobject.Change, who *prin
 	if gitobject.IsLFSPointer(before) || gitobject.IsLFSPointer(after) {
 		return 0, "is kept by Git LFS, which never reaches the cluster", nil
 	}
-	_, err = imageref.OnlyImagesChanged(before, after, func(was, became imageref.Reference) error {
+	_, err = imageref.OnlyImagesChanged(c.Path, before, after, func(was, became imageref.Reference) error {
 		return who.mayBring(c.Path, was, became)
 	})
 	if err == nil {
