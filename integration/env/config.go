@@ -59,6 +59,10 @@ func (w *World) logConfig() fields {
 }
 
 func (s *Site) config() fields {
+	namespaces := []string{s.Namespace}
+	if s.world.opts.Everywhere {
+		namespaces = nil
+	}
 	return fields{
 		"cluster":    s.Name,
 		"automator":  fields{"address": s.relayAddress(), "tls": tlsFields(s.identity)},
@@ -67,7 +71,7 @@ func (s *Site) config() fields {
 		"admin":      s.admin,
 		"status":     fields{"listen": s.status, "tls": fields{"cert": s.serving.Cert, "key": s.serving.Key}},
 		"kubeconfig": s.world.file(s.Name, "kubeconfig"),
-		"namespaces": []string{s.Namespace},
+		"namespaces": namespaces,
 		"trust": fields{
 			"mode":        "signed",
 			"humans":      []any{fields{"name": "ada", "keys": []string{line(s.world.keys.human)}}},

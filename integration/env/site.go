@@ -92,6 +92,32 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
 subjects: [{kind: ServiceAccount, name: viewer, namespace: NAMESPACE}]
 `
 
+// everywhere lets a synchronizer see every object of the cluster, and the Syncs
+// of a namespace write them.
+const everywhere = `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: tandem-synchronizer-everywhere}
+rules: [{apiGroups: ["*"], resources: ["*"], verbs: [get, list, watch]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: tandem-synchronizer-everywhere}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tandem-synchronizer-everywhere}
+subjects: [{kind: ServiceAccount, name: tandem-synchronizer, namespace: tandem-system}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: tandem-synchronizer}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tandem-synchronizer}
+subjects: [{kind: ServiceAccount, name: tandem-synchronizer, namespace: tandem-system}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: NAMESPACE-everywhere}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects: [{kind: ServiceAccount, name: tandem, namespace: NAMESPACE}]
+`
+
 // install applies what a user applies once per namespace, and writes the files
 // with which the synchronizer and a viewer connect.
 func (s *Site) install(ctx context.Context) error {
@@ -100,7 +126,11 @@ func (s *Site) install(ctx context.Context) error {
 		return err
 	}
 	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: NAMESPACE}\n---\n"
-	for _, text := range []string{namespace, string(manifest), viewer} {
+	texts := []string{namespace, string(manifest), viewer}
+	if s.world.opts.Everywhere {
+		texts = append(texts, everywhere)
+	}
+	for _, text := range texts {
 		if err := s.Apply(ctx, strings.ReplaceAll(text, "NAMESPACE", s.Namespace)); err != nil {
 			return err
 		}

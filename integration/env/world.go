@@ -58,6 +58,14 @@ type Options struct {
 	// Between puts a proxy into each site's connection to the automator and to the
 	// API server, see Site.Relay and Site.API.
 	Between bool
+	// Everywhere makes the sites' synchronizers responsible for every namespace,
+	// and lets the Syncs' account write everything, as who installs an operator
+	// must allow.
+	Everywhere bool
+	// Foreign are hosts of registries that cannot be reached from here. For the
+	// simulated node every image of theirs exists, at a digest made of its
+	// reference.
+	Foreign []string
 	// PollInterval is how often the automator looks at Git, and ScanInterval at
 	// registries, when nobody tells it that something has changed; by default a
 	// few minutes, so that what should be told at once is seen not to be.
@@ -84,8 +92,8 @@ type World struct {
 	ca        *rpctest.CA
 	keys      keys
 	addresses automatorAddresses
-	token     string // of the webhooks
-	forget    func() // the registry, by the simulated node
+	token     string   // of the webhooks
+	forget    []func() // registries, by the simulated node
 	conns     map[string]*grpc.ClientConn
 }
 
@@ -116,7 +124,10 @@ func (w *World) prepare(ctx context.Context) (err error) {
 	if w.Registry, err = registry.Start(registry.Options{}); err != nil {
 		return err
 	}
-	w.forget = w.images.add(w.Registry.Host(), w.Registry.Resolve)
+	w.forget = append(w.forget, w.images.add(w.Registry.Host(), w.Registry.Resolve))
+	for _, host := range w.opts.Foreign {
+		w.forget = append(w.forget, w.images.add(host, foreignImage))
+	}
 	if err := w.startGit(ctx); err != nil {
 		return err
 	}
@@ -235,8 +246,8 @@ func (w *World) Close() error {
 	if w.Automator != nil {
 		w.Automator.Kill()
 	}
-	if w.forget != nil {
-		w.forget()
+	for _, forget := range w.forget {
+		forget()
 	}
 	if w.Git != nil {
 		errs = append(errs, w.Git.Stop())
