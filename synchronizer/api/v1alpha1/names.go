@@ -22,13 +22,44 @@ const (
 	// AnnotationOwner holds the object's own id. Labels and annotations get copied to children; a copy does not
 	// name the object that it is on.
 	AnnotationOwner = "tandem.dev/owner"
-	// AnnotationPrune with the value PruneKeep, in Git, keeps an object in the cluster after it is gone from Git.
+	// AnnotationPrune, in Git, says what becomes of an object that is gone from Git: PruneKeep or PruneConfirm.
 	AnnotationPrune = "tandem.dev/prune"
-	// PruneKeep is the value of AnnotationPrune.
+	// PruneKeep keeps the object in the cluster.
 	PruneKeep = "keep"
+	// PruneConfirm asks before the object is removed, however few they are.
+	PruneConfirm = "confirm"
+	// AnnotationApply, in Git, says how an object is written, by an ApplyPolicy.
+	AnnotationApply = "tandem.dev/apply"
+	// AnnotationWave, in Git, is a whole number between -MaxWave and MaxWave; 0 where there is none. The objects of a wave
+	// are written once those of all lower waves are Current.
+	AnnotationWave = "tandem.dev/wave"
+	// MaxWave bounds the waves.
+	MaxWave = 1000
 	// FieldManager is the only field manager that Tandem writes with.
 	FieldManager = "tandem-synchronizer"
 )
+
+// ApplyPolicy says how an object is written.
+type ApplyPolicy string
+
+// The apply policies.
+const (
+	// ApplyMerge writes the fields that Git names; what others added stays. It is the default.
+	ApplyMerge ApplyPolicy = "merge"
+	// ApplyReplace takes every field over first, so that what Git does not name goes.
+	ApplyReplace ApplyPolicy = "replace"
+	// ApplyRecreate is merge, but an object that refuses a change of an immutable field is deleted and made anew.
+	ApplyRecreate ApplyPolicy = "recreate"
+	// ApplyCreateOnly makes the object where there is none, and never changes it.
+	ApplyCreateOnly ApplyPolicy = "create-only"
+	// ApplySkip leaves the object alone, whether it exists or not; it is not pruned either.
+	ApplySkip ApplyPolicy = "skip"
+)
+
+// ApplyPolicies lists the apply policies.
+func ApplyPolicies() []ApplyPolicy {
+	return []ApplyPolicy{ApplyMerge, ApplyReplace, ApplyRecreate, ApplyCreateOnly, ApplySkip}
+}
 
 // Names on a Sync.
 const (

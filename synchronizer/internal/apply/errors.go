@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 )
 
@@ -107,6 +108,7 @@ func causes(err error) []metav1.StatusCause {
 }
 
 var (
+	immutable      = regexp.MustCompile(`immutable|updates to .* are forbidden|may not change once set|cannot be changed`)
 	webhookSilent  = regexp.MustCompile(`failed calling webhook "([^"]*)"`)
 	webhookRefuses = regexp.MustCompile(`admission webhook "[^"]*" denied the request|^ValidatingAdmissionPolicy '|(?:^|: )ValidatingAdmissionPolicy '[^']*' with binding`)
 	wrongSchema    = regexp.MustCompile(`^failed to create typed patch object \(.*?\): (?s:(.*))$`)
@@ -164,14 +166,15 @@ func invalid(s metav1.Status) string {
 		return fields(s.Message)
 	}
 	texts := make([]string, len(s.Details.Causes))
-	immutable := false
+	fixed := false
 	for i, cause := range s.Details.Causes {
 		texts[i] = cause.Field + ": " + cause.Message
-		immutable = immutable || strings.Contains(cause.Message, "immutable")
+		fixed = fixed || immutable.MatchString(cause.Message)
 	}
 	message := strings.Join(texts, "; ")
-	if immutable {
-		message += " (what cannot be changed in place needs the object deleted, and is then made anew; or revert it in Git)"
+	if fixed {
+		message += fmt.Sprintf(" (what cannot be changed in place needs the object deleted, and is then made anew: "+
+			"the annotation %s: %s in Git does so; or revert it in Git)", v1alpha1.AnnotationApply, v1alpha1.ApplyRecreate)
 	}
 	return message
 }

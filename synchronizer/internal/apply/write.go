@@ -57,8 +57,23 @@ func (r *runner) apply(ctx context.Context, t *target) (*unstructured.Unstructur
 	if t.Exists {
 		first = precondition{}
 	}
+	if t.Desired.Policy.Apply == v1alpha1.ApplyReplace && t.Exists {
+		return r.adoptTill(ctx, t)
+	}
 	written, err := t.patch(ctx, first)
-	for attempt := 0; isConflict(err) && attempt < adoptions; attempt++ {
+	if isConflict(err) {
+		written, err = r.adoptTill(ctx, t)
+	}
+	if err != nil && t.Desired.Policy.Apply == v1alpha1.ApplyRecreate && isImmutable(err) {
+		return r.recreate(ctx, t)
+	}
+	return written, err
+}
+
+// adoptTill adopts an object that somebody else may be changing.
+func (r *runner) adoptTill(ctx context.Context, t *target) (written *unstructured.Unstructured, err error) {
+	written, err = r.adopt(ctx, t)
+	for attempt := 1; isConflict(err) && attempt < adoptions; attempt++ {
 		written, err = r.adopt(ctx, t)
 	}
 	return written, err
@@ -81,7 +96,16 @@ func (r *runner) adopt(ctx context.Context, t *target) (*unstructured.Unstructur
 	if live.GetDeletionTimestamp() != nil {
 		return nil, t.failed(Conflict, "is being deleted, and is applied once it is gone", nil)
 	}
-	return t.patch(ctx, precondition{uid: live.GetUID(), version: live.GetResourceVersion()})
+	if t.Desired.Policy.Apply == v1alpha1.ApplyCreateOnly {
+		return live, nil
+	}
+	version := live.GetResourceVersion()
+	if ownerOf(live, t.Key.ID()) != t.label || t.Desired.Policy.Apply == v1alpha1.ApplyReplace {
+		if version, err = t.takeOver(ctx, live); err != nil {
+			return nil, err
+		}
+	}
+	return t.patch(ctx, precondition{uid: live.GetUID(), version: version})
 }
 
 // ownerOf returns the label of the Sync that owns an object; empty for none.
@@ -106,10 +130,14 @@ func (t *target) patch(ctx context.Context, only precondition) (*unstructured.Un
 // remove deletes the very object that the step means. One that is gone, or was
 // replaced by another of its name, needs nothing more.
 func (t *target) remove(ctx context.Context) error {
+	return t.delete(ctx, t.UID)
+}
+
+func (t *target) delete(ctx context.Context, uid types.UID) error {
 	background := metav1.DeletePropagationBackground
 	err := t.client.Delete(ctx, t.Key.Name, metav1.DeleteOptions{
 		PropagationPolicy: &background,
-		Preconditions:     metav1.NewUIDPreconditions(string(t.UID)),
+		Preconditions:     metav1.NewUIDPreconditions(string(uid)),
 	})
 	if apierrors.IsNotFound(err) && !isMissingKind(err) || isConflict(err) {
 		return nil

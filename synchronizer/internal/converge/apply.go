@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
 	"github.com/tandem-cd/tandem/synchronizer/internal/baseline"
+	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
@@ -71,15 +72,27 @@ func (p *pass) apply(ctx context.Context) {
 	p.noteHeld(made)
 	p.noteConflicts(made)
 	p.noteDrift(made)
-	steps := p.due(made.Steps)
+	p.noteBehind(made.Behind)
+	steps := p.due(made)
 	if len(steps) > 0 {
 		if !p.take(ctx, steps) {
 			return // superseded: the newer content is next
 		}
+		if w.behind != "" {
+			p.soon(time.Millisecond) // what was written may be Current already
+		}
 	}
 	p.noteFailures()
-	if w.status.Applied == nil || w.status.Applied.ContentID != w.content.String() {
+	if w.behind == "" && (w.status.Applied == nil || w.status.Applied.ContentID != w.content.String()) {
 		p.applied(len(steps))
+	}
+}
+
+// noteBehind remembers what later waves wait for, and since when.
+func (p *pass) noteBehind(behind string) {
+	w := p.work
+	if behind != w.behind {
+		w.behind, w.behindSince = behind, now()
 	}
 }
 
@@ -154,19 +167,23 @@ func known(records []live.Record) map[object.Key]plan.Live {
 	for i := range records {
 		r := &records[i]
 		objects[r.Key] = plan.Live{
-			UID: r.UID, GVK: r.GVK, Sync: r.Sync, Owned: r.Owned(), Baseline: r.Baseline, Deleting: r.Deleting, Keep: r.Keep, Writers: r.Writers,
+			UID: r.UID, GVK: r.GVK, Sync: r.Sync, Owned: r.Owned(), Baseline: r.Baseline, Deleting: r.Deleting,
+			Current: r.Health.State == health.Current, Keep: r.Keep, Confirm: r.Confirm, Writers: r.Writers,
 		}
 	}
 	return objects
 }
 
-// due leaves out what failed before and is not to be tried again yet, and removals while something could not be applied:
-// what replaces an object must be there before the object goes.
-func (p *pass) due(steps []plan.Step) []plan.Step {
+// due leaves out what failed before and is not to be tried again yet, and removals while something could not be applied or
+// waits: what replaces an object must be there before the object goes.
+func (p *pass) due(made plan.Plan) []plan.Step {
 	w := p.work
 	var due, removals []plan.Step
 	wanted := map[object.Key]bool{}
-	for _, s := range steps {
+	for _, s := range made.Waiting {
+		wanted[s.Key] = true
+	}
+	for _, s := range made.Steps {
 		wanted[s.Key] = true
 		f, failed := w.failures[s.Key]
 		if failed && f.hash == hashOf(s) && time.Until(f.due) > 0 {
@@ -184,10 +201,10 @@ func (p *pass) due(steps []plan.Step) []plan.Step {
 			delete(w.failures, key) // somebody else put it right, or Git no longer asks for it
 		}
 	}
-	if len(due) == 0 && !p.blocked() {
+	if len(due) == 0 && !p.blocked() && len(made.Waiting) == 0 {
 		return removals
 	}
-	if len(removals) > 0 {
+	if len(removals) > 0 && len(made.Waiting) == 0 {
 		p.soon(time.Millisecond) // once the rest is applied
 	}
 	if len(due) == 0 {
@@ -311,8 +328,10 @@ func (p *pass) took(r apply.Result, t *tally) {
 	if r.Step.Reason == plan.Drifted || r.Step.Reason == plan.Vanished {
 		t.healed = append(t.healed, describeDrift(r.Step))
 	}
-	p.loop.deps.Live.Observe(r.Object)
 	w.inventory[key] = entryOf(r.Step, r.Object)
+	if !p.leaves(r.Step.Desired) {
+		p.loop.deps.Live.Observe(r.Object)
+	}
 }
 
 func entryOf(s plan.Step, written *unstructured.Unstructured) inventory.Entry {

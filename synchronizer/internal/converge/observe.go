@@ -17,7 +17,7 @@ import (
 // observe makes the objects' health the Sync's. It only looks at what the watches know.
 func (p *pass) observe() {
 	w := p.work
-	if w.status.Applied == nil || !p.loop.deps.Live.Synced(p.sync.Label()) {
+	if w.status.Applied == nil && w.behind == "" || !p.loop.deps.Live.Synced(p.sync.Label()) {
 		return
 	}
 	waiting := p.count()
@@ -25,7 +25,7 @@ func (p *pass) observe() {
 	case len(w.problems.health) > 0:
 		w.status.HealthySince = nil
 		p.unhealthy(w.problems.health[0].Message)
-	case waiting == "" && len(w.failures) == 0 && w.status.Applied.ContentID == w.content.String():
+	case waiting == "" && len(w.failures) == 0 && w.behind == "" && w.status.Applied.ContentID == w.content.String():
 		p.healthy()
 	default:
 		w.status.HealthySince = nil
@@ -40,6 +40,9 @@ func (p *pass) count() (waiting string) {
 	w.problems.health = nil
 	for i := range w.rendered.Objects {
 		d := &w.rendered.Objects[i]
+		if p.leaves(d) {
+			continue
+		}
 		counts.Total++
 		record, known := p.loop.deps.Live.Get(d.Key)
 		if !known {
@@ -63,6 +66,19 @@ func (p *pass) count() (waiting string) {
 	}
 	w.status.Objects = counts
 	return waiting
+}
+
+// leaves reports whether an object is not ours to judge: it is skipped, or was there before it was to be made once.
+func (p *pass) leaves(d *render.Desired) bool {
+	switch d.Policy.Apply {
+	case v1alpha1.ApplySkip:
+		return true
+	case v1alpha1.ApplyCreateOnly:
+		entry, known := p.work.inventory[d.Key]
+		return known && entry.Foreign()
+	default:
+		return false
+	}
 }
 
 func healthProblem(d *render.Desired, message string) v1alpha1.Problem {
@@ -89,7 +105,11 @@ func (p *pass) healthy() {
 // wait lets the watch wake the Sync, and the clock when objects take too long.
 func (p *pass) wait(waiting string) {
 	w := p.work
-	left := time.Until(w.status.Applied.Time.Add(p.sync.Spec.HealthDeadline()))
+	since, after := w.behindSince, "began to wait for "+w.behind
+	if w.behind == "" {
+		since, after = w.status.Applied.Time.Time, "was applied"
+	}
+	left := time.Until(since.Add(p.sync.Spec.HealthDeadline()))
 	if left > 0 {
 		p.soon(left)
 		return
@@ -99,7 +119,7 @@ func (p *pass) wait(waiting string) {
 	}
 	problem := v1alpha1.Problem{
 		Kind:    v1alpha1.ProblemHealth,
-		Message: fmt.Sprintf("Not healthy %s after it was applied: %s.", p.sync.Spec.HealthDeadline(), strings.TrimSuffix(waiting, ".")),
+		Message: fmt.Sprintf("Not healthy %s after it %s: %s.", p.sync.Spec.HealthDeadline(), after, strings.TrimSuffix(waiting, ".")),
 	}
 	w.problems.health = []v1alpha1.Problem{problem}
 	p.unhealthy(problem.Message)

@@ -116,7 +116,7 @@ func (p *pass) conditions() {
 		first(append(append([]v1alpha1.Problem(nil), w.problems.render...), append(w.problems.apply, w.problems.prune...)...), commitMessage("Applied", w.status.Applied)))
 	healthy := w.status.HealthySince != nil
 	set(v1alpha1.ConditionHealthy, healthy, pick(healthy, "Current", pick(len(w.problems.health) > 0, "Failed", "InProgress")),
-		first(w.problems.health, pick(healthy, "Every object is Current.", "Objects are rolling out.")))
+		first(w.problems.health, pick(healthy, "Every object is Current.", p.rolling())))
 	if p.loop.deps.Unverified {
 		set(v1alpha1.ConditionUnverified, true, "TrustModeRelay", "Commit signatures are not checked, because trust.mode is relay.")
 	} else {
@@ -137,8 +137,16 @@ func (p *pass) headline() string {
 	case v1alpha1.StateWaiting:
 		return "Nothing has arrived for this Sync yet."
 	default:
-		return "Objects are rolling out."
+		return p.rolling()
 	}
+}
+
+// rolling says what is waited for when nothing is wrong.
+func (p *pass) rolling() string {
+	if p.work.behind != "" {
+		return fmt.Sprintf("Later waves wait for %s.", p.work.behind)
+	}
+	return "Objects are rolling out."
 }
 
 func pick(condition bool, yes, no string) string {

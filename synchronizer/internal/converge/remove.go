@@ -36,7 +36,7 @@ func (p *pass) remove(ctx context.Context) {
 func (p *pass) removals() []plan.Step {
 	in := p.inputWithout()
 	in.Prune, in.AllowPrune = true, true
-	return p.due(plan.Make(in).Steps)
+	return p.due(plan.Make(in))
 }
 
 func (p *pass) inputWithout() plan.Input {

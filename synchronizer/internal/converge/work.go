@@ -32,8 +32,11 @@ type work struct {
 	current   bool           // whether rendered is of content
 	stale     time.Time      // when rendered is to be made anew, because the cluster did not know a kind; zero for never
 	problems  problems
-	attempts  int // passes in a row that could not do their work
-	judged    judgement
+	behind    string // the object that later waves wait for; empty when none waits
+	// behindSince is since when they wait for it.
+	behindSince time.Time
+	attempts    int // passes in a row that could not do their work
+	judged      judgement
 	// failedAt and failedAfter say for which visit of which content a failure was told.
 	failedAt    revision.ContentID
 	failedAfter int64

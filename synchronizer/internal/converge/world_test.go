@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -121,7 +122,8 @@ func (w *world) sync(change func(*v1alpha1.Sync)) {
 	w.settle()
 }
 
-// commit makes a commit that holds ConfigMaps, each "name" or "name=version"; the same list has the same content.
+// commit makes a commit that holds ConfigMaps, each "name" or "name=version", with "@wave" behind it or not; the same list has
+// the same content.
 func (w *world) commit(name string, configMaps ...string) gitobject.ID {
 	id, err := gitobject.Hash(gitobject.SHA1, gitobject.TypeCommit, []byte(name))
 	if err != nil {
@@ -129,10 +131,13 @@ func (w *world) commit(name string, configMaps ...string) gitobject.ID {
 	}
 	result := render.Result{Broken: map[string]bool{}}
 	for _, text := range configMaps {
-		objectName, _, _ := strings.Cut(text, "=")
+		rest, number, _ := strings.Cut(text, "@")
+		objectName, _, _ := strings.Cut(rest, "=")
+		wave, _ := strconv.Atoi(number)
 		result.Objects = append(result.Objects, render.Desired{
 			Key: key(objectName), GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Hash: sha256.Sum256([]byte(text)),
 			Origin: object.Origin{File: "env/" + objectName + ".yaml", Line: 1}, Object: &unstructured.Unstructured{Object: map[string]any{}},
+			Policy: render.Policy{Wave: wave},
 		})
 	}
 	w.mu.Lock()

@@ -47,6 +47,9 @@ type Entry struct {
 	Baseline [32]byte
 }
 
+// Foreign reports whether the object was somebody else's when it was to be made once, and so was left alone.
+func (e Entry) Foreign() bool { return e.Baseline == [32]byte{} }
+
 // record is an Entry as it is stored.
 type record struct {
 	ID       string    `json:"id"`

@@ -36,8 +36,9 @@ type Record struct {
 	Health   health.Status
 	// Deleting says that somebody has asked for its deletion.
 	Deleting bool
-	// Keep says that it asks to stay in the cluster when it is gone from Git.
-	Keep bool
+	// Keep says that it asks to stay in the cluster when it is gone from Git,
+	// and Confirm that it asks for consent.
+	Keep, Confirm bool
 	// Writers are other field managers that own something in it, the most
 	// recent first.
 	Writers []string
@@ -60,9 +61,10 @@ func reduce(obj *unstructured.Unstructured) Record {
 		Sync:            text(obj, "labels", v1alpha1.LabelSync),
 		Health:          health.Of(obj),
 		Deleting:        obj.GetDeletionTimestamp() != nil,
-		Keep:            text(obj, "annotations", v1alpha1.AnnotationPrune) == v1alpha1.PruneKeep,
 		Writers:         baseline.Writers(obj, v1alpha1.FieldManager),
 	}
+	prune := text(obj, "annotations", v1alpha1.AnnotationPrune)
+	r.Keep, r.Confirm = prune == v1alpha1.PruneKeep, prune == v1alpha1.PruneConfirm
 	r.hasPods = workloads[kind.GroupKind()] && runs(obj)
 	r.native = baseline.Version(obj, v1alpha1.FieldManager) == obj.GetAPIVersion()
 	r.OwnerNamesItself = text(obj, "annotations", v1alpha1.AnnotationOwner) == r.Key.ID()
@@ -117,6 +119,7 @@ const (
 	ours
 	deleting
 	keep
+	confirm
 	hasPods
 	native
 )
@@ -134,7 +137,9 @@ func pack(r Record) *entry {
 		writers:         unique.Make(strings.Join(r.Writers, "\n")),
 		baseline:        r.Baseline,
 	}
-	for flag, set := range map[flags]bool{namesItself: r.OwnerNamesItself, ours: r.Ours, deleting: r.Deleting, keep: r.Keep, hasPods: r.hasPods, native: r.native} {
+	for flag, set := range map[flags]bool{
+		namesItself: r.OwnerNamesItself, ours: r.Ours, deleting: r.Deleting, keep: r.Keep, confirm: r.Confirm, hasPods: r.hasPods, native: r.native,
+	} {
 		if set {
 			e.flags |= flag
 		}
@@ -155,6 +160,7 @@ func (e *entry) unpack(kind schema.GroupVersionKind) Record {
 		Health:           health.Status{State: e.state, Message: e.message.Value()},
 		Deleting:         e.flags&deleting != 0,
 		Keep:             e.flags&keep != 0,
+		Confirm:          e.flags&confirm != 0,
 		hasPods:          e.flags&hasPods != 0,
 		native:           e.flags&native != 0,
 	}
@@ -176,7 +182,7 @@ func (e *entry) better(other *entry) bool {
 
 // differs reports whether anybody has a reason to look again.
 func (e *entry) differs(other *entry) bool {
-	const shown = namesItself | ours | deleting | keep
+	const shown = namesItself | ours | deleting | keep | confirm
 	return e.baseline != other.baseline || e.flags&shown != other.flags&shown || e.state != other.state ||
 		e.message != other.message || e.uid != other.uid || e.sync != other.sync
 }

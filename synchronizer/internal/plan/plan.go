@@ -37,8 +37,10 @@ type Live struct {
 	Baseline [32]byte
 	// Deleting says that it is on its way out.
 	Deleting bool
-	// Keep says that it asks to stay when it is gone from Git.
-	Keep bool
+	// Current says that its health is Current.
+	Current bool
+	// Keep says that it asks to stay when it is gone from Git, and Confirm that it asks for consent.
+	Keep, Confirm bool
 	// Writers are the other managers that wrote to it, for messages.
 	Writers []string
 }
@@ -110,6 +112,9 @@ type Step struct {
 type Plan struct {
 	// Steps are ordered by stage, then key; removals come last.
 	Steps []Step
+	// Waiting are steps of later waves, and Behind is the first object of an earlier one that they wait for.
+	Waiting []Step
+	Behind  string
 	// Unchanged counts the objects that are as they should be.
 	Unchanged int
 	// Drift are objects that differ and are left so, because the Sync's drift policy says so.
@@ -130,6 +135,7 @@ func Make(in Input) Plan {
 		p.desired(&in.Desired[i])
 	}
 	p.prune()
+	p.gate()
 	slices.SortFunc(p.out.Steps, compare)
 	return p.out
 }
@@ -148,6 +154,8 @@ func (p *planner) desired(d *render.Desired) {
 	recorded, known := p.in.Recorded[d.Key]
 	step := Step{Action: Apply, Key: d.Key, Desired: d, Stage: stageOf(d.Key), Exists: exists && live.Owned}
 	switch {
+	case p.leave(d, exists):
+		p.out.Unchanged++
 	case !exists && p.ownedElsewhere(&step):
 		p.out.Conflicts = append(p.out.Conflicts, step)
 	case exists && live.Deleting:
@@ -169,6 +177,20 @@ func (p *planner) desired(d *render.Desired) {
 		p.drifted(step)
 	default:
 		p.out.Unchanged++
+	}
+}
+
+// leave reports whether an object asks not to be written, or not again. One that was there before it was to be made once is
+// recorded without a baseline, and nobody watches it.
+func (p *planner) leave(d *render.Desired, exists bool) bool {
+	switch d.Policy.Apply {
+	case v1alpha1.ApplySkip:
+		return true
+	case v1alpha1.ApplyCreateOnly:
+		recorded, known := p.in.Recorded[d.Key]
+		return known && (exists || recorded.Foreign())
+	default:
+		return false
 	}
 }
 
@@ -209,7 +231,7 @@ func (p *planner) prune() {
 	}
 	slices.SortFunc(removals, compare)
 	for _, step := range removals {
-		if !p.in.AllowPrune && (p.tooMany(len(removals)) || holdsOthers(key(step))) {
+		if !p.in.AllowPrune && (p.tooMany(len(removals)) || holdsOthers(step.Key) || p.in.Live[step.Key].Confirm) {
 			p.out.Held = append(p.out.Held, step)
 			continue
 		}
@@ -232,8 +254,6 @@ func (p *planner) knownGone(key object.Key) bool {
 func (p *planner) tooMany(removals int) bool {
 	return removals >= guardObjects && removals*guardShare > p.out.Owned
 }
-
-func key(s Step) object.Key { return s.Key }
 
 // holdsOthers reports whether removing an object removes others with it, whose number nobody here knows.
 func holdsOthers(key object.Key) bool {

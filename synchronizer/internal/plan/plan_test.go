@@ -45,6 +45,9 @@ func steps(p plan.Plan) []string {
 	for _, s := range p.Drift {
 		list = append(list, "drift: "+s.String())
 	}
+	for _, s := range p.Waiting {
+		list = append(list, "waiting: "+s.String())
+	}
 	return list
 }
 

@@ -42,6 +42,8 @@ type Desired struct {
 	Object *unstructured.Unstructured
 	// Defines is what a CustomResourceDefinition brings into being; nil for every other object.
 	Defines *Definition
+	// Policy is what the object asks for itself.
+	Policy Policy
 
 	blob  gitobject.ID
 	index int // among the objects of the file

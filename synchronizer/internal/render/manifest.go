@@ -62,12 +62,17 @@ func (m manifest) desired() (Desired, error) {
 			return Desired{}, err
 		}
 	}
+	policy, err := m.policy(meta)
+	if err != nil {
+		return Desired{}, err
+	}
 	dropServerFields(meta)
 	sum, err := hash(m.content)
 	return Desired{
 		Key: key, GVK: gvk, Hash: sum,
 		Object:  &unstructured.Unstructured{Object: m.content},
 		Defines: definition(gvk, m.content),
+		Policy:  policy,
 	}, err
 }
 

@@ -1,0 +1,96 @@
+package apply
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+)
+
+// deployers are the field managers of tools that write objects from manifests as a whole. What such a tool wrote and Git does
+// not name is a leftover of the tool's manifest, and goes when the object is adopted. What people and controllers wrote stays.
+var deployers = []string{ //nolint:gochecknoglobals // a constant
+	"kubectl", "kubectl-client-side-apply", "kubectl-create", "kubectl-replace", // kubectl apply with and without --server-side
+	"helm", "Helm", "helm-controller", "kustomize-controller", // Helm 3 and 4, Flux
+	"argocd-application-controller", "argocd-controller", "argocd-server",
+}
+
+// lastApplied is where kubectl's client-side apply keeps what it wrote. With it, the next kubectl apply would fight with us.
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+// takeOver makes the fields of other managers ours, so that the apply behind it removes those that Git does not name. It
+// returns the resource version from then on, and writes nothing when there is nothing to take.
+func (t *target) takeOver(ctx context.Context, live *unstructured.Unstructured) (version string, err error) {
+	takes := func(e metav1.ManagedFieldsEntry) bool { return slices.Contains(deployers, e.Manager) }
+	if t.Desired.Policy.Apply == v1alpha1.ApplyReplace {
+		takes = func(metav1.ManagedFieldsEntry) bool { return true }
+	}
+	entries, taken, err := taken(live.GetManagedFields(), takes, live.GetAPIVersion())
+	if err != nil {
+		return "", fmt.Errorf("managed fields of %s: %w", t.Key, err)
+	}
+	if !taken {
+		return live.GetResourceVersion(), nil
+	}
+	type operation struct {
+		Op    string `json:"op"`
+		Path  string `json:"path"`
+		Value any    `json:"value,omitempty"`
+	}
+	patch := []operation{
+		{"test", "/metadata/uid", live.GetUID()},
+		{"replace", "/metadata/resourceVersion", live.GetResourceVersion()},
+		{"replace", "/metadata/managedFields", entries},
+	}
+	if _, there := live.GetAnnotations()[lastApplied]; there {
+		patch = append(patch, operation{Op: "remove", Path: "/metadata/annotations/" + strings.ReplaceAll(lastApplied, "/", "~1")})
+	}
+	data, err := json.Marshal(patch)
+	if err != nil {
+		return "", err
+	}
+	written, err := t.client.Patch(ctx, t.Key.Name, types.JSONPatchType, data, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+	if err != nil {
+		return "", err
+	}
+	return written.GetResourceVersion(), nil
+}
+
+// taken moves the fields of the entries that are taken into the one that we apply with. Entries of subresources belong to
+// controllers and stay. It reports false when there is nothing to take.
+func taken(entries []metav1.ManagedFieldsEntry, takes func(metav1.ManagedFieldsEntry) bool, version string) ([]metav1.ManagedFieldsEntry, bool, error) {
+	ours := metav1.ManagedFieldsEntry{
+		Manager: v1alpha1.FieldManager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: version, FieldsType: "FieldsV1",
+	}
+	var kept []metav1.ManagedFieldsEntry
+	union, found := fieldpath.NewSet(), false
+	for _, e := range entries {
+		isOurs := e.Manager == v1alpha1.FieldManager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
+		if !isOurs && (e.Subresource != "" || !takes(e)) {
+			kept = append(kept, e)
+			continue
+		}
+		set := fieldpath.NewSet()
+		if e.FieldsV1 != nil {
+			if err := set.FromJSON(bytes.NewReader(e.FieldsV1.Raw)); err != nil {
+				return nil, false, err
+			}
+		}
+		union, found = union.Union(set), found || !isOurs
+		if isOurs {
+			ours.APIVersion = e.APIVersion
+		}
+	}
+	raw, err := union.ToJSON()
+	ours.FieldsV1 = &metav1.FieldsV1{Raw: raw}
+	return append(kept, ours), found, err
+}
