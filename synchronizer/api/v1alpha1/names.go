@@ -35,6 +35,9 @@ const (
 	AnnotationWave = "tandem.dev/wave"
 	// MaxWave bounds the waves.
 	MaxWave = 1000
+	// AnnotationHook, in Git, makes a Job run at a certain point of each new content instead of once, by a Hook. The Job is
+	// made under its name with an end that says for which content; the one before is removed with the next.
+	AnnotationHook = "tandem.dev/hook"
 	// FieldManager is the only field manager that Tandem writes with.
 	FieldManager = "tandem-synchronizer"
 )
@@ -60,6 +63,22 @@ const (
 func ApplyPolicies() []ApplyPolicy {
 	return []ApplyPolicy{ApplyMerge, ApplyReplace, ApplyRecreate, ApplyCreateOnly, ApplySkip}
 }
+
+// Hook says when a Job runs.
+type Hook string
+
+// The hooks.
+const (
+	// HookPreSync runs before every wave, which wait until it is complete.
+	HookPreSync Hook = "pre-sync"
+	// HookPostSync runs when every other object is Current; the Sync is healthy once it is complete.
+	HookPostSync Hook = "post-sync"
+	// HookOnFailure runs when the content has failed. Nothing waits for it.
+	HookOnFailure Hook = "on-failure"
+)
+
+// Hooks lists the hooks.
+func Hooks() []Hook { return []Hook{HookPreSync, HookPostSync, HookOnFailure} }
 
 // Names on a Sync.
 const (

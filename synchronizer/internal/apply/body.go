@@ -37,6 +37,7 @@ func body(desired *unstructured.Unstructured, key object.Key, label string, only
 	}
 	metadata["labels"] = with(metadata["labels"], v1alpha1.LabelSync, label)
 	metadata["annotations"] = with(metadata["annotations"], v1alpha1.AnnotationOwner, key.ID())
+	metadata["name"] = key.Name   // of a hook, which has another for each content
 	delete(metadata, "namespace") // one that is written on a cluster-scoped object is a mistake without effect
 	if key.Namespace != "" {
 		metadata["namespace"] = key.Namespace

@@ -49,6 +49,7 @@ func (p *pass) render(ctx context.Context) bool {
 		p.failed("tree not rendered", err)
 		return false
 	}
+	p.nameHooks(result.Objects)
 	w.rendered, w.current, w.problems.render, w.stale = &result, true, nil, time.Time{}
 	if result.Unknown > 0 {
 		w.stale = now().Add(unknownAgain)
@@ -83,7 +84,7 @@ func (p *pass) apply(ctx context.Context) {
 		}
 	}
 	p.noteFailures()
-	if w.behind == "" && (w.status.Applied == nil || w.status.Applied.ContentID != w.content.String()) {
+	if made.WaitsForHooksOnly() && (w.status.Applied == nil || w.status.Applied.ContentID != w.content.String()) {
 		p.applied(len(steps))
 	}
 }
@@ -144,7 +145,7 @@ func (p *pass) input() plan.Input {
 	return plan.Input{
 		Label: p.sync.Label(), Desired: w.rendered.Objects, Broken: w.rendered.Broken,
 		Live: known(p.loop.deps.Live.Owned(p.sync.Label())), Recorded: w.inventory, Drift: p.sync.Spec.DriftPolicy(), Prune: p.sync.Spec.PruneEnabled(),
-		Owner:      p.ownerOf,
+		Owner: p.ownerOf, Failed: p.contentFailed(),
 		AllowPrune: p.sync.Annotations[v1alpha1.AnnotationAllowPrune] == w.content.String(),
 	}
 }
@@ -329,7 +330,7 @@ func (p *pass) took(r apply.Result, t *tally) {
 		t.healed = append(t.healed, describeDrift(r.Step))
 	}
 	w.inventory[key] = entryOf(r.Step, r.Object)
-	if !p.leaves(r.Step.Desired) {
+	if !w.inventory[key].Foreign() || r.Step.Desired.Policy.Apply != v1alpha1.ApplyCreateOnly {
 		p.loop.deps.Live.Observe(r.Object)
 	}
 }
@@ -359,12 +360,31 @@ func (p *pass) fail(r apply.Result) {
 func (p *pass) save(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
+	p.forgetVanished()
 	shards, err := p.loop.deps.Inventory.Save(ctx, p.sync, p.work.inventory)
 	if err != nil {
 		p.failed("inventory not saved", err)
 		return
 	}
 	p.work.status.Shards = shards
+}
+
+// forgetVanished drops the records of what is neither in Git nor in the cluster any more: what somebody else removed, as a
+// finished Job's own time to live does.
+func (p *pass) forgetVanished() {
+	w := p.work
+	if w.rendered == nil {
+		return
+	}
+	wanted := make(map[object.Key]bool, len(w.rendered.Objects))
+	for i := range w.rendered.Objects {
+		wanted[w.rendered.Objects[i].Key] = true
+	}
+	for key, entry := range w.inventory {
+		if _, live := p.loop.deps.Live.Get(key); !live && !wanted[key] && !w.rendered.Broken[entry.File] {
+			delete(w.inventory, key)
+		}
+	}
 }
 
 // saveTimeout bounds the write of an inventory.

@@ -68,8 +68,12 @@ func (p *pass) count() (waiting string) {
 	return waiting
 }
 
-// leaves reports whether an object is not ours to judge: it is skipped, or was there before it was to be made once.
+// leaves reports whether an object is not ours to judge: it is skipped, was there before it was to be made once, or is a hook
+// that has run or is not called for.
 func (p *pass) leaves(d *render.Desired) bool {
+	if d.Policy.Hook != "" && p.hasRun(d) || d.Policy.Hook == v1alpha1.HookOnFailure {
+		return true
+	}
 	switch d.Policy.Apply {
 	case v1alpha1.ApplySkip:
 		return true
@@ -114,8 +118,9 @@ func (p *pass) wait(waiting string) {
 		p.soon(left)
 		return
 	}
-	if waiting == "" {
-		return // what could not be applied is a problem of its own
+	if waiting == "" { // what could not be applied is a problem of its own
+		p.unhealthy(fmt.Sprintf("Not healthy %s after it %s: %d objects could not be applied.", p.sync.Spec.HealthDeadline(), after, len(w.failures)))
+		return
 	}
 	problem := v1alpha1.Problem{
 		Kind:    v1alpha1.ProblemHealth,
@@ -128,9 +133,10 @@ func (p *pass) wait(waiting string) {
 // unhealthy says once for each visit of a content that it failed.
 func (p *pass) unhealthy(message string) {
 	w := p.work
-	if w.failedAt == w.content && w.failedAfter == w.status.Attempts[string(report.Healthy)] {
+	if p.contentFailed() {
 		return
 	}
+	p.soon(time.Millisecond) // for on-failure hooks
 	w.failedAt, w.failedAfter = w.content, w.status.Attempts[string(report.Healthy)]
 	p.fact(report.Failed, w.verified, w.content, message)
 	p.record(true, "Failed", message)

@@ -122,8 +122,8 @@ func (w *world) sync(change func(*v1alpha1.Sync)) {
 	w.settle()
 }
 
-// commit makes a commit that holds ConfigMaps, each "name" or "name=version", with "@wave" behind it or not; the same list has
-// the same content.
+// commit makes a commit that holds ConfigMaps, each "name" or "name=version", with "@wave" or "!hook" behind it or not; the same
+// list has the same content.
 func (w *world) commit(name string, configMaps ...string) gitobject.ID {
 	id, err := gitobject.Hash(gitobject.SHA1, gitobject.TypeCommit, []byte(name))
 	if err != nil {
@@ -131,13 +131,21 @@ func (w *world) commit(name string, configMaps ...string) gitobject.ID {
 	}
 	result := render.Result{Broken: map[string]bool{}}
 	for _, text := range configMaps {
-		rest, number, _ := strings.Cut(text, "@")
+		rest, hook, _ := strings.Cut(text, "!")
+		rest, number, _ := strings.Cut(rest, "@")
 		objectName, _, _ := strings.Cut(rest, "=")
 		wave, _ := strconv.Atoi(number)
+		policy := render.Policy{Wave: wave, Hook: v1alpha1.Hook(hook)}
+		switch policy.Hook {
+		case v1alpha1.HookPreSync:
+			policy.Wave = render.PreSyncWave
+		case v1alpha1.HookPostSync:
+			policy.Wave = render.PostSyncWave
+		}
 		result.Objects = append(result.Objects, render.Desired{
 			Key: key(objectName), GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Hash: sha256.Sum256([]byte(text)),
 			Origin: object.Origin{File: "env/" + objectName + ".yaml", Line: 1}, Object: &unstructured.Unstructured{Object: map[string]any{}},
-			Policy: render.Policy{Wave: wave},
+			Policy: policy,
 		})
 	}
 	w.mu.Lock()

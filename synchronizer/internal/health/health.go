@@ -60,10 +60,27 @@ func Of(object *unstructured.Unstructured) Status {
 		return Status{State: Unknown, Message: clip(err.Error())}
 	}
 	s := Status{State: stateOf(result.Status)}
+	if s.State == Current && isRunningJob(object) {
+		s.State = InProgress
+	}
 	if s.State != Current {
 		s.Message = clip(result.Message)
 	}
 	return s
+}
+
+// isRunningJob reports whether an object is a Job that was started and has not ended. kstatus calls it Current, and whoever
+// waits for a Job waits for its end.
+func isRunningJob(object *unstructured.Unstructured) bool {
+	kind := object.GroupVersionKind()
+	if kind.Group != "batch" || kind.Kind != "Job" {
+		return false
+	}
+	if suspended, _, _ := unstructured.NestedBool(object.Object, "spec", "suspend"); suspended {
+		return false
+	}
+	_, ended, _ := unstructured.NestedString(object.Object, "status", "completionTime")
+	return !ended
 }
 
 func stateOf(s status.Status) State {

@@ -23,6 +23,10 @@ func TestOf(t *testing.T) {
 		"Deleting":     {reason: "It is on its way out.", want: health.Terminating, object: "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, deletionTimestamp: \"2026-01-01T00:00:00Z\"}}"},
 		"CustomReady":  {reason: "A custom kind says so itself.", want: health.Current, object: "{apiVersion: x.io/v1, kind: X, metadata: {name: a, generation: 1}, status: {observedGeneration: 1, conditions: [{type: Ready, status: \"True\"}]}}"},
 		"CustomUnread": {reason: "A custom kind says it is not.", want: health.InProgress, object: "{apiVersion: x.io/v1, kind: X, metadata: {name: a, generation: 1}, status: {observedGeneration: 1, conditions: [{type: Ready, status: \"False\"}]}}"},
+		"JobRuns":      {reason: "Whoever waits for a Job waits for its end.", want: health.InProgress, object: "{apiVersion: batch/v1, kind: Job, metadata: {name: a}, status: {startTime: \"2026-01-01T00:00:00Z\", active: 1}}"},
+		"JobDone":      {reason: "It has ended.", want: health.Current, object: "{apiVersion: batch/v1, kind: Job, metadata: {name: a}, status: {startTime: \"2026-01-01T00:00:00Z\", completionTime: \"2026-01-01T00:00:01Z\", succeeded: 1, conditions: [{type: Complete, status: \"True\"}]}}"},
+		"JobFailed":    {reason: "It has ended badly.", want: health.Failed, object: "{apiVersion: batch/v1, kind: Job, metadata: {name: a}, status: {startTime: \"2026-01-01T00:00:00Z\", failed: 1, conditions: [{type: Failed, status: \"True\"}]}}"},
+		"JobSuspended": {reason: "Nobody expects it to run.", want: health.Current, object: "{apiVersion: batch/v1, kind: Job, metadata: {name: a}, spec: {suspend: true}, status: {startTime: \"2026-01-01T00:00:00Z\"}}"},
 		"Malformed":    {reason: "A status of the wrong shape is not guessed at.", want: health.Unknown, object: "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, status: [1]}"},
 	}
 	for name, tc := range cases {

@@ -63,6 +63,8 @@ type Input struct {
 	Drift v1alpha1.DriftPolicy
 	// Owner returns the label of another Sync that owns an object; empty for none. It may be nil.
 	Owner func(object.Key) string
+	// Failed says that the content has failed, which is what on-failure hooks run for.
+	Failed bool
 	// Prune says whether what is gone from Git is removed; AllowPrune that the guard was answered.
 	Prune, AllowPrune bool
 }
@@ -180,9 +182,13 @@ func (p *planner) desired(d *render.Desired) {
 	}
 }
 
-// leave reports whether an object asks not to be written, or not again. One that was there before it was to be made once is
+// leave reports whether an object asks not to be written, or not again. A hook runs once. One that was there before it was to be made once is
 // recorded without a baseline, and nobody watches it.
 func (p *planner) leave(d *render.Desired, exists bool) bool {
+	if d.Policy.Hook != "" {
+		_, known := p.in.Recorded[d.Key]
+		return known || d.Policy.Hook == v1alpha1.HookOnFailure && !p.in.Failed
+	}
 	switch d.Policy.Apply {
 	case v1alpha1.ApplySkip:
 		return true

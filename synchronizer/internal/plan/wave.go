@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/render"
 )
@@ -17,7 +18,7 @@ func (p *planner) gate() {
 	}
 	kept := p.out.Steps[:0]
 	for _, s := range p.out.Steps {
-		if s.Action == Apply && s.Desired.Policy.Wave > behind.Policy.Wave && s.Reason != Drifted && s.Reason != Vanished {
+		if s.waits(behind) {
 			p.out.Waiting = append(p.out.Waiting, s)
 			continue
 		}
@@ -25,8 +26,30 @@ func (p *planner) gate() {
 	}
 	p.out.Steps = kept
 	if len(p.out.Waiting) > 0 {
-		p.out.Behind = fmt.Sprintf("%s of wave %d", behind.Key, behind.Policy.Wave)
+		p.out.Behind = describe(behind)
 	}
+}
+
+func describe(d *render.Desired) string {
+	if d.Policy.Hook != "" {
+		return fmt.Sprintf("%s, a %s hook", d.Key, d.Policy.Hook)
+	}
+	return fmt.Sprintf("%s of wave %d", d.Key, d.Policy.Wave)
+}
+
+func (s Step) waits(behind *render.Desired) bool {
+	return s.Action == Apply && s.Desired.Policy.Wave > behind.Policy.Wave && s.Reason != Drifted && s.Reason != Vanished &&
+		s.Desired.Policy.Hook != v1alpha1.HookOnFailure
+}
+
+// WaitsForHooksOnly reports whether every object but post-sync hooks has been attempted.
+func (p Plan) WaitsForHooksOnly() bool {
+	for _, s := range p.Waiting {
+		if s.Desired.Policy.Hook != v1alpha1.HookPostSync {
+			return false
+		}
+	}
+	return true
 }
 
 // unsettled returns the first object, in the order of waves and keys, that is not written or not Current; nil for none, and
@@ -45,7 +68,7 @@ func (p *planner) unsettled() *render.Desired {
 	for i := range p.in.Desired {
 		d := &p.in.Desired[i]
 		live, exists := p.in.Live[d.Key]
-		if !pending[d.Key] && (!exists || live.Current && !live.Deleting) {
+		if d.Policy.Hook == v1alpha1.HookOnFailure || !pending[d.Key] && (!exists || live.Current && !live.Deleting) {
 			continue
 		}
 		if first == nil || cmp.Or(cmp.Compare(d.Policy.Wave, first.Policy.Wave), d.Key.Compare(first.Key)) < 0 {

@@ -62,7 +62,7 @@ func (m manifest) desired() (Desired, error) {
 			return Desired{}, err
 		}
 	}
-	policy, err := m.policy(meta)
+	policy, err := m.policy(gvk, meta)
 	if err != nil {
 		return Desired{}, err
 	}

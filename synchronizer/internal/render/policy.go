@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 )
 
@@ -13,13 +15,21 @@ import (
 type Policy struct {
 	// Apply says how it is written; empty means merge.
 	Apply v1alpha1.ApplyPolicy
-	// Wave says when; 0 by default.
+	// Wave says when; 0 by default. A pre-sync hook is in the wave before all others, and a post-sync hook in the one after.
 	Wave int
+	// Hook makes a Job run for each new content; empty for everything else.
+	Hook v1alpha1.Hook
 }
+
+// The waves of hooks.
+const (
+	PreSyncWave  = -v1alpha1.MaxWave - 1
+	PostSyncWave = v1alpha1.MaxWave + 1
+)
 
 // policy reads an object's annotations, whose values are texts. A value that means nothing is a mistake, and the object is
 // better left alone than handled as nobody asked for.
-func (m manifest) policy(meta map[string]any) (Policy, error) {
+func (m manifest) policy(gvk schema.GroupVersionKind, meta map[string]any) (Policy, error) {
 	var p Policy
 	annotations, _ := meta["annotations"].(map[string]any)
 	if value, set := annotations[v1alpha1.AnnotationApply].(string); set {
@@ -39,6 +49,27 @@ func (m manifest) policy(meta map[string]any) (Policy, error) {
 	keep := []string{v1alpha1.PruneKeep, v1alpha1.PruneConfirm}
 	if value, set := annotations[v1alpha1.AnnotationPrune].(string); set && !slices.Contains(keep, value) {
 		return p, m.annotation(v1alpha1.AnnotationPrune, value, "is none of "+listed(keep))
+	}
+	if value, set := annotations[v1alpha1.AnnotationHook].(string); set {
+		return m.hook(gvk, p, value)
+	}
+	return p, nil
+}
+
+// hook puts a Job into the wave of its hook.
+func (m manifest) hook(gvk schema.GroupVersionKind, p Policy, value string) (Policy, error) {
+	p.Hook = v1alpha1.Hook(value)
+	switch {
+	case !slices.Contains(v1alpha1.Hooks(), p.Hook):
+		return p, m.annotation(v1alpha1.AnnotationHook, value, "is none of "+listed(v1alpha1.Hooks()))
+	case gvk.Group != "batch" || gvk.Kind != "Job":
+		return p, m.annotation(v1alpha1.AnnotationHook, value, "is on a "+gvk.Kind+"; only a Job of batch/v1 runs and ends")
+	case p.Apply != "" || p.Wave != 0:
+		return p, m.annotation(v1alpha1.AnnotationHook, value, "goes with neither "+v1alpha1.AnnotationApply+" nor "+v1alpha1.AnnotationWave)
+	case p.Hook == v1alpha1.HookPreSync:
+		p.Wave = PreSyncWave
+	case p.Hook == v1alpha1.HookPostSync:
+		p.Wave = PostSyncWave
 	}
 	return p, nil
 }
