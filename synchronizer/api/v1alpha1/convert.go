@@ -40,7 +40,7 @@ func (s *Sync) DeepCopy() *Sync {
 
 func (s *Spec) deepCopy() Spec {
 	out := *s
-	out.Include = slices.Clone(s.Include)
+	out.Include, out.DependsOn = slices.Clone(s.Include), slices.Clone(s.DependsOn)
 	out.Prune = clone(s.Prune)
 	out.HealthTimeout = clone(s.HealthTimeout)
 	out.Trust.Signers = slices.Clone(s.Trust.Signers)

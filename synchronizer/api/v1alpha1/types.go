@@ -34,12 +34,22 @@ type Spec struct {
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 	// Drift says what happens when somebody else changes a managed field.
 	Drift DriftPolicy `json:"drift,omitempty"`
+	// DependsOn are Syncs that must be healthy, and have taken in all that has arrived for them, before new content is applied.
+	DependsOn []Dependency `json:"dependsOn,omitempty"`
 	// Suspend stops every write, heals included.
 	Suspend bool `json:"suspend,omitempty"`
 	// HealthTimeout is how long objects may take to become Current before the release counts as failed.
 	HealthTimeout *metav1.Duration `json:"healthTimeout,omitempty"`
 	// Trust narrows what the cluster's own configuration trusts.
 	Trust Trust `json:"trust,omitzero"`
+}
+
+// Dependency is another Sync.
+type Dependency struct {
+	// Namespace is where it is; the depending Sync's own when empty.
+	Namespace string `json:"namespace,omitempty"`
+	// Name is its name.
+	Name string `json:"name"`
 }
 
 // Source is a line of history: a ref in a repository.

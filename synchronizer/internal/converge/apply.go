@@ -66,7 +66,7 @@ func (p *pass) render(ctx context.Context) bool {
 // apply plans and takes what is due. A pass whose plan is empty sends no request.
 func (p *pass) apply(ctx context.Context) {
 	w := p.work
-	if !p.watchKinds(ctx) || p.sync.Spec.Suspend {
+	if !p.watchKinds(ctx) || p.sync.Spec.Suspend || !p.depend() {
 		return
 	}
 	made := plan.Make(p.input())
@@ -89,7 +89,7 @@ func (p *pass) apply(ctx context.Context) {
 	}
 }
 
-// noteBehind remembers what later waves wait for, and since when.
+// noteBehind remembers what is waited for before more is applied, and since when.
 func (p *pass) noteBehind(behind string) {
 	w := p.work
 	if behind != w.behind {

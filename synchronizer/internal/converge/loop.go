@@ -44,6 +44,7 @@ type entry struct {
 	denied    error        // why nothing of its paths does
 	base      gitobject.ID // the last verified commit; what the next transfer starts from
 	now       bool         // a person asked for a pass
+	healthy   bool         // what the last pass found; false while another works on a delivery
 
 	supersede context.CancelFunc // ends the apply that runs now; nil when none does
 	work      *work

@@ -34,6 +34,7 @@ func (p *pass) publish(ctx context.Context) {
 		p.loop.logger(p.key).Error("status not reported", errorField(err))
 	}
 	p.write(ctx)
+	p.reached()
 	for _, event := range p.events {
 		p.loop.deps.record(ctx, event)
 	}
@@ -144,7 +145,7 @@ func (p *pass) headline() string {
 // rolling says what is waited for when nothing is wrong.
 func (p *pass) rolling() string {
 	if p.work.behind != "" {
-		return fmt.Sprintf("Later waves wait for %s.", p.work.behind)
+		return fmt.Sprintf("Waits for %s.", p.work.behind)
 	}
 	return "Objects are rolling out."
 }

@@ -22,7 +22,7 @@ func TestALaterWaveWaitsForHealth(t *testing.T) {
 			w.deliver(w.commit("one", "a", "b@1", "c@2"))
 			same(t, "did at first", w.took(), []string{"status InProgress", "apply a", "status InProgress"})
 			same(t, "told at first", w.told(), []string{"Received/0", "Verified/0"})
-			if got, want := w.status().Conditions[0].Message, "Later waves wait for ConfigMap/shop/a of wave 0."; got != want {
+			if got, want := w.status().Conditions[0].Message, "Waits for ConfigMap/shop/a of wave 0."; got != want {
 				t.Errorf("the resource says %q, want %q", got, want)
 			}
 			w.touch("a", current)

@@ -33,7 +33,7 @@ type work struct {
 	stale     time.Time      // when rendered is to be made anew, because the cluster did not know a kind; zero for never
 	problems  problems
 	behind    string // the object that later waves wait for; empty when none waits
-	// behindSince is since when they wait for it.
+	// behindSince is since when it is waited for.
 	behindSince time.Time
 	attempts    int // passes in a row that could not do their work
 	judged      judgement
@@ -125,6 +125,9 @@ func (l *Loop) begin(key types.NamespacedName) (*pass, bool) {
 	if p.trouble == nil {
 		p.trouble = e.denied
 	}
+	if e.delivery != nil {
+		e.healthy = false // whoever depends on this Sync waits for what becomes of it
+	}
 	e.now = false
 	return p, true
 }
@@ -191,6 +194,9 @@ func (p *pass) configure(ctx context.Context) bool {
 	w := p.work
 	w.problems.config = nil
 	paths, err := p.loop.pathsOf(p.sync)
+	if err == nil {
+		err = p.loop.circle(p.sync)
+	}
 	if err != nil {
 		w.problems.config = []v1alpha1.Problem{{Kind: v1alpha1.ProblemConfig, Message: sentence(err)}}
 		return false

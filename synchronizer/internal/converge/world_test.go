@@ -105,14 +105,17 @@ func (w *world) pass(d time.Duration) {
 }
 
 // apply makes a Sync, or changes it.
-func (w *world) sync(change func(*v1alpha1.Sync)) {
-	s := w.resources["web"]
+func (w *world) sync(change func(*v1alpha1.Sync)) { w.syncNamed("web", "uid-1", change) }
+
+// syncNamed does so with another Sync. The Sync "db" has the objects whose names begin with db, and every other the rest.
+func (w *world) syncNamed(name, uid string, change func(*v1alpha1.Sync)) {
+	s := w.resources[name]
 	if s == nil {
 		s = &v1alpha1.Sync{}
-		s.Namespace, s.Name, s.UID = "shop", "web", "uid-1"
+		s.Namespace, s.Name, s.UID = "shop", name, types.UID(uid)
 		s.Spec.Source = v1alpha1.Source{Repository: "deploy", Ref: "refs/heads/main"}
 		s.Spec.Path = "env"
-		w.resources["web"] = s
+		w.resources[name] = s
 	}
 	s.Generation++
 	if change != nil {
@@ -161,14 +164,17 @@ func key(name string) object.Key {
 // deliver hands commits over as the relay does.
 func (w *world) deliver(commits ...gitobject.ID) {
 	w.mu.Lock()
-	base := w.bases["shop/web"]
+	chains := map[string]relay.Chain{}
+	for name := range w.resources {
+		chains["shop/"+name] = relay.Chain{Base: w.bases["shop/"+name], Commits: commits}
+	}
 	w.mu.Unlock()
 	source := revision.Source{Repository: "deploy", Ref: "refs/heads/main"}
 	head := commits[len(commits)-1]
 	w.loop.Announced(source, head, time.Now())
 	w.loop.Deliver(relay.Delivery{
 		Source: source, Commit: head, Announced: time.Now(), Received: time.Now(),
-		Chains: map[string]relay.Chain{"shop/web": {Base: base, Commits: commits}},
+		Chains: chains,
 	})
 	w.settle()
 }
@@ -183,7 +189,9 @@ func (w *world) touch(name string, change func(*live.Record)) {
 		delete(w.objects, key(name))
 	}
 	w.mu.Unlock()
-	w.loop.ObjectChanged(v1alpha1.Label("shop", "web"))
+	for name := range w.resources {
+		w.loop.ObjectChanged(v1alpha1.Label("shop", name))
+	}
 	w.settle()
 }
 
@@ -251,11 +259,13 @@ func (w *world) Verify(_ context.Context, r VerifyRequest) (Verdict, error) {
 	return verdict, nil
 }
 
-func (w *world) Render(_ context.Context, _ *v1alpha1.Sync, commit gitobject.ID, _ *render.Result) (render.Result, error) {
+func (w *world) Render(_ context.Context, s *v1alpha1.Sync, commit gitobject.ID, _ *render.Result) (render.Result, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	tree := w.trees[commit]
-	tree.Objects = slices.Clone(tree.Objects)
+	tree.Objects = slices.DeleteFunc(slices.Clone(tree.Objects), func(d render.Desired) bool {
+		return strings.HasPrefix(d.Key.Name, "db") != (s.Name == "db")
+	})
 	return tree, w.renderErr
 }
 

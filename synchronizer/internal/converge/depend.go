@@ -1,0 +1,119 @@
+package converge
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+)
+
+// dependencies are the Syncs that a Sync names in dependsOn.
+func dependencies(s *v1alpha1.Sync) []types.NamespacedName {
+	keys := make([]types.NamespacedName, len(s.Spec.DependsOn))
+	for i, d := range s.Spec.DependsOn {
+		keys[i] = types.NamespacedName{Namespace: d.Namespace, Name: d.Name}
+		if d.Namespace == "" {
+			keys[i].Namespace = s.Namespace
+		}
+	}
+	return keys
+}
+
+// depend reports whether the Syncs that this one depends on let it go on. What is applied already waits for nobody, so that
+// drift is healed whatever becomes of them.
+func (p *pass) depend() bool {
+	w := p.work
+	applied := w.status.Applied != nil && w.status.Applied.ContentID == w.content.String()
+	if len(p.sync.Spec.DependsOn) == 0 || applied {
+		return true
+	}
+	unmet := p.loop.unmet(p.sync)
+	if unmet == "" {
+		return true
+	}
+	p.noteBehind(unmet)
+	return false
+}
+
+// unmet says which dependency is not ready; empty when all are.
+func (l *Loop) unmet(s *v1alpha1.Sync) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range dependencies(s) {
+		switch e := l.entries[key]; {
+		case e == nil || e.sync == nil:
+			return fmt.Sprintf("the Sync %s, which does not exist", key)
+		case !e.ready():
+			return fmt.Sprintf("the Sync %s to be healthy", key)
+		}
+	}
+	return ""
+}
+
+// ready reports whether a Sync is healthy at the newest that arrived for it.
+func (e *entry) ready() bool { return e.healthy && e.delivery == nil }
+
+// reached notes how far a Sync has come, and wakes those that depend on it when it has become ready.
+func (p *pass) reached() {
+	l := p.loop
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entries[p.key]
+	if e == nil {
+		return
+	}
+	before := e.ready()
+	e.healthy = p.work.status.State == v1alpha1.StateHealthy
+	if before || !e.ready() {
+		return
+	}
+	for key, other := range l.entries {
+		if other.sync != nil && dependsOn(other.sync, p.key) {
+			l.queue.Add(key)
+		}
+	}
+}
+
+func dependsOn(s *v1alpha1.Sync, on types.NamespacedName) bool {
+	for _, key := range dependencies(s) {
+		if key == on {
+			return true
+		}
+	}
+	return false
+}
+
+// circle returns an error that names the Syncs which depend on each other in a circle through this one; nil for none.
+func (l *Loop) circle(s *v1alpha1.Sync) error {
+	if len(s.Spec.DependsOn) == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	start := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+	seen := map[types.NamespacedName]bool{}
+	var walk func(at *v1alpha1.Sync, way []string) []string
+	walk = func(at *v1alpha1.Sync, way []string) []string {
+		for _, next := range dependencies(at) {
+			if next == start {
+				return append(way, next.String())
+			}
+			e := l.entries[next]
+			if seen[next] || e == nil || e.sync == nil {
+				continue
+			}
+			seen[next] = true
+			if found := walk(e.sync, append(way[:len(way):len(way)], next.String())); found != nil {
+				return found
+			}
+		}
+		return nil
+	}
+	if way := walk(s, []string{start.String()}); way != nil {
+		return errors.New("dependsOn goes in a circle: " + strings.Join(way, " → ") + "; take one of them out")
+	}
+	return nil
+}
