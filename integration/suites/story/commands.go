@@ -29,6 +29,7 @@ func commands() map[string]command {
 		"fine": do("SYNC", 1, fine), "pipeline-problem": do("REGEXP", 1, pipelineProblem), "event": do("STATE REGEXP", 2, event),
 		"commits": do("N", 1, commits), "once": do("", 0, once), "git": do("ARG...", 1, git),
 		"kube": do("VERB KIND NAME [ARG...]", 3, kube), "apply": do("FILE", 1, applyFile),
+		"objects": do("KIND REGEXP N", 3, objects), "remove": do("KIND REGEXP", 2, remove),
 		"hold-push": do("before|after", 1, holdPush), "pass-push": do("", 0, passPush), "refuse-push": do("STATUS", 1, refusePush),
 		"registry-fails": do("STATUS TIMES", 2, registryFails), "restart-apiserver": do("", 0, restartAPIServer),
 		"kill-anywhere": do("ROUNDS SEED", 2, killAnywhere), "allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),

@@ -291,6 +291,8 @@ func (s *Teller) client(resource string) dynamic.ResourceInterface {
 	switch resource {
 	case "deployments":
 		gvr.Group = "apps"
+	case "jobs":
+		gvr.Group = "batch"
 	case "syncs":
 		gvr.Group, gvr.Version = "tandem.dev", "v1alpha1"
 	}

@@ -168,7 +168,7 @@ func invalid(s metav1.Status) string {
 	texts := make([]string, len(s.Details.Causes))
 	fixed := false
 	for i, cause := range s.Details.Causes {
-		texts[i] = cause.Field + ": " + cause.Message
+		texts[i] = cause.Field + ": " + withoutValue(cause.Message)
 		fixed = fixed || immutable.MatchString(cause.Message)
 	}
 	message := strings.Join(texts, "; ")
@@ -177,6 +177,17 @@ func invalid(s metav1.Status) string {
 			"the annotation %s: %s in Git does so; or revert it in Git)", v1alpha1.AnnotationApply, v1alpha1.ApplyRecreate)
 	}
 	return message
+}
+
+// withoutValue leaves out the value that a message repeats, where it is a whole structure as Go prints it. Nobody reads that, and
+// it pushes what is wrong out of sight.
+func withoutValue(message string) string {
+	const most = 200
+	value, reason := strings.Index(message, ": {"), strings.LastIndex(message, "}: ")
+	if len(message) <= most || value < 0 || reason < value {
+		return message
+	}
+	return message[:value] + " …" + message[reason+1:]
 }
 
 // fields explains messages about fields that the kind does not have.

@@ -137,7 +137,8 @@ func TestRecreate(t *testing.T) {
 		t.Fatal(first.Err)
 	}
 	refused := w.run(t, job("a:2", ""))[0]
-	if apply.ClassOf(refused.Err) != apply.Invalid || !strings.Contains(refused.Err.Error(), "tandem.dev/apply: recreate") {
+	if apply.ClassOf(refused.Err) != apply.Invalid || !strings.Contains(refused.Err.Error(), "tandem.dev/apply: recreate") ||
+		strings.Contains(refused.Err.Error(), "TerminationMessagePath") {
 		t.Errorf("without the policy: %v, want a refusal that names the policy", refused.Err)
 	}
 	again := w.run(t, job("a:2", v1alpha1.ApplyRecreate))[0]
