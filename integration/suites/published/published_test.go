@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -191,11 +192,40 @@ func (l *life) prune() {
 		if err != nil {
 			l.Fatal(err)
 		}
+		if strings.HasPrefix(l.set.gone, "CustomResourceDefinition/") {
+			l.consent()
+		}
 		l.fine("pruned")
 		l.away(l.set.gone)
 		return
 	}
 	l.Fatalf("no file has a document with the line %q", l.set.prune)
+}
+
+// consent answers the guard, which asks before a definition goes with all that it defines.
+func (l *life) consent() {
+	asks := regexp.MustCompile(`tandem\.dev/allow-prune=([0-9a-f]+)`)
+	var content []string
+	ctx, cancel := context.WithTimeout(l.Context(), patience)
+	defer cancel()
+	_, err := l.world.WaitSync(ctx, site, sync, func(s *statusv1.Sync) bool {
+		for _, problem := range s.GetProblems() {
+			content = asks.FindStringSubmatch(problem.GetMessage())
+		}
+		return content != nil
+	})
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.get(l.set.gone) // it waits for the answer
+	syncs, err := l.world.Handles(l.world.Sites[site].Namespace, manifest)
+	if err != nil {
+		l.Fatal(err)
+	}
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"tandem.dev/allow-prune":%q}}}`, content[1])
+	if _, err := syncs[0].Patch(l.Context(), sync, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		l.Fatal(err)
+	}
 }
 
 // leaveClean removes the Sync. Everything that it made goes with it.
