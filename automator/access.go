@@ -13,10 +13,22 @@ const (
 	relayPrefix    = "/tandem.relay.v1."
 	statusPrefix   = "/tandem.status.v1."
 	pipelinePrefix = "/tandem.pipeline.v1."
+	enrollPrefix   = "/tandem.enrollment.v1.EnrollmentService/"
+	adminPrefix    = "/tandem.enrollment.v1.EnrollmentAdminService/"
 )
 
+// isPublic says which methods are for those who have no certificate yet, or none any more.
+func isPublic(method string) bool { return strings.HasPrefix(method, enrollPrefix) }
+
 // authorize keeps clusters to the relay, and people to questions: a stolen cluster certificate reads no other cluster.
-func authorize(_ context.Context, id rpc.Identity, method string) error {
+// Whoever was revoked calls nothing.
+func (a *Automator) authorize(_ context.Context, id rpc.Identity, method string) error {
+	if err := a.enroll.Admit(id); err != nil {
+		return err
+	}
+	if strings.HasPrefix(method, adminPrefix) {
+		return a.enroll.AdmitAdmin(id)
+	}
 	isRelay := strings.HasPrefix(method, relayPrefix)
 	isQuery := strings.HasPrefix(method, statusPrefix) || strings.HasPrefix(method, pipelinePrefix)
 	if isRelay && id.Role != rpc.RoleCluster || isQuery && id.Role != rpc.RoleUser {

@@ -13,6 +13,7 @@ package automator
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -23,11 +24,14 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/tandem-cd/tandem/automator/internal/api"
+	"github.com/tandem-cd/tandem/automator/internal/authority"
+	"github.com/tandem-cd/tandem/automator/internal/enroll"
 	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/relay"
 	"github.com/tandem-cd/tandem/automator/internal/scan"
 	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/automator/internal/webhook"
+	enrollmentv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/enrollment/v1"
 	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
 	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
@@ -52,13 +56,17 @@ type Automator struct {
 	repos    repositories
 	relay    *relay.Server
 	hooks    *webhook.Hooks
+	calls    *rpc.Calls
+	tls      *tls.Config
+	enroll   *enroll.Service
 	server   *rpc.Server
+	proxied  *rpc.Server // for a proxy that ends TLS; nil without one
 }
 
 // New opens what the automator works with: the event log, the mirrors, the keys. It talks to nobody yet.
 func New(ctx context.Context, cfg Config, log *zap.Logger) (*Automator, error) {
-	a := &Automator{cfg: cfg, log: log, fleet: fleet.New()}
-	for _, open := range []func(context.Context) error{a.openStore, a.openScanner, a.openRepositories, a.openRelay, a.openWebhooks, a.openServer} {
+	a := &Automator{cfg: cfg, log: log, fleet: fleet.New(), calls: rpc.NewCalls()}
+	for _, open := range []func(context.Context) error{a.openStore, a.openScanner, a.openRepositories, a.openRelay, a.openWebhooks, a.openEnrollment, a.openServer} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, a.close())
 		}
@@ -138,16 +146,42 @@ func (a *Automator) openWebhooks(context.Context) error {
 	return err
 }
 
-func (a *Automator) openServer(context.Context) error {
-	tls, err := a.cfg.TLS.Server()
-	if err != nil {
+// openEnrollment opens the authority, if there is one, and what knows who calls.
+func (a *Automator) openEnrollment(ctx context.Context) (err error) {
+	var signer *authority.Authority
+	if a.cfg.Authority.Given() {
+		if signer, err = authority.Open(a.cfg.Authority); err != nil {
+			return err
+		}
+		a.tls = signer.ServerTLS()
+	} else if a.tls, err = a.cfg.TLS.Server(); err != nil {
 		return fmt.Errorf("tls: %w", err)
 	}
-	a.server = rpc.NewServer(rpc.ServerConfig{TLS: tls, Identify: rpc.FromCertificate, Authorize: authorize, Log: a.log})
-	relayv1.RegisterRelayServiceServer(a.server.GRPC, a.relay)
-	statusv1.RegisterStatusServiceServer(a.server.GRPC, &fleet.Service{State: a.fleet, Events: eventLog{a.store}, Contents: a.repos})
-	pipelinev1.RegisterPipelineServiceServer(a.server.GRPC, api.New(a.repos, a.scanner))
+	a.enroll, err = enroll.New(ctx, enroll.Config{Audiences: a.cfg.Proxy.Names, Admins: a.cfg.Admins}, enroll.Deps{
+		Authority: signer, Store: a.store, Calls: a.calls, Log: a.log,
+		Granted: func(cluster string) bool { return len(a.repos.grants(cluster)) > 0 },
+	})
+	return err
+}
+
+func (a *Automator) openServer(context.Context) error {
+	a.server = a.newServer(a.tls)
+	if a.cfg.Proxy.Listen != "" {
+		a.proxied = a.newServer(nil)
+	}
 	return nil
+}
+
+func (a *Automator) newServer(config *tls.Config) *rpc.Server {
+	server := rpc.NewServer(rpc.ServerConfig{
+		TLS: config, Identify: a.enroll.Identify, Authorize: a.authorize, Public: isPublic, Calls: a.calls, Log: a.log,
+	})
+	enrollmentv1.RegisterEnrollmentServiceServer(server.GRPC, a.enroll)
+	enrollmentv1.RegisterEnrollmentAdminServiceServer(server.GRPC, enroll.NewAdmin(a.enroll))
+	relayv1.RegisterRelayServiceServer(server.GRPC, a.relay)
+	statusv1.RegisterStatusServiceServer(server.GRPC, &fleet.Service{State: a.fleet, Events: eventLog{a.store}, Contents: a.repos})
+	pipelinev1.RegisterPipelineServiceServer(server.GRPC, api.New(a.repos, a.scanner))
+	return server
 }
 
 // Run works until the context is done.
@@ -167,11 +201,23 @@ func (a *Automator) Run(ctx context.Context) error {
 	if a.hooks != nil {
 		tasks = append(tasks, run.Task{Name: "hints", Run: a.hooks.Run}, run.Task{Name: "webhooks", Run: a.serveWebhooks})
 	}
+	if a.proxied != nil {
+		tasks = append(tasks, run.Task{Name: "proxied", Run: a.serveProxied})
+	}
 	for _, r := range a.repos {
 		tasks = append(tasks, r.tasks()...)
 	}
 	a.log.Info("started", zap.String("version", Version), zap.Stringer("address", listener.Addr()), zap.Int("repositories", len(a.repos)))
 	return errors.Join(run.Group(ctx, tasks...), a.close())
+}
+
+// serveProxied serves without TLS, for a proxy in front.
+func (a *Automator) serveProxied(ctx context.Context) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Proxy.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	return a.proxied.Serve(ctx, listener)
 }
 
 // drain asks clusters to come back later when the process ends.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tandem-cd/tandem/automator/internal/authority"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/shared/config"
@@ -27,8 +28,16 @@ const (
 type Config struct {
 	// Listen is the address that clusters and people connect to.
 	Listen string `yaml:"listen"`
-	// TLS identifies this server; its CA signs clusters and people.
+	// Authority signs clusters and this server's own certificate: with it clusters enroll themselves.
+	Authority authority.Config `yaml:"authority"`
+	// TLS identifies this server by files instead, when something else hands out certificates; its CA signs clusters and
+	// people.
 	TLS rpc.TLSFiles `yaml:"tls"`
+	// Admins are the users who may enroll and revoke clusters and take backups: the names in certificates of
+	// `tandem ca user`. Nobody by default.
+	Admins []string `yaml:"admins"`
+	// Proxy is for automators behind a proxy that ends TLS.
+	Proxy ProxyConfig `yaml:"proxy"`
 	// StateDir holds the mirrors and the event log. Losing it costs the event history and a fresh clone, nothing else.
 	StateDir string `yaml:"stateDir"`
 	// Log says how logs are written.
@@ -45,6 +54,15 @@ type Config struct {
 	Registries registry.Config `yaml:"registries"`
 	// ScanInterval is how often each repository of images is looked at; 5m by default.
 	ScanInterval config.Duration `yaml:"scanInterval"`
+}
+
+// ProxyConfig lets callers in whose TLS a proxy ends: they show a signed pass with every call instead of a certificate.
+type ProxyConfig struct {
+	// Names are the host names by which clusters and people call the proxy. Without any, passes do not count.
+	Names []string `yaml:"names"`
+	// Listen is an address without TLS for a proxy that speaks none to what is behind it; empty serves none. Only the
+	// proxy may reach it.
+	Listen string `yaml:"listen"`
 }
 
 // WebhookConfig is the listener for hints.
@@ -101,9 +119,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	require(c.Listen, "listen", "the address that clusters connect to, such as 0.0.0.0:9443")
-	require(c.TLS.Cert, "tls.cert", "the server's certificate in PEM")
-	require(c.TLS.Key, "tls.key", "the certificate's key in PEM")
-	require(c.TLS.CA, "tls.ca", "the CA that signs clusters and people")
+	problems = append(problems, c.validateIdentity())
 	require(c.StateDir, "stateDir", "a folder that survives restarts")
 	require(c.Signing.Name, "signing.name", "who makes commits")
 	require(c.Signing.Email, "signing.email", "who makes commits")
@@ -115,6 +131,32 @@ func (c *Config) Validate() error {
 		problems = append(problems, errors.New("repositories is empty: name at least one Git repository"))
 	}
 	return errors.Join(append(problems, c.validateRepositories())...)
+}
+
+// validateIdentity checks how this server and its callers are known.
+func (c *Config) validateIdentity() error {
+	files := c.TLS != rpc.TLSFiles{}
+	switch {
+	case files && c.Authority.Given():
+		return errors.New("both authority and tls are given: remove tls to let clusters enroll, or authority to go on with certificates in files")
+	case !files && !c.Authority.Given():
+		return errors.New("authority is missing: certFile, keyFile and serverNames (make the files with `tandem ca create`), or tls with certificates in files")
+	case !files:
+		if len(c.Proxy.Names) == 0 && c.Proxy.Listen != "" {
+			return errors.Join(c.Authority.Validate(), errors.New("proxy.names is empty: the host names by which clusters call the proxy at proxy.listen"))
+		}
+		return c.Authority.Validate()
+	}
+	var problems []error
+	for key, value := range map[string]string{"tls.cert": c.TLS.Cert, "tls.key": c.TLS.Key, "tls.ca": c.TLS.CA} {
+		if value == "" {
+			problems = append(problems, fmt.Errorf("%s is missing: a file in PEM", key))
+		}
+	}
+	if len(c.Proxy.Names) > 0 || c.Proxy.Listen != "" {
+		problems = append(problems, errors.New("proxy needs authority: passes are signed by keys whose certificates it issued"))
+	}
+	return errors.Join(problems...)
 }
 
 func (c *Config) validateRepositories() error {

@@ -19,6 +19,8 @@ type Config struct {
 	Cluster string `yaml:"cluster"`
 	// Automator is where Git state comes from.
 	Automator AutomatorConfig `yaml:"automator"`
+	// Enrollment gives this cluster its identity: a key made here, and certificates that are renewed by themselves.
+	Enrollment EnrollmentConfig `yaml:"enrollment"`
 	// StateDir holds received objects and events that wait for the automator. Losing it costs a fetch.
 	StateDir string `yaml:"stateDir"`
 	// Log says how logs are written.
@@ -46,8 +48,38 @@ type AutomatorConfig struct {
 	Address string `yaml:"address"`
 	// ServerName is the name in the automator's certificate when it is not the host of Address.
 	ServerName string `yaml:"serverName"`
-	// TLS identifies this cluster; its CA signs the automator.
+	// TLS identifies this cluster by files instead of enrollment, when something else hands out certificates; its CA signs
+	// the automator.
 	TLS rpc.TLSFiles `yaml:"tls"`
+	// Proxy is for automators behind a proxy that ends TLS.
+	Proxy ProxyConfig `yaml:"proxy"`
+}
+
+// ProxyConfig is about a proxy that ends TLS between this cluster and the automator. Calls carry a signed pass then, and
+// the automator has to know the name that is dialled, under its own proxy.names.
+type ProxyConfig struct {
+	// TerminatesTLS says that there is such a proxy.
+	TerminatesTLS bool `yaml:"terminatesTLS"`
+	// CAFile holds the CA that signed the proxy's certificate; the system's when empty.
+	CAFile string `yaml:"caFile"`
+}
+
+// EnrollmentConfig is where this cluster's identity comes from and where it is kept.
+type EnrollmentConfig struct {
+	// TokenFile holds what `tandem cluster enroll` printed. It is needed until the cluster is enrolled, and again when it
+	// was revoked.
+	TokenFile string `yaml:"tokenFile"`
+	// Secret keeps key and certificate in the cluster. It is made when there is none.
+	Secret SecretName `yaml:"secret"`
+	// Dir keeps them in a folder instead, for a synchronizer that runs outside of its cluster.
+	Dir string `yaml:"dir"`
+}
+
+// SecretName names a Secret.
+type SecretName struct {
+	// Namespace and Name are both needed.
+	Namespace string `yaml:"namespace"`
+	Name      string `yaml:"name"`
 }
 
 // StatusConfig is the listener for status queries. Callers show a bearer token of this cluster, and may see the Syncs
@@ -79,9 +111,7 @@ func (c *Config) Validate() error {
 	}
 	require(c.Cluster, "cluster", "this cluster's name, as in .tandem/clusters.yaml")
 	require(c.Automator.Address, "automator.address", "host:port of the automator")
-	require(c.Automator.TLS.Cert, "automator.tls.cert", "this cluster's certificate in PEM")
-	require(c.Automator.TLS.Key, "automator.tls.key", "the certificate's key in PEM")
-	require(c.Automator.TLS.CA, "automator.tls.ca", "the CA that signed the automator's certificate")
+	problems = append(problems, c.validateIdentity())
 	require(c.StateDir, "stateDir", "a folder for received objects")
 	if c.Status.Listen != "" {
 		require(c.Status.TLS.Cert, "status.tls.cert", "tokens must not travel in the clear")
@@ -91,6 +121,34 @@ func (c *Config) Validate() error {
 		problems = append(problems, errors.New("workers is negative"))
 	}
 	problems = append(problems, c.validateTrust(), c.validatePaths())
+	return errors.Join(problems...)
+}
+
+// validateIdentity checks how the automator knows this cluster.
+func (c *Config) validateIdentity() error {
+	e := c.Enrollment
+	files, enrolls := c.Automator.TLS != rpc.TLSFiles{}, e != EnrollmentConfig{}
+	inSecret := e.Secret != SecretName{}
+	switch {
+	case files && enrolls:
+		return errors.New("both enrollment and automator.tls are given: remove automator.tls to let this cluster enroll, or enrollment to go on with certificates in files")
+	case enrolls && inSecret == (e.Dir != ""):
+		return errors.New("enrollment: give either secret (namespace and name) or dir: where key and certificate are kept")
+	case enrolls && inSecret && (e.Secret.Namespace == "" || e.Secret.Name == ""):
+		return errors.New("enrollment.secret: namespace and name are both needed")
+	case enrolls:
+		return nil
+	case !files:
+		return errors.New("enrollment is missing: tokenFile, and secret or dir (see `tandem cluster enroll --help`), or automator.tls with certificates in files")
+	case c.Automator.Proxy.TerminatesTLS:
+		return errors.New("automator.proxy needs enrollment: passes are signed with the enrolled key")
+	}
+	var problems []error
+	for key, value := range map[string]string{"cert": c.Automator.TLS.Cert, "key": c.Automator.TLS.Key, "ca": c.Automator.TLS.CA} {
+		if value == "" {
+			problems = append(problems, fmt.Errorf("automator.tls.%s is missing: a file in PEM", key))
+		}
+	}
 	return errors.Join(problems...)
 }
 

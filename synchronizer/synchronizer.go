@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"google.golang.org/grpc"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -33,6 +32,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/telemetry/admin"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
 	"github.com/tandem-cd/tandem/synchronizer/internal/converge"
+	"github.com/tandem-cd/tandem/synchronizer/internal/enroll"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
@@ -57,6 +57,7 @@ type Synchronizer struct {
 	cfg      Config
 	log      *zap.Logger
 	store    *objects.Store
+	keeper   *enroll.Keeper // nil when the identity is in files
 	link     *relay.Link
 	relay    *relay.Client
 	syncs    *syncs.Client
@@ -78,7 +79,7 @@ func New(cfg Config, log *zap.Logger) (*Synchronizer, error) {
 	if s.store, err = objects.Open(filepath.Join(cfg.StateDir, "objects")); err != nil {
 		return nil, err
 	}
-	if err := s.openRelay(); err != nil {
+	if err := s.openRelay(restConfig); err != nil {
 		return nil, err
 	}
 	if err := s.openLoop(restConfig); err != nil {
@@ -99,20 +100,11 @@ func connect(kubeconfig string) (*rest.Config, error) {
 	return config, nil
 }
 
-func (s *Synchronizer) openRelay() error {
-	tls := s.cfg.Automator.TLS
-	if _, err := tls.Client(s.cfg.Automator.ServerName); err != nil {
-		return fmt.Errorf("automator.tls: %w", err)
+func (s *Synchronizer) openRelay(config *rest.Config) (err error) {
+	if err := s.openIdentity(config); err != nil {
+		return err
 	}
-	s.link = relay.NewLink(func() (*grpc.ClientConn, error) {
-		config, err := tls.Client(s.cfg.Automator.ServerName)
-		if err != nil {
-			return nil, err
-		}
-		return rpc.Dial(s.cfg.Automator.Address, config)
-	})
 	hello := &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: replica(), Protocol: relay.Protocol, Version: Version}
-	var err error
 	s.reporter, err = report.New(report.Config{Hello: hello, Dir: filepath.Join(s.cfg.StateDir, "events")}, s.link, s.fleet, s.log)
 	return err
 }
@@ -188,11 +180,14 @@ func (s *Synchronizer) Run(ctx context.Context) error {
 	tasks := []run.Task{
 		{Name: "live", Run: s.live.Run},
 		{Name: "converge", Run: s.loop.Run},
-		{Name: "relay", Run: s.whenListed(s.relay.Run)},
-		{Name: "report", Run: s.whenListed(s.reporter.Run)},
+		{Name: "relay", Run: s.whenListed(s.whenEnrolled(s.relay.Run))},
+		{Name: "report", Run: s.whenListed(s.whenEnrolled(s.reporter.Run))},
 		{Name: "collect", Run: s.whenListed(s.collect)},
 		{Name: "status", Run: s.serveStatus},
 		{Name: "admin", Run: func(ctx context.Context) error { return admin.Serve(ctx, s.cfg.Admin, s.ready) }},
+	}
+	if s.keeper != nil {
+		tasks = append(tasks, run.Task{Name: "identity", Run: s.keeper.Run})
 	}
 	tasks = append(tasks, s.watches()...)
 	s.log.Info("started", zap.String("version", Version), zap.String("cluster", s.cfg.Cluster), zap.String("trust", string(s.cfg.Trust.Mode)))
@@ -260,7 +255,7 @@ func (s *Synchronizer) collect(ctx context.Context) error {
 func (s *Synchronizer) ready() error {
 	select {
 	case <-s.loop.Listed():
-		return nil
+		return s.known()
 	default:
 		return errors.New("no list of Syncs yet; is the CustomResourceDefinition syncs.tandem.dev installed, and may this account list it?")
 	}

@@ -5,10 +5,13 @@ import (
 	"crypto/x509"
 	"net/url"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
+	"github.com/tandem-cd/tandem/shared/credential"
 	"github.com/tandem-cd/tandem/shared/fault"
 )
 
@@ -31,6 +34,8 @@ type Identity struct {
 	Name string
 	// Groups are the groups of a user where the authority names them.
 	Groups []string
+	// Issued is when the certificate was issued that says so; zero where none does.
+	Issued time.Time
 }
 
 // String returns the identity as "cluster/prod-eu".
@@ -51,18 +56,29 @@ func IdentityURI(id Identity) *url.URL {
 // FromCertificate identifies callers by the certificate that the TLS handshake verified. It is the Identify of
 // listeners with mutual TLS.
 func FromCertificate(ctx context.Context) (Identity, error) {
+	cert, ok := PeerCertificate(ctx)
+	if !ok {
+		return Identity{}, fault.New(fault.Unauthorized, "no verified client certificate; connect with one that the automator's CA signed")
+	}
+	return IdentityOf(cert)
+}
+
+// PeerCertificate returns the certificate that the TLS handshake of the caller's connection verified; false when it
+// showed none.
+func PeerCertificate(ctx context.Context) (*x509.Certificate, bool) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return Identity{}, fault.New(fault.Unauthorized, "connection has no peer")
+		return nil, false
 	}
 	info, ok := p.AuthInfo.(credentials.TLSInfo)
 	if !ok || len(info.State.VerifiedChains) == 0 {
-		return Identity{}, fault.New(fault.Unauthorized, "no verified client certificate; connect with one that the automator's CA signed")
+		return nil, false
 	}
-	return identityOf(info.State.VerifiedChains[0][0])
+	return info.State.VerifiedChains[0][0], true
 }
 
-func identityOf(cert *x509.Certificate) (Identity, error) {
+// IdentityOf returns whom a certificate names. It does not verify the certificate.
+func IdentityOf(cert *x509.Certificate) (Identity, error) {
 	for _, uri := range cert.URIs {
 		name := strings.TrimPrefix(uri.Path, "/")
 		if uri.Scheme != uriScheme || name == "" || strings.Contains(name, "/") {
@@ -70,7 +86,7 @@ func identityOf(cert *x509.Certificate) (Identity, error) {
 		}
 		switch role := Role(uri.Host); role {
 		case RoleCluster, RoleUser:
-			return Identity{Role: role, Name: name}, nil
+			return Identity{Role: role, Name: name, Issued: credential.IssuedAt(cert)}, nil
 		}
 	}
 	return Identity{}, fault.New(fault.Unauthorized, "client certificate %q has no URI tandem://cluster/<name> or tandem://user/<name>", cert.Subject.CommonName)
@@ -87,4 +103,15 @@ func Caller(ctx context.Context) (Identity, bool) {
 // WithCaller returns a context in which Caller finds id; for tests and interceptors.
 func WithCaller(ctx context.Context, id Identity) context.Context {
 	return context.WithValue(ctx, identityKey{}, id)
+}
+
+// PeerPass returns the text of the pass that a call carries; false when it carries none.
+func PeerPass(ctx context.Context) (string, bool) {
+	headers, _ := metadata.FromIncomingContext(ctx)
+	for _, value := range headers.Get(passHeader) {
+		if pass, ok := strings.CutPrefix(value, passScheme); ok {
+			return pass, true
+		}
+	}
+	return "", false
 }

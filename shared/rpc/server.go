@@ -36,6 +36,8 @@ const (
 	PingTimeout = 10 * time.Second
 	// minClientPing is the fastest pinging that the server puts up with.
 	minClientPing = 20 * time.Second
+	// maxHeaders bounds the headers of a call, in bytes: they are read before anybody knows who calls.
+	maxHeaders = 32 << 10
 	// drainTimeout is how long open calls may go on after Serve was told to stop.
 	drainTimeout = 5 * time.Second
 )
@@ -48,6 +50,11 @@ type ServerConfig struct {
 	Identify Identify
 	// Authorize says whether a caller may call a method, by its full name; nil allows everybody that Identify knows.
 	Authorize func(ctx context.Context, id Identity, method string) error
+	// Public says which methods, by their full name, may be called by anybody; nil allows none. Identify and Authorize are
+	// not asked then, and the handler finds no Caller.
+	Public func(method string) bool
+	// Calls keeps the open calls, so that they can be ended; nil when nobody will.
+	Calls *Calls
 	// Log takes panics of handlers.
 	Log *zap.Logger
 }
@@ -57,13 +64,17 @@ type Server struct {
 	// GRPC is where services are registered, before Serve.
 	GRPC   *grpc.Server
 	health *health.Server
+	calls  *Calls
 }
 
 // NewServer returns a server with health and reflection registered.
 func NewServer(cfg ServerConfig) *Server {
 	guard := &guard{cfg: cfg}
+	if guard.cfg.Calls == nil {
+		guard.cfg.Calls = NewCalls()
+	}
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage), grpc.MaxConcurrentStreams(MaxStreams),
+		grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage), grpc.MaxConcurrentStreams(MaxStreams), grpc.MaxHeaderListSize(maxHeaders),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: ServerPing, Timeout: PingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(guard.unary), grpc.ChainStreamInterceptor(guard.stream),
@@ -72,7 +83,7 @@ func NewServer(cfg ServerConfig) *Server {
 	if cfg.TLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(cfg.TLS)))
 	}
-	s := &Server{GRPC: grpc.NewServer(options...), health: health.NewServer()}
+	s := &Server{GRPC: grpc.NewServer(options...), health: health.NewServer(), calls: guard.cfg.Calls}
 	healthv1.RegisterHealthServer(s.GRPC, s.health)
 	reflection.Register(s.GRPC)
 	return s
@@ -82,7 +93,7 @@ func NewServer(cfg ServerConfig) *Server {
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	stop := context.AfterFunc(ctx, s.shutdown)
 	defer stop()
-	if err := s.GRPC.Serve(listener); err != nil && ctx.Err() == nil {
+	if err := s.GRPC.Serve(s.calls.track(listener)); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve %s: %w", listener.Addr(), err)
 	}
 	return ctx.Err()
@@ -100,32 +111,43 @@ type guard struct{ cfg ServerConfig }
 
 func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
 	defer func() { err = g.finish(recover(), info.FullMethod, err) }()
-	ctx, err = g.admit(ctx, info.FullMethod)
+	ctx, finish, err := g.admit(ctx, info.FullMethod)
 	if err != nil {
 		return nil, err
 	}
+	defer finish()
 	return next(ctx, req)
 }
 
 func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
 	defer func() { err = g.finish(recover(), info.FullMethod, err) }()
-	ctx, err := g.admit(stream.Context(), info.FullMethod)
+	ctx, finish, err := g.admit(stream.Context(), info.FullMethod)
 	if err != nil {
 		return err
 	}
+	defer finish()
 	return next(srv, &admitted{ServerStream: stream, ctx: ctx})
 }
 
-func (g *guard) admit(ctx context.Context, method string) (context.Context, error) {
+// admit lets a call in. What it returns is to be called at the call's end.
+func (g *guard) admit(ctx context.Context, method string) (context.Context, func(), error) {
+	if g.cfg.Public != nil && g.cfg.Public(method) {
+		return ctx, func() {}, nil
+	}
 	id, err := g.cfg.Identify(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ctx = WithCaller(ctx, id)
+	// The call is in the list before it is authorised: who is revoked meanwhile is found by one or by the other.
+	ctx, finish := g.cfg.Calls.begin(WithCaller(ctx, id), id)
 	if g.cfg.Authorize == nil {
-		return ctx, nil
+		return ctx, finish, nil
 	}
-	return ctx, g.cfg.Authorize(ctx, id, method)
+	if err := g.cfg.Authorize(ctx, id, method); err != nil {
+		finish()
+		return nil, nil, err
+	}
+	return ctx, finish, nil
 }
 
 func (g *guard) finish(panicked any, method string, err error) error {

@@ -51,6 +51,9 @@ func (s *Store) Prune(ctx context.Context) (events int64, err error) {
 	if err := s.pruneTags(ctx); err != nil {
 		return events, fmt.Errorf("prune tags: %w", err)
 	}
+	if err := s.pruneTokens(ctx); err != nil {
+		return events, fmt.Errorf("prune tokens: %w", err)
+	}
 	return events, nil
 }
 

@@ -1,5 +1,5 @@
-// Package store keeps what the automator should not lose but could live without: the event log and what is known of image
-// tags. What runs and what was decided is in Git.
+// Package store keeps what the automator should not lose but could live without: the event log, what is known of image
+// tags, and whom it knows. What runs and what was decided is in Git.
 //
 // The engine is SQLite in a file. All SQL is written so that PostgreSQL runs it too, and the contract test takes any
 // engine.

@@ -24,6 +24,124 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Role says what kind of caller an identity is.
+type Role int32
+
+const (
+	// Not given; means a cluster.
+	Role_ROLE_UNSPECIFIED Role = 0
+	// A synchronizer.
+	Role_ROLE_CLUSTER Role = 1
+	// A person, or a program that asks questions.
+	Role_ROLE_USER Role = 2
+)
+
+// Enum value maps for Role.
+var (
+	Role_name = map[int32]string{
+		0: "ROLE_UNSPECIFIED",
+		1: "ROLE_CLUSTER",
+		2: "ROLE_USER",
+	}
+	Role_value = map[string]int32{
+		"ROLE_UNSPECIFIED": 0,
+		"ROLE_CLUSTER":     1,
+		"ROLE_USER":        2,
+	}
+)
+
+func (x Role) Enum() *Role {
+	p := new(Role)
+	*p = x
+	return p
+}
+
+func (x Role) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Role) Descriptor() protoreflect.EnumDescriptor {
+	return file_tandem_enrollment_v1_enrollment_proto_enumTypes[0].Descriptor()
+}
+
+func (Role) Type() protoreflect.EnumType {
+	return &file_tandem_enrollment_v1_enrollment_proto_enumTypes[0]
+}
+
+func (x Role) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Role.Descriptor instead.
+func (Role) EnumDescriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{0}
+}
+
+// IdentityState says how an identity stands.
+type IdentityState int32
+
+const (
+	// Not given.
+	IdentityState_IDENTITY_STATE_UNSPECIFIED IdentityState = 0
+	// A token was made and not redeemed yet.
+	IdentityState_IDENTITY_STATE_PENDING IdentityState = 1
+	// It has a valid certificate.
+	IdentityState_IDENTITY_STATE_ENROLLED IdentityState = 2
+	// Its certificate has expired less than 30 days ago: it can still renew it.
+	IdentityState_IDENTITY_STATE_LAPSED IdentityState = 3
+	// Its certificate, or its token, has expired: it needs a new token.
+	IdentityState_IDENTITY_STATE_EXPIRED IdentityState = 4
+	// Everything that it had was revoked.
+	IdentityState_IDENTITY_STATE_REVOKED IdentityState = 5
+)
+
+// Enum value maps for IdentityState.
+var (
+	IdentityState_name = map[int32]string{
+		0: "IDENTITY_STATE_UNSPECIFIED",
+		1: "IDENTITY_STATE_PENDING",
+		2: "IDENTITY_STATE_ENROLLED",
+		3: "IDENTITY_STATE_LAPSED",
+		4: "IDENTITY_STATE_EXPIRED",
+		5: "IDENTITY_STATE_REVOKED",
+	}
+	IdentityState_value = map[string]int32{
+		"IDENTITY_STATE_UNSPECIFIED": 0,
+		"IDENTITY_STATE_PENDING":     1,
+		"IDENTITY_STATE_ENROLLED":    2,
+		"IDENTITY_STATE_LAPSED":      3,
+		"IDENTITY_STATE_EXPIRED":     4,
+		"IDENTITY_STATE_REVOKED":     5,
+	}
+)
+
+func (x IdentityState) Enum() *IdentityState {
+	p := new(IdentityState)
+	*p = x
+	return p
+}
+
+func (x IdentityState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (IdentityState) Descriptor() protoreflect.EnumDescriptor {
+	return file_tandem_enrollment_v1_enrollment_proto_enumTypes[1].Descriptor()
+}
+
+func (IdentityState) Type() protoreflect.EnumType {
+	return &file_tandem_enrollment_v1_enrollment_proto_enumTypes[1]
+}
+
+func (x IdentityState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use IdentityState.Descriptor instead.
+func (IdentityState) EnumDescriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{1}
+}
+
 // EnrollRequest redeems a token.
 type EnrollRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -150,8 +268,10 @@ type RenewRequest struct {
 	CertificateRequest []byte `protobuf:"bytes,1,opt,name=certificate_request,json=certificateRequest,proto3" json:"certificate_request,omitempty"`
 	// The present certificate in DER, for callers whose certificate has expired and cannot be shown by TLS.
 	PresentCertificate []byte `protobuf:"bytes,2,opt,name=present_certificate,json=presentCertificate,proto3" json:"present_certificate,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The synchronizer's version, for people.
+	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RenewRequest) Reset() {
@@ -196,6 +316,13 @@ func (x *RenewRequest) GetPresentCertificate() []byte {
 		return x.PresentCertificate
 	}
 	return nil
+}
+
+func (x *RenewRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
 }
 
 // RenewResponse is a successor.
@@ -308,6 +435,775 @@ func (x *Certificate) GetRenewAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// CreateTokenRequest asks for a token.
+type CreateTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The cluster's name, as in .tandem/clusters.yaml.
+	Cluster string `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// How long the token can be redeemed, in seconds; 0 means one hour, at most 7 days.
+	TtlSeconds int64 `protobuf:"varint,2,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	// The cluster has lost its key: redeeming the token revokes what it had. Without it a cluster that is enrolled already
+	// gets no token.
+	Replace       bool `protobuf:"varint,3,opt,name=replace,proto3" json:"replace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTokenRequest) Reset() {
+	*x = CreateTokenRequest{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTokenRequest) ProtoMessage() {}
+
+func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
+func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CreateTokenRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *CreateTokenRequest) GetTtlSeconds() int64 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+func (x *CreateTokenRequest) GetReplace() bool {
+	if x != nil {
+		return x.Replace
+	}
+	return false
+}
+
+// CreateTokenResponse is a token.
+type CreateTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token. It is a secret and cannot be asked for again.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// Until when it can be redeemed.
+	Expires *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Whether .tandem/clusters.yaml of some repository grants this cluster anything.
+	Granted       bool `protobuf:"varint,3,opt,name=granted,proto3" json:"granted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateTokenResponse) Reset() {
+	*x = CreateTokenResponse{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateTokenResponse) ProtoMessage() {}
+
+func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
+func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CreateTokenResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *CreateTokenResponse) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *CreateTokenResponse) GetGranted() bool {
+	if x != nil {
+		return x.Granted
+	}
+	return false
+}
+
+// EnrolledIdentity is what is known of a cluster's or a user's certificates.
+type EnrolledIdentity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose.
+	Role Role `protobuf:"varint,1,opt,name=role,proto3,enum=tandem.enrollment.v1.Role" json:"role,omitempty"`
+	// The name in the certificate.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// How it stands now.
+	State IdentityState `protobuf:"varint,3,opt,name=state,proto3,enum=tandem.enrollment.v1.IdentityState" json:"state,omitempty"`
+	// When the newest certificate was issued; absent when there is none.
+	Issued *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=issued,proto3" json:"issued,omitempty"`
+	// When it expires.
+	Expires *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Its serial number in hexadecimal.
+	Serial string `protobuf:"bytes,6,opt,name=serial,proto3" json:"serial,omitempty"`
+	// The start of the SHA-256 of its key.
+	Key string `protobuf:"bytes,7,opt,name=key,proto3" json:"key,omitempty"`
+	// The start of the SHA-256 of the key of the CA that signed it.
+	Authority string `protobuf:"bytes,8,opt,name=authority,proto3" json:"authority,omitempty"`
+	// Everything that was issued until then is refused; absent when nothing was revoked.
+	Revoked *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// The last token that can be redeemed, until when; absent for none.
+	TokenExpires *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=token_expires,json=tokenExpires,proto3" json:"token_expires,omitempty"`
+	// The version that it said when it enrolled or renewed last.
+	Version       string `protobuf:"bytes,11,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnrolledIdentity) Reset() {
+	*x = EnrolledIdentity{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnrolledIdentity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnrolledIdentity) ProtoMessage() {}
+
+func (x *EnrolledIdentity) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnrolledIdentity.ProtoReflect.Descriptor instead.
+func (*EnrolledIdentity) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *EnrolledIdentity) GetRole() Role {
+	if x != nil {
+		return x.Role
+	}
+	return Role_ROLE_UNSPECIFIED
+}
+
+func (x *EnrolledIdentity) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EnrolledIdentity) GetState() IdentityState {
+	if x != nil {
+		return x.State
+	}
+	return IdentityState_IDENTITY_STATE_UNSPECIFIED
+}
+
+func (x *EnrolledIdentity) GetIssued() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Issued
+	}
+	return nil
+}
+
+func (x *EnrolledIdentity) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *EnrolledIdentity) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
+func (x *EnrolledIdentity) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *EnrolledIdentity) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *EnrolledIdentity) GetRevoked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Revoked
+	}
+	return nil
+}
+
+func (x *EnrolledIdentity) GetTokenExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TokenExpires
+	}
+	return nil
+}
+
+func (x *EnrolledIdentity) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// ListIdentitiesRequest asks for a page.
+type ListIdentitiesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most this many, 1 to 1000; 0 means 100.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIdentitiesRequest) Reset() {
+	*x = ListIdentitiesRequest{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIdentitiesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIdentitiesRequest) ProtoMessage() {}
+
+func (x *ListIdentitiesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIdentitiesRequest.ProtoReflect.Descriptor instead.
+func (*ListIdentitiesRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListIdentitiesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListIdentitiesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListIdentitiesResponse is a page.
+type ListIdentitiesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identities by name.
+	Identities []*EnrolledIdentity `protobuf:"bytes,1,rep,name=identities,proto3" json:"identities,omitempty"`
+	// Where the next page begins; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIdentitiesResponse) Reset() {
+	*x = ListIdentitiesResponse{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIdentitiesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIdentitiesResponse) ProtoMessage() {}
+
+func (x *ListIdentitiesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIdentitiesResponse.ProtoReflect.Descriptor instead.
+func (*ListIdentitiesResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListIdentitiesResponse) GetIdentities() []*EnrolledIdentity {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+func (x *ListIdentitiesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// RevokeRequest names whom to revoke.
+type RevokeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What kind; a cluster by default.
+	Role Role `protobuf:"varint,1,opt,name=role,proto3,enum=tandem.enrollment.v1.Role" json:"role,omitempty"`
+	// The name in the certificate.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeRequest) Reset() {
+	*x = RevokeRequest{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeRequest) ProtoMessage() {}
+
+func (x *RevokeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeRequest.ProtoReflect.Descriptor instead.
+func (*RevokeRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RevokeRequest) GetRole() Role {
+	if x != nil {
+		return x.Role
+	}
+	return Role_ROLE_UNSPECIFIED
+}
+
+func (x *RevokeRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RevokeResponse says what was done.
+type RevokeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Everything that was issued until then is refused from now on.
+	Revoked *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// How many calls were open and have been ended.
+	CallsEnded    int32 `protobuf:"varint,2,opt,name=calls_ended,json=callsEnded,proto3" json:"calls_ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeResponse) Reset() {
+	*x = RevokeResponse{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeResponse) ProtoMessage() {}
+
+func (x *RevokeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeResponse.ProtoReflect.Descriptor instead.
+func (*RevokeResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RevokeResponse) GetRevoked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Revoked
+	}
+	return nil
+}
+
+func (x *RevokeResponse) GetCallsEnded() int32 {
+	if x != nil {
+		return x.CallsEnded
+	}
+	return 0
+}
+
+// GetAuthorityRequest asks how the CAs stand.
+type GetAuthorityRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAuthorityRequest) Reset() {
+	*x = GetAuthorityRequest{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAuthorityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAuthorityRequest) ProtoMessage() {}
+
+func (x *GetAuthorityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAuthorityRequest.ProtoReflect.Descriptor instead.
+func (*GetAuthorityRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{12}
+}
+
+// GetAuthorityResponse is every trusted CA.
+type GetAuthorityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first signs; the others are still trusted.
+	Authorities []*TrustedAuthority `protobuf:"bytes,1,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	// Why the files could not be read anew; empty when all is well. What was read before goes on.
+	Problem       string `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAuthorityResponse) Reset() {
+	*x = GetAuthorityResponse{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAuthorityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAuthorityResponse) ProtoMessage() {}
+
+func (x *GetAuthorityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAuthorityResponse.ProtoReflect.Descriptor instead.
+func (*GetAuthorityResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetAuthorityResponse) GetAuthorities() []*TrustedAuthority {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+func (x *GetAuthorityResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+// TrustedAuthority is a CA and who depends on it.
+type TrustedAuthority struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The start of the SHA-256 of its key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Its name.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// When it expires.
+	Expires *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Whether it signs what is issued now.
+	Active bool `protobuf:"varint,4,opt,name=active,proto3" json:"active,omitempty"`
+	// Whether those who trust only this one accept the automator's certificate: it is active, or its key is there too.
+	Serves bool `protobuf:"varint,5,opt,name=serves,proto3" json:"serves,omitempty"`
+	// How many clusters hold a certificate of it that they can still use or renew.
+	Clusters int32 `protobuf:"varint,6,opt,name=clusters,proto3" json:"clusters,omitempty"`
+	// The first of them, at most 20.
+	Names         []string `protobuf:"bytes,7,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TrustedAuthority) Reset() {
+	*x = TrustedAuthority{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TrustedAuthority) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TrustedAuthority) ProtoMessage() {}
+
+func (x *TrustedAuthority) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TrustedAuthority.ProtoReflect.Descriptor instead.
+func (*TrustedAuthority) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *TrustedAuthority) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *TrustedAuthority) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *TrustedAuthority) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *TrustedAuthority) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+func (x *TrustedAuthority) GetServes() bool {
+	if x != nil {
+		return x.Serves
+	}
+	return false
+}
+
+func (x *TrustedAuthority) GetClusters() int32 {
+	if x != nil {
+		return x.Clusters
+	}
+	return 0
+}
+
+func (x *TrustedAuthority) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+// BackupRequest asks for a copy of the store.
+type BackupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupRequest) Reset() {
+	*x = BackupRequest{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRequest) ProtoMessage() {}
+
+func (x *BackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
+func (*BackupRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{15}
+}
+
+// BackupResponse is a part of the copy.
+type BackupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes.
+	Chunk []byte `protobuf:"bytes,1,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	// On the last message: the SHA-256 of everything.
+	Sha256        []byte `protobuf:"bytes,2,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupResponse) Reset() {
+	*x = BackupResponse{}
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupResponse) ProtoMessage() {}
+
+func (x *BackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_enrollment_v1_enrollment_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
+func (*BackupResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *BackupResponse) GetChunk() []byte {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
+func (x *BackupResponse) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
 var File_tandem_enrollment_v1_enrollment_proto protoreflect.FileDescriptor
 
 const file_tandem_enrollment_v1_enrollment_proto_rawDesc = "" +
@@ -319,19 +1215,91 @@ const file_tandem_enrollment_v1_enrollment_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tR\aversion\"o\n" +
 	"\x0eEnrollResponse\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12C\n" +
-	"\vcertificate\x18\x02 \x01(\v2!.tandem.enrollment.v1.CertificateR\vcertificate\"p\n" +
+	"\vcertificate\x18\x02 \x01(\v2!.tandem.enrollment.v1.CertificateR\vcertificate\"\x8a\x01\n" +
 	"\fRenewRequest\x12/\n" +
 	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\x12/\n" +
-	"\x13present_certificate\x18\x02 \x01(\fR\x12presentCertificate\"T\n" +
+	"\x13present_certificate\x18\x02 \x01(\fR\x12presentCertificate\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"T\n" +
 	"\rRenewResponse\x12C\n" +
 	"\vcertificate\x18\x01 \x01(\v2!.tandem.enrollment.v1.CertificateR\vcertificate\"j\n" +
 	"\vCertificate\x12\x14\n" +
 	"\x05chain\x18\x01 \x03(\fR\x05chain\x12\x0e\n" +
 	"\x02ca\x18\x02 \x03(\fR\x02ca\x125\n" +
-	"\brenew_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\arenewAt2\xba\x01\n" +
+	"\brenew_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\arenewAt\"i\n" +
+	"\x12CreateTokenRequest\x12\x18\n" +
+	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1f\n" +
+	"\vttl_seconds\x18\x02 \x01(\x03R\n" +
+	"ttlSeconds\x12\x18\n" +
+	"\areplace\x18\x03 \x01(\bR\areplace\"{\n" +
+	"\x13CreateTokenResponse\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x124\n" +
+	"\aexpires\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x18\n" +
+	"\agranted\x18\x03 \x01(\bR\agranted\"\xd4\x03\n" +
+	"\x10EnrolledIdentity\x12.\n" +
+	"\x04role\x18\x01 \x01(\x0e2\x1a.tandem.enrollment.v1.RoleR\x04role\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x129\n" +
+	"\x05state\x18\x03 \x01(\x0e2#.tandem.enrollment.v1.IdentityStateR\x05state\x122\n" +
+	"\x06issued\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x06issued\x124\n" +
+	"\aexpires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x16\n" +
+	"\x06serial\x18\x06 \x01(\tR\x06serial\x12\x10\n" +
+	"\x03key\x18\a \x01(\tR\x03key\x12\x1c\n" +
+	"\tauthority\x18\b \x01(\tR\tauthority\x124\n" +
+	"\arevoked\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\arevoked\x12?\n" +
+	"\rtoken_expires\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\ftokenExpires\x12\x18\n" +
+	"\aversion\x18\v \x01(\tR\aversion\"S\n" +
+	"\x15ListIdentitiesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\x88\x01\n" +
+	"\x16ListIdentitiesResponse\x12F\n" +
+	"\n" +
+	"identities\x18\x01 \x03(\v2&.tandem.enrollment.v1.EnrolledIdentityR\n" +
+	"identities\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"S\n" +
+	"\rRevokeRequest\x12.\n" +
+	"\x04role\x18\x01 \x01(\x0e2\x1a.tandem.enrollment.v1.RoleR\x04role\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"g\n" +
+	"\x0eRevokeResponse\x124\n" +
+	"\arevoked\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\arevoked\x12\x1f\n" +
+	"\vcalls_ended\x18\x02 \x01(\x05R\n" +
+	"callsEnded\"\x15\n" +
+	"\x13GetAuthorityRequest\"z\n" +
+	"\x14GetAuthorityResponse\x12H\n" +
+	"\vauthorities\x18\x01 \x03(\v2&.tandem.enrollment.v1.TrustedAuthorityR\vauthorities\x12\x18\n" +
+	"\aproblem\x18\x02 \x01(\tR\aproblem\"\xd6\x01\n" +
+	"\x10TrustedAuthority\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x124\n" +
+	"\aexpires\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x16\n" +
+	"\x06active\x18\x04 \x01(\bR\x06active\x12\x16\n" +
+	"\x06serves\x18\x05 \x01(\bR\x06serves\x12\x1a\n" +
+	"\bclusters\x18\x06 \x01(\x05R\bclusters\x12\x14\n" +
+	"\x05names\x18\a \x03(\tR\x05names\"\x0f\n" +
+	"\rBackupRequest\">\n" +
+	"\x0eBackupResponse\x12\x14\n" +
+	"\x05chunk\x18\x01 \x01(\fR\x05chunk\x12\x16\n" +
+	"\x06sha256\x18\x02 \x01(\fR\x06sha256*=\n" +
+	"\x04Role\x12\x14\n" +
+	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fROLE_CLUSTER\x10\x01\x12\r\n" +
+	"\tROLE_USER\x10\x02*\xbb\x01\n" +
+	"\rIdentityState\x12\x1e\n" +
+	"\x1aIDENTITY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16IDENTITY_STATE_PENDING\x10\x01\x12\x1b\n" +
+	"\x17IDENTITY_STATE_ENROLLED\x10\x02\x12\x19\n" +
+	"\x15IDENTITY_STATE_LAPSED\x10\x03\x12\x1a\n" +
+	"\x16IDENTITY_STATE_EXPIRED\x10\x04\x12\x1a\n" +
+	"\x16IDENTITY_STATE_REVOKED\x10\x052\xba\x01\n" +
 	"\x11EnrollmentService\x12S\n" +
 	"\x06Enroll\x12#.tandem.enrollment.v1.EnrollRequest\x1a$.tandem.enrollment.v1.EnrollResponse\x12P\n" +
-	"\x05Renew\x12\".tandem.enrollment.v1.RenewRequest\x1a#.tandem.enrollment.v1.RenewResponseB\xe9\x01\n" +
+	"\x05Renew\x12\".tandem.enrollment.v1.RenewRequest\x1a#.tandem.enrollment.v1.RenewResponse2\xfc\x03\n" +
+	"\x16EnrollmentAdminService\x12b\n" +
+	"\vCreateToken\x12(.tandem.enrollment.v1.CreateTokenRequest\x1a).tandem.enrollment.v1.CreateTokenResponse\x12k\n" +
+	"\x0eListIdentities\x12+.tandem.enrollment.v1.ListIdentitiesRequest\x1a,.tandem.enrollment.v1.ListIdentitiesResponse\x12S\n" +
+	"\x06Revoke\x12#.tandem.enrollment.v1.RevokeRequest\x1a$.tandem.enrollment.v1.RevokeResponse\x12e\n" +
+	"\fGetAuthority\x12).tandem.enrollment.v1.GetAuthorityRequest\x1a*.tandem.enrollment.v1.GetAuthorityResponse\x12U\n" +
+	"\x06Backup\x12#.tandem.enrollment.v1.BackupRequest\x1a$.tandem.enrollment.v1.BackupResponse0\x01B\xe9\x01\n" +
 	"\x18com.tandem.enrollment.v1B\x0fEnrollmentProtoP\x01ZJgithub.com/tandem-cd/tandem/proto/gen/go/tandem/enrollment/v1;enrollmentv1\xa2\x02\x03TEX\xaa\x02\x14Tandem.Enrollment.V1\xca\x02\x14Tandem\\Enrollment\\V1\xe2\x02 Tandem\\Enrollment\\V1\\GPBMetadata\xea\x02\x16Tandem::Enrollment::V1b\x06proto3"
 
 var (
@@ -346,28 +1314,65 @@ func file_tandem_enrollment_v1_enrollment_proto_rawDescGZIP() []byte {
 	return file_tandem_enrollment_v1_enrollment_proto_rawDescData
 }
 
-var file_tandem_enrollment_v1_enrollment_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_tandem_enrollment_v1_enrollment_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_tandem_enrollment_v1_enrollment_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_tandem_enrollment_v1_enrollment_proto_goTypes = []any{
-	(*EnrollRequest)(nil),         // 0: tandem.enrollment.v1.EnrollRequest
-	(*EnrollResponse)(nil),        // 1: tandem.enrollment.v1.EnrollResponse
-	(*RenewRequest)(nil),          // 2: tandem.enrollment.v1.RenewRequest
-	(*RenewResponse)(nil),         // 3: tandem.enrollment.v1.RenewResponse
-	(*Certificate)(nil),           // 4: tandem.enrollment.v1.Certificate
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(Role)(0),                      // 0: tandem.enrollment.v1.Role
+	(IdentityState)(0),             // 1: tandem.enrollment.v1.IdentityState
+	(*EnrollRequest)(nil),          // 2: tandem.enrollment.v1.EnrollRequest
+	(*EnrollResponse)(nil),         // 3: tandem.enrollment.v1.EnrollResponse
+	(*RenewRequest)(nil),           // 4: tandem.enrollment.v1.RenewRequest
+	(*RenewResponse)(nil),          // 5: tandem.enrollment.v1.RenewResponse
+	(*Certificate)(nil),            // 6: tandem.enrollment.v1.Certificate
+	(*CreateTokenRequest)(nil),     // 7: tandem.enrollment.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),    // 8: tandem.enrollment.v1.CreateTokenResponse
+	(*EnrolledIdentity)(nil),       // 9: tandem.enrollment.v1.EnrolledIdentity
+	(*ListIdentitiesRequest)(nil),  // 10: tandem.enrollment.v1.ListIdentitiesRequest
+	(*ListIdentitiesResponse)(nil), // 11: tandem.enrollment.v1.ListIdentitiesResponse
+	(*RevokeRequest)(nil),          // 12: tandem.enrollment.v1.RevokeRequest
+	(*RevokeResponse)(nil),         // 13: tandem.enrollment.v1.RevokeResponse
+	(*GetAuthorityRequest)(nil),    // 14: tandem.enrollment.v1.GetAuthorityRequest
+	(*GetAuthorityResponse)(nil),   // 15: tandem.enrollment.v1.GetAuthorityResponse
+	(*TrustedAuthority)(nil),       // 16: tandem.enrollment.v1.TrustedAuthority
+	(*BackupRequest)(nil),          // 17: tandem.enrollment.v1.BackupRequest
+	(*BackupResponse)(nil),         // 18: tandem.enrollment.v1.BackupResponse
+	(*timestamppb.Timestamp)(nil),  // 19: google.protobuf.Timestamp
 }
 var file_tandem_enrollment_v1_enrollment_proto_depIdxs = []int32{
-	4, // 0: tandem.enrollment.v1.EnrollResponse.certificate:type_name -> tandem.enrollment.v1.Certificate
-	4, // 1: tandem.enrollment.v1.RenewResponse.certificate:type_name -> tandem.enrollment.v1.Certificate
-	5, // 2: tandem.enrollment.v1.Certificate.renew_at:type_name -> google.protobuf.Timestamp
-	0, // 3: tandem.enrollment.v1.EnrollmentService.Enroll:input_type -> tandem.enrollment.v1.EnrollRequest
-	2, // 4: tandem.enrollment.v1.EnrollmentService.Renew:input_type -> tandem.enrollment.v1.RenewRequest
-	1, // 5: tandem.enrollment.v1.EnrollmentService.Enroll:output_type -> tandem.enrollment.v1.EnrollResponse
-	3, // 6: tandem.enrollment.v1.EnrollmentService.Renew:output_type -> tandem.enrollment.v1.RenewResponse
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	6,  // 0: tandem.enrollment.v1.EnrollResponse.certificate:type_name -> tandem.enrollment.v1.Certificate
+	6,  // 1: tandem.enrollment.v1.RenewResponse.certificate:type_name -> tandem.enrollment.v1.Certificate
+	19, // 2: tandem.enrollment.v1.Certificate.renew_at:type_name -> google.protobuf.Timestamp
+	19, // 3: tandem.enrollment.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	0,  // 4: tandem.enrollment.v1.EnrolledIdentity.role:type_name -> tandem.enrollment.v1.Role
+	1,  // 5: tandem.enrollment.v1.EnrolledIdentity.state:type_name -> tandem.enrollment.v1.IdentityState
+	19, // 6: tandem.enrollment.v1.EnrolledIdentity.issued:type_name -> google.protobuf.Timestamp
+	19, // 7: tandem.enrollment.v1.EnrolledIdentity.expires:type_name -> google.protobuf.Timestamp
+	19, // 8: tandem.enrollment.v1.EnrolledIdentity.revoked:type_name -> google.protobuf.Timestamp
+	19, // 9: tandem.enrollment.v1.EnrolledIdentity.token_expires:type_name -> google.protobuf.Timestamp
+	9,  // 10: tandem.enrollment.v1.ListIdentitiesResponse.identities:type_name -> tandem.enrollment.v1.EnrolledIdentity
+	0,  // 11: tandem.enrollment.v1.RevokeRequest.role:type_name -> tandem.enrollment.v1.Role
+	19, // 12: tandem.enrollment.v1.RevokeResponse.revoked:type_name -> google.protobuf.Timestamp
+	16, // 13: tandem.enrollment.v1.GetAuthorityResponse.authorities:type_name -> tandem.enrollment.v1.TrustedAuthority
+	19, // 14: tandem.enrollment.v1.TrustedAuthority.expires:type_name -> google.protobuf.Timestamp
+	2,  // 15: tandem.enrollment.v1.EnrollmentService.Enroll:input_type -> tandem.enrollment.v1.EnrollRequest
+	4,  // 16: tandem.enrollment.v1.EnrollmentService.Renew:input_type -> tandem.enrollment.v1.RenewRequest
+	7,  // 17: tandem.enrollment.v1.EnrollmentAdminService.CreateToken:input_type -> tandem.enrollment.v1.CreateTokenRequest
+	10, // 18: tandem.enrollment.v1.EnrollmentAdminService.ListIdentities:input_type -> tandem.enrollment.v1.ListIdentitiesRequest
+	12, // 19: tandem.enrollment.v1.EnrollmentAdminService.Revoke:input_type -> tandem.enrollment.v1.RevokeRequest
+	14, // 20: tandem.enrollment.v1.EnrollmentAdminService.GetAuthority:input_type -> tandem.enrollment.v1.GetAuthorityRequest
+	17, // 21: tandem.enrollment.v1.EnrollmentAdminService.Backup:input_type -> tandem.enrollment.v1.BackupRequest
+	3,  // 22: tandem.enrollment.v1.EnrollmentService.Enroll:output_type -> tandem.enrollment.v1.EnrollResponse
+	5,  // 23: tandem.enrollment.v1.EnrollmentService.Renew:output_type -> tandem.enrollment.v1.RenewResponse
+	8,  // 24: tandem.enrollment.v1.EnrollmentAdminService.CreateToken:output_type -> tandem.enrollment.v1.CreateTokenResponse
+	11, // 25: tandem.enrollment.v1.EnrollmentAdminService.ListIdentities:output_type -> tandem.enrollment.v1.ListIdentitiesResponse
+	13, // 26: tandem.enrollment.v1.EnrollmentAdminService.Revoke:output_type -> tandem.enrollment.v1.RevokeResponse
+	15, // 27: tandem.enrollment.v1.EnrollmentAdminService.GetAuthority:output_type -> tandem.enrollment.v1.GetAuthorityResponse
+	18, // 28: tandem.enrollment.v1.EnrollmentAdminService.Backup:output_type -> tandem.enrollment.v1.BackupResponse
+	22, // [22:29] is the sub-list for method output_type
+	15, // [15:22] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_tandem_enrollment_v1_enrollment_proto_init() }
@@ -380,13 +1385,14 @@ func file_tandem_enrollment_v1_enrollment_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_enrollment_v1_enrollment_proto_rawDesc), len(file_tandem_enrollment_v1_enrollment_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   5,
+			NumEnums:      2,
+			NumMessages:   17,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_tandem_enrollment_v1_enrollment_proto_goTypes,
 		DependencyIndexes: file_tandem_enrollment_v1_enrollment_proto_depIdxs,
+		EnumInfos:         file_tandem_enrollment_v1_enrollment_proto_enumTypes,
 		MessageInfos:      file_tandem_enrollment_v1_enrollment_proto_msgTypes,
 	}.Build()
 	File_tandem_enrollment_v1_enrollment_proto = out.File

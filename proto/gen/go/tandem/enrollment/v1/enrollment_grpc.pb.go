@@ -179,3 +179,282 @@ var EnrollmentService_ServiceDesc = grpc.ServiceDesc{
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "tandem/enrollment/v1/enrollment.proto",
 }
+
+const (
+	EnrollmentAdminService_CreateToken_FullMethodName    = "/tandem.enrollment.v1.EnrollmentAdminService/CreateToken"
+	EnrollmentAdminService_ListIdentities_FullMethodName = "/tandem.enrollment.v1.EnrollmentAdminService/ListIdentities"
+	EnrollmentAdminService_Revoke_FullMethodName         = "/tandem.enrollment.v1.EnrollmentAdminService/Revoke"
+	EnrollmentAdminService_GetAuthority_FullMethodName   = "/tandem.enrollment.v1.EnrollmentAdminService/GetAuthority"
+	EnrollmentAdminService_Backup_FullMethodName         = "/tandem.enrollment.v1.EnrollmentAdminService/Backup"
+)
+
+// EnrollmentAdminServiceClient is the client API for EnrollmentAdminService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// EnrollmentAdminService is for people whom the automator's configuration names as admins: it makes tokens, lists and
+// revokes identities, tells how far the rotation of the CA is, and hands out backups. Nothing here grants anything: what
+// a cluster may receive stands in Git, in .tandem/clusters.yaml.
+type EnrollmentAdminServiceClient interface {
+	// CreateToken makes a token with which one cluster can enroll once. The token is in the answer and nowhere else.
+	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
+	// ListIdentities lists clusters that have or had a certificate or a token, by name.
+	ListIdentities(ctx context.Context, in *ListIdentitiesRequest, opts ...grpc.CallOption) (*ListIdentitiesResponse, error)
+	// Revoke refuses every certificate that was issued to somebody until now, ends their streams within 5 seconds, and
+	// voids their open tokens. It may be repeated.
+	Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error)
+	// GetAuthority tells which CAs are trusted and how many clusters still depend on each, which is how far a rotation is.
+	GetAuthority(ctx context.Context, in *GetAuthorityRequest, opts ...grpc.CallOption) (*GetAuthorityResponse, error)
+	// Backup sends a consistent copy of the store, in order, in chunks of at most 128 KiB. The CA's key is not part of it.
+	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
+}
+
+type enrollmentAdminServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewEnrollmentAdminServiceClient(cc grpc.ClientConnInterface) EnrollmentAdminServiceClient {
+	return &enrollmentAdminServiceClient{cc}
+}
+
+func (c *enrollmentAdminServiceClient) CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateTokenResponse)
+	err := c.cc.Invoke(ctx, EnrollmentAdminService_CreateToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentAdminServiceClient) ListIdentities(ctx context.Context, in *ListIdentitiesRequest, opts ...grpc.CallOption) (*ListIdentitiesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListIdentitiesResponse)
+	err := c.cc.Invoke(ctx, EnrollmentAdminService_ListIdentities_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentAdminServiceClient) Revoke(ctx context.Context, in *RevokeRequest, opts ...grpc.CallOption) (*RevokeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeResponse)
+	err := c.cc.Invoke(ctx, EnrollmentAdminService_Revoke_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentAdminServiceClient) GetAuthority(ctx context.Context, in *GetAuthorityRequest, opts ...grpc.CallOption) (*GetAuthorityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAuthorityResponse)
+	err := c.cc.Invoke(ctx, EnrollmentAdminService_GetAuthority_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollmentAdminServiceClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &EnrollmentAdminService_ServiceDesc.Streams[0], EnrollmentAdminService_Backup_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BackupRequest, BackupResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type EnrollmentAdminService_BackupClient = grpc.ServerStreamingClient[BackupResponse]
+
+// EnrollmentAdminServiceServer is the server API for EnrollmentAdminService service.
+// All implementations must embed UnimplementedEnrollmentAdminServiceServer
+// for forward compatibility.
+//
+// EnrollmentAdminService is for people whom the automator's configuration names as admins: it makes tokens, lists and
+// revokes identities, tells how far the rotation of the CA is, and hands out backups. Nothing here grants anything: what
+// a cluster may receive stands in Git, in .tandem/clusters.yaml.
+type EnrollmentAdminServiceServer interface {
+	// CreateToken makes a token with which one cluster can enroll once. The token is in the answer and nowhere else.
+	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
+	// ListIdentities lists clusters that have or had a certificate or a token, by name.
+	ListIdentities(context.Context, *ListIdentitiesRequest) (*ListIdentitiesResponse, error)
+	// Revoke refuses every certificate that was issued to somebody until now, ends their streams within 5 seconds, and
+	// voids their open tokens. It may be repeated.
+	Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error)
+	// GetAuthority tells which CAs are trusted and how many clusters still depend on each, which is how far a rotation is.
+	GetAuthority(context.Context, *GetAuthorityRequest) (*GetAuthorityResponse, error)
+	// Backup sends a consistent copy of the store, in order, in chunks of at most 128 KiB. The CA's key is not part of it.
+	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
+	mustEmbedUnimplementedEnrollmentAdminServiceServer()
+}
+
+// UnimplementedEnrollmentAdminServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedEnrollmentAdminServiceServer struct{}
+
+func (UnimplementedEnrollmentAdminServiceServer) CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateToken not implemented")
+}
+func (UnimplementedEnrollmentAdminServiceServer) ListIdentities(context.Context, *ListIdentitiesRequest) (*ListIdentitiesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListIdentities not implemented")
+}
+func (UnimplementedEnrollmentAdminServiceServer) Revoke(context.Context, *RevokeRequest) (*RevokeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Revoke not implemented")
+}
+func (UnimplementedEnrollmentAdminServiceServer) GetAuthority(context.Context, *GetAuthorityRequest) (*GetAuthorityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAuthority not implemented")
+}
+func (UnimplementedEnrollmentAdminServiceServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error {
+	return status.Error(codes.Unimplemented, "method Backup not implemented")
+}
+func (UnimplementedEnrollmentAdminServiceServer) mustEmbedUnimplementedEnrollmentAdminServiceServer() {
+}
+func (UnimplementedEnrollmentAdminServiceServer) testEmbeddedByValue() {}
+
+// UnsafeEnrollmentAdminServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to EnrollmentAdminServiceServer will
+// result in compilation errors.
+type UnsafeEnrollmentAdminServiceServer interface {
+	mustEmbedUnimplementedEnrollmentAdminServiceServer()
+}
+
+func RegisterEnrollmentAdminServiceServer(s grpc.ServiceRegistrar, srv EnrollmentAdminServiceServer) {
+	// If the following call panics, it indicates UnimplementedEnrollmentAdminServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&EnrollmentAdminService_ServiceDesc, srv)
+}
+
+func _EnrollmentAdminService_CreateToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateTokenRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentAdminServiceServer).CreateToken(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentAdminService_CreateToken_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentAdminServiceServer).CreateToken(ctx, req.(*CreateTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentAdminService_ListIdentities_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListIdentitiesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentAdminServiceServer).ListIdentities(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentAdminService_ListIdentities_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentAdminServiceServer).ListIdentities(ctx, req.(*ListIdentitiesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentAdminService_Revoke_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentAdminServiceServer).Revoke(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentAdminService_Revoke_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentAdminServiceServer).Revoke(ctx, req.(*RevokeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentAdminService_GetAuthority_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAuthorityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollmentAdminServiceServer).GetAuthority(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollmentAdminService_GetAuthority_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollmentAdminServiceServer).GetAuthority(ctx, req.(*GetAuthorityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EnrollmentAdminService_Backup_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BackupRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(EnrollmentAdminServiceServer).Backup(m, &grpc.GenericServerStream[BackupRequest, BackupResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type EnrollmentAdminService_BackupServer = grpc.ServerStreamingServer[BackupResponse]
+
+// EnrollmentAdminService_ServiceDesc is the grpc.ServiceDesc for EnrollmentAdminService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var EnrollmentAdminService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "tandem.enrollment.v1.EnrollmentAdminService",
+	HandlerType: (*EnrollmentAdminServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CreateToken",
+			Handler:    _EnrollmentAdminService_CreateToken_Handler,
+		},
+		{
+			MethodName: "ListIdentities",
+			Handler:    _EnrollmentAdminService_ListIdentities_Handler,
+		},
+		{
+			MethodName: "Revoke",
+			Handler:    _EnrollmentAdminService_Revoke_Handler,
+		},
+		{
+			MethodName: "GetAuthority",
+			Handler:    _EnrollmentAdminService_GetAuthority_Handler,
+		},
+	},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Backup",
+			Handler:       _EnrollmentAdminService_Backup_Handler,
+			ServerStreams: true,
+		},
+	},
+	Metadata: "tandem/enrollment/v1/enrollment.proto",
+}
