@@ -3,21 +3,38 @@ package imageref
 import (
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
 func find(s *source) []target {
-	f := finder{source: s, comments: map[int]string{}}
-	for i, doc := range s.docs {
+	f := finder{source: s, comments: map[int]string{}, names: map[*yaml.Node]bool{}, marked: mayHaveMarker(s.file)}
+	switch {
+	case isOurs(s.name):
+	case !isYAML(s.name):
+		f.text()
+	default:
+		f.documents()
+	}
+	sort.SliceStable(f.found, func(i, j int) bool { return f.found[i].Start < f.found[j].Start })
+	return f.found
+}
+
+// isOurs tells the files that say what Tandem does. They are never edited.
+func isOurs(name string) bool { return strings.HasPrefix(name, ".tandem/") }
+
+func (f *finder) documents() {
+	for i, doc := range f.docs {
 		f.document = i
 		for _, root := range doc.Content {
 			f.object(f.enter(place{}, root, ""), kind{})
 		}
 	}
-	sort.SliceStable(f.found, func(i, j int) bool { return f.found[i].Start < f.found[j].Start })
-	return f.found
+	if f.marked {
+		f.markers()
+	}
 }
 
 // finder walks documents along the fields that lead to images.
@@ -28,6 +45,10 @@ type finder struct {
 	found    []target
 	// images counts them, to number their groups.
 	images int
+	// names holds the scalars that give images of several fields their repository.
+	names map[*yaml.Node]bool
+	// marked is whether some line may have a marker.
+	marked bool
 	// comments holds the comment of each line that was looked at, because all
 	// images of a large file can stand on one line.
 	comments map[int]string
@@ -146,6 +167,13 @@ func (f *finder) image(p place) {
 
 // note completes a position with what stands there.
 func (f *finder) note(t target) {
+	if t.Style == Raw {
+		if reason := f.grammar(t); t.Locked == "" {
+			t.Locked = reason
+		}
+		f.found = append(f.found, t)
+		return
+	}
 	if t.node.Kind == yaml.AliasNode {
 		t.Value, t.Locked = resolved(t.node).Value, fmt.Sprintf("it is the alias *%s; write the value out to have it edited", quotePlain(t.node.Value))
 	}
@@ -184,13 +212,28 @@ func (f *finder) scan(t *target) string {
 		return fmt.Sprintf("it runs into the %q that follows it", f.file[t.End])
 	}
 	t.Comment = f.comment(t.Line, t.End)
-	if n.Value == "" {
+	if m := markerOf(t.Comment); m.Image != "" {
+		t.Marker = m
+	}
+	return f.grammar(*t)
+}
+
+// grammar says what is wrong with a value.
+func (f *finder) grammar(t target) string {
+	if t.Value == "" && t.Part != Whole {
 		return ""
 	}
-	if _, err := t.read(n.Value); err != nil {
-		return "it is not an image reference: " + strings.TrimPrefix(err.Error(), "image reference ")
+	if _, err := t.read(t.Value); err != nil {
+		return fmt.Sprintf("it is not %s: %s", article(t.Part), strings.TrimPrefix(err.Error(), "image reference "))
 	}
 	return ""
+}
+
+func article(p Part) string {
+	if p == Whole {
+		return "an image reference"
+	}
+	return "a " + p.String()
 }
 
 func (f *finder) comment(line, after int) string {
@@ -209,3 +252,5 @@ func quotePlain(s string) string {
 	}
 	return s
 }
+
+func itoa(i int) string { return strconv.Itoa(i) }

@@ -271,7 +271,7 @@ func TestFindBytes(t *testing.T) {
 				t.Errorf("%s: the bytes of the position are %q, want %q", tc.reason, token, want)
 			}
 			tc.want.Path, tc.want.Start, tc.want.End = "Pod/p spec.containers[0].image", got[0].Start, got[0].End
-			tc.want.Group, tc.want.Image = 1, imageOf(tc.want.Value)
+			tc.want.Group, tc.want.Image, tc.want.Marker = 1, imageOf(tc.want.Value), markerOf(tc.want.Comment)
 			if diff := cmp.Diff(tc.want, got[0], cmpopts.EquateComparable(Reference{})); diff != "" {
 				t.Errorf("%s: Find(...): -want, +got:\n%s", tc.reason, diff)
 			}

@@ -74,6 +74,7 @@ func (f *finder) freeGroup(p place, parent, key string, all fields, taken map[*y
 	for _, node := range []*yaml.Node{name, g.tag, g.digest, g.hex} {
 		taken[node] = true
 	}
+	g.name = name
 	f.group(g)
 }
 
@@ -143,21 +144,22 @@ type group struct {
 	place
 
 	image            Reference // the repository
+	name             *yaml.Node
 	tag, digest, hex *yaml.Node
 }
 
 // group notes the parts of an image.
 func (f *finder) group(g group) {
 	f.images++
-	if g.digest == nil && g.hex == nil {
-		tag, digest, _ := strings.Cut(valueOf(g.tag), "@")
-		g.image.Tag, g.image.Digest = tag, digest
-	} else {
-		g.image.Tag, g.image.Digest = valueOf(g.tag), valueOf(g.digest)
-		if g.image.Digest == "" && valueOf(g.hex) != "" {
-			g.image.Digest = "sha256:" + valueOf(g.hex)
-		}
+	if g.name != nil {
+		f.names[g.name] = true
 	}
+	apart := g.digest != nil || g.hex != nil
+	g.image.Digest = valueOf(g.digest)
+	if g.image.Digest == "" && valueOf(g.hex) != "" {
+		g.image.Digest = "sha256:" + valueOf(g.hex)
+	}
+	g.image = joinTag(g.image, valueOf(g.tag), apart)
 	if g.tag == nil {
 		g.locked = "it has a digest and no tag; add the tag, which says what version this is"
 	}
@@ -172,9 +174,28 @@ func (f *finder) group(g group) {
 		at := f.enter(g.place, x.node, strings.TrimPrefix(g.fields+"."+f.keyOf(g.node, x.node), "."))
 		t := f.target(at)
 		t.Part, t.Image, t.Group, t.Fixed = x.part, g.image, f.images, true
-		t.Joined = x.part == Tag && g.digest == nil && g.hex == nil
+		t.Joined = x.part == Tag && !apart
+		t.Marker = f.markerOn(g.name)
 		f.note(t)
 	}
+}
+
+// markerOn returns the marker of the line on which a scalar ends.
+func (f *finder) markerOn(n *yaml.Node) Marker {
+	if !f.marked || n == nil || n.Kind != yaml.ScalarNode {
+		return Marker{}
+	}
+	start, ok := f.lines.offset(n.Line, n.Column)
+	_, length := scanToken(f.file[start:], n)
+	if !ok || length == 0 {
+		return Marker{}
+	}
+	m := markerOf(f.comment(n.Line, start+length))
+	if m.Part != Name {
+		return m
+	}
+	m.Part = Whole
+	return m
 }
 
 // keyOf returns the key of a mapping's value.

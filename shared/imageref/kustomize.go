@@ -42,7 +42,7 @@ func (f *finder) kustomizeImage(entry place) {
 	if err != nil || ref.Tag != "" || ref.Digest != "" {
 		return
 	}
-	g := group{place: entry, image: ref, tag: lookup(entry.node, "newTag"), digest: lookup(entry.node, "digest")}
+	g := group{place: entry, image: ref, name: name, tag: lookup(entry.node, "newTag"), digest: lookup(entry.node, "digest")}
 	if g.tag == nil && g.digest == nil {
 		at := f.enter(entry, name, strings.TrimPrefix(entry.fields+"."+f.keyOf(entry.node, name), "."))
 		f.lock(at, "it has no newTag; add one to have it edited")

@@ -19,6 +19,8 @@ const (
 	Digest
 	// Hex is a SHA-256 digest without its algorithm.
 	Hex
+	// Name is the repository, which is read and never changed: no position has it.
+	Name
 )
 
 func (p Part) String() string {
@@ -27,6 +29,8 @@ func (p Part) String() string {
 		return "tag"
 	case Digest, Hex:
 		return "digest"
+	case Name:
+		return "name"
 	case Whole:
 	}
 	return "image"
@@ -46,6 +50,7 @@ func (p Position) Text(tag, digest string) (string, error) {
 		}
 	case Digest:
 		text = digest
+	case Name:
 	case Hex:
 		hex, ok := strings.CutPrefix(digest, "sha256:")
 		if !ok {
@@ -81,12 +86,24 @@ func (p Position) read(text string) (Reference, error) {
 	case Hex:
 		text = "sha256:" + text
 	case Digest:
+	case Name:
+		return Reference{}, errors.New("the repository is not to be changed")
 	}
 	if !digestPattern.MatchString(text) {
 		return Reference{}, fmt.Errorf("%s is not a digest", quote(text))
 	}
 	image.Digest = text
 	return image, nil
+}
+
+// joinTag gives an image the tag that a file has, with the digest behind it if
+// there is no other place for it.
+func joinTag(image Reference, text string, digestApart bool) Reference {
+	image.Tag = text
+	if !digestApart {
+		image.Tag, image.Digest, _ = strings.Cut(text, "@")
+	}
+	return image
 }
 
 // may tells whether a position may hold an image that it is to get.

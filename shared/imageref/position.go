@@ -1,6 +1,10 @@
 package imageref
 
-import "go.yaml.in/yaml/v3"
+import (
+	"bytes"
+
+	"go.yaml.in/yaml/v3"
+)
 
 // Style is how a scalar is written.
 type Style uint8
@@ -10,6 +14,8 @@ const (
 	Plain Style = iota
 	SingleQuoted
 	DoubleQuoted
+	// Raw is text that ends where the characters of a reference do.
+	Raw
 )
 
 func (s Style) String() string {
@@ -18,6 +24,8 @@ func (s Style) String() string {
 		return "single-quoted"
 	case DoubleQuoted:
 		return "double-quoted"
+	case Raw:
+		return "text"
 	case Plain:
 	}
 	return "plain"
@@ -55,6 +63,10 @@ type Position struct {
 	// Comment is the comment that ends the scalar's line, without "#" and the
 	// blanks around it.
 	Comment string
+	// Marker is the one that says which image this is.
+	Marker Marker
+	// ByMarker is whether the marker alone makes this a position.
+	ByMarker bool
 	// Locked says why this position cannot be edited; empty if it can.
 	Locked string
 }
@@ -71,6 +83,15 @@ func Find(name string, file []byte) ([]Position, error) {
 		return nil, err
 	}
 	return positionsOf(find(s)), nil
+}
+
+// Reads tells whether [Find] looks into a file: into YAML and JSON, by the name,
+// and into other text that has a marker.
+func Reads(name string, file []byte) bool {
+	if isOurs(name) {
+		return false
+	}
+	return isYAML(name) || mayHaveMarker(file) && bytes.IndexByte(file, 0) < 0
 }
 
 // target is a position with the node it was found at.

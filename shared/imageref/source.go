@@ -65,6 +65,9 @@ func read(name string, file []byte) (*source, error) {
 	if err := s.checkText(); err != nil {
 		return nil, err
 	}
+	if !isYAML(name) {
+		return s, nil
+	}
 	docs, err := parseDocuments(s.shadow())
 	if err != nil {
 		return nil, err

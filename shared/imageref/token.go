@@ -102,6 +102,8 @@ func isAmbiguous(value string) bool {
 // render writes a reference as a scalar in the style of the position it is for.
 func render(style Style, value string) string {
 	switch {
+	case style == Raw:
+		return value
 	case style == SingleQuoted:
 		return "'" + value + "'"
 	case style == DoubleQuoted, isAmbiguous(value):
@@ -118,8 +120,15 @@ func isReferenceByte(c byte) bool {
 }
 
 // referenceToken returns the style, the text and the length of the scalar that b
-// starts with if all of it is characters of a reference; length 0 otherwise.
-func referenceToken(b []byte) (style Style, text string, length int) {
+// starts with if all of it is characters of a reference; length 0 otherwise. Raw
+// text has no quotes of its own.
+func referenceToken(b []byte, raw bool) (style Style, text string, length int) {
+	if raw {
+		for length < len(b) && isReferenceByte(b[length]) {
+			length++
+		}
+		return Raw, string(b[:length]), length
+	}
 	if len(b) > 0 && b[0] == '\'' {
 		style = SingleQuoted
 	} else if len(b) > 0 && b[0] == '"' {

@@ -1,7 +1,6 @@
 package imageref
 
 import (
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -22,7 +21,7 @@ func (f *finder) free(p place, key string) {
 		}
 	case yaml.SequenceNode:
 		for i, node := range p.node.Content {
-			f.freeValue(f.enter(p, node, p.fields+"["+strconv.Itoa(i)+"]"), key, false)
+			f.freeValue(f.enter(p, node, p.fields+"["+itoa(i)+"]"), key, false)
 		}
 	case yaml.DocumentNode, yaml.ScalarNode, yaml.AliasNode:
 	}

@@ -96,7 +96,10 @@ func compare(s *source, targets []target, after []byte) ([]change, error) {
 	if rest := after[cursor+len(s.file)-end:]; len(rest) > 0 {
 		return nil, s.errorAt(len(s.file), "%s was added at the end", quote(string(rest)))
 	}
-	return changes, s.sameTrees(changes, after)
+	if len(changes) == 0 {
+		return nil, nil
+	}
+	return changes, s.sameMeaning(targets, changes, after)
 }
 
 // sameBytes checks that after starts with the bytes of the file from start to end.
@@ -132,7 +135,7 @@ func (s *source) differs(targets []target, offset int, after []byte) error {
 // the change if there is one.
 func (s *source) token(t target, after []byte) (int, *change, error) {
 	was := s.file[t.Start:t.End]
-	style, value, length := referenceToken(after)
+	style, value, length := referenceToken(after, t.Style == Raw)
 	if bytes.Equal(after[:length], was) {
 		return length, nil, nil
 	}
@@ -143,7 +146,7 @@ func (s *source) token(t target, after []byte) (int, *change, error) {
 		return s.errorAt(t.Start, "%s: %s", t.Path, fmt.Sprintf(format, args...))
 	}
 	switch {
-	case length == 0:
+	case length == 0 && t.Part == Whole:
 		return 0, nil, refuse("became %s, which is not an image reference", quote(string(newLineIndex(after).rest(0))))
 	case value == t.Value:
 		return 0, nil, refuse("has the same value, but is written in another way")
@@ -162,15 +165,34 @@ func (s *source) token(t target, after []byte) (int, *change, error) {
 	return length, &change{target: t, value: value, old: t.Image, new: became}, nil
 }
 
-// sameTrees proves that the parsed documents are equal but for the changes.
-func (s *source) sameTrees(changes []change, after []byte) error {
-	if len(changes) == 0 {
-		return nil
-	}
+// sameMeaning proves that the file is read the same after the changes: an equal
+// tree, in which the positions are where they were and have what they should.
+func (s *source) sameMeaning(targets []target, changes []change, after []byte) error {
 	other, err := read(s.name, after)
 	if err != nil {
 		return err
 	}
+	again := find(other)
+	if err := s.sameTrees(changes, other); err != nil {
+		return err
+	}
+	if len(again) != len(targets) {
+		return &Error{Reason: fmt.Sprintf("%d positions of images became %d", len(targets), len(again))}
+	}
+	for i, t := range targets {
+		want := t.Value
+		if len(changes) > 0 && changes[0].target.Start == t.Start && t.Locked == "" {
+			want, changes = changes[0].value, changes[1:]
+		}
+		if again[i].Value != want || again[i].Locked != t.Locked {
+			return s.errorAt(t.Start, "%s is read as %s after the change", t.Path, quote(again[i].Value))
+		}
+	}
+	return nil
+}
+
+// sameTrees proves that the parsed documents are equal but for the changes.
+func (s *source) sameTrees(changes []change, other *source) error {
 	if len(s.docs) != len(other.docs) {
 		return &Error{Reason: fmt.Sprintf("%d YAML documents became %d", len(s.docs), len(other.docs))}
 	}

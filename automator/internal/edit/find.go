@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path"
-	"regexp"
 	"slices"
 
 	"github.com/tandem-cd/tandem/shared/imageref"
@@ -77,7 +75,7 @@ type looked struct {
 // Find looks for the images of a pipeline in files, which are named by their path.
 // It needs all images of the pipeline, also those that are not to be changed, to
 // see where two of them could be meant. Files other than .yaml, .yml and .json are
-// not read.
+// read if they have a marker.
 func Find(files map[string][]byte, images []Image) *Found {
 	f := &Found{
 		files: files, images: images, places: map[string][]Place{},
@@ -85,14 +83,16 @@ func Find(files map[string][]byte, images []Image) *Found {
 	}
 	var places []place
 	for _, file := range slices.Sorted(maps.Keys(files)) {
-		if isManifest(file) {
+		if imageref.Reads(file, files[file]) {
 			f.looked.files = append(f.looked.files, file)
 			places = append(places, f.read(file)...)
 		}
 	}
 	marked := map[string]bool{}
 	for _, p := range places {
-		marked[p.marker] = true
+		if image, ok := f.named(p.marker); ok && p.known() {
+			marked[image.Name] = true
+		}
 	}
 	for _, p := range places {
 		f.settle(p, marked)
@@ -103,22 +103,17 @@ func Find(files map[string][]byte, images []Image) *Found {
 	return f
 }
 
-func isManifest(file string) bool {
-	switch path.Ext(file) {
-	case ".yaml", ".yml", ".json":
-		return true
-	}
-	return false
-}
-
-// place is a position with the name its marker has; empty if there is no marker.
+// place is a place with the marker it has, if any.
 type place struct {
 	Place
 
-	marker string
-	// alone is whether it is the only position on its line.
+	marker imageref.Marker
+	// alone is whether it is the only one on its line.
 	alone bool
 }
+
+// known tells whether a place is one without its marker, too.
+func (p place) known() bool { return !p.Positions[0].ByMarker }
 
 // read returns the positions of a file, or notes why there are none.
 func (f *Found) read(file string) []place {
@@ -146,7 +141,7 @@ func (f *Found) read(file string) []place {
 		}
 		p := &places[at]
 		p.Positions = append(p.Positions, position)
-		p.marker = cmp.Or(p.marker, marker(position.Comment))
+		p.marker = cmp.Or(p.marker, position.Marker)
 	}
 	for i := range places {
 		p := &places[i]
@@ -156,15 +151,6 @@ func (f *Found) read(file string) []place {
 		}
 	}
 	return places
-}
-
-var markerPattern = regexp.MustCompile(`(?:^|#[ \t]*)tandem:[ \t]*([^\s#]+)`)
-
-func marker(comment string) string {
-	if match := markerPattern.FindStringSubmatch(comment); match != nil {
-		return match[1]
-	}
-	return ""
 }
 
 // settle gives a place to the image it belongs to.
@@ -183,13 +169,39 @@ func (f *Found) settle(p place, marked map[string]bool) {
 }
 
 func (f *Found) imageOf(p place, marked map[string]bool) (string, bool) {
-	if p.marker != "" {
-		return f.markedImage(p)
+	image, ok := f.named(p.marker)
+	switch {
+	case ok:
+		return f.markedImage(p, image)
+	case p.marker.Image == "":
+		return f.ofRepository(p, p.Reference, marked)
+	case p.marker.Flux && p.Reference.Name() != "":
+		return f.ofRepository(p, p.Reference, marked) // a policy that the pipeline calls otherwise
 	}
+	if repository, ok := p.marker.Repository(); ok {
+		return f.ofRepository(p, repository, nil)
+	}
+	f.looked.marked[p.marker.Image]++
+	return "", false
+}
+
+// named finds the image that a marker names. A Flux policy is found by its name, or
+// by its namespace and name, joined.
+func (f *Found) named(m imageref.Marker) (Image, bool) {
+	for _, image := range f.images {
+		if m.Image != "" && (image.Name == m.Image || m.Flux && image.Name == m.Namespace+"-"+m.Image) {
+			return image, true
+		}
+	}
+	return Image{}, false
+}
+
+// ofRepository finds the image of a repository.
+func (f *Found) ofRepository(p place, repository imageref.Reference, marked map[string]bool) (string, bool) {
 	var names []string
 	for _, image := range f.images {
 		switch {
-		case image.Repository.Name() != p.Reference.Name():
+		case image.Repository.Name() != repository.Name():
 		case marked[image.Name]:
 			f.looked.unmarked[image.Name]++
 		default:
@@ -207,23 +219,27 @@ func (f *Found) imageOf(p place, marked map[string]bool) (string, bool) {
 	return names[0], true
 }
 
-// markedImage finds the image of a marker, which must fit what it stands behind:
-// a marker that was copied along does not turn one image into another.
-func (f *Found) markedImage(p place) (string, bool) {
-	at := slices.IndexFunc(f.images, func(i Image) bool { return i.Name == p.marker })
-	if at < 0 {
-		f.looked.marked[p.marker]++
-		return "", false
-	}
-	image := f.images[at]
-	if p.Reference.Name() == image.Repository.Name() {
+// markedImage checks that an image fits what its marker stands behind: a marker
+// that was copied along does not turn one image into another.
+func (f *Found) markedImage(p place, image Image) (string, bool) {
+	first := p.Positions[0]
+	unknown := p.Reference.Name() == "" && (first.Part != imageref.Whole || first.Value == "" && first.Locked != "")
+	if unknown || p.Reference.Name() == image.Repository.Name() {
 		return image.Name, true
 	}
 	if p.alone {
-		f.problemf(p, "%s is marked for %s, whose repository is %s, but it is %s; correct the marker or the image",
-			p.Positions[0].Path, image.Name, image.Repository, quote(p.Positions[0].Value))
+		f.problemf(p, "%s is marked for %s, whose repository is %s, but it is %s; correct the marker or the image%s",
+			first.Path, image.Name, image.Repository, quote(first.Value), partHint(first))
 	}
 	return "", false
+}
+
+// partHint helps who marked a tag as if it were an image.
+func partHint(p imageref.Position) string {
+	if p.ByMarker && p.Part == imageref.Whole && p.Image.Tag == "" && p.Image.Digest == "" {
+		return fmt.Sprintf(`; a tag alone is marked "# tandem: %s:tag"`, p.Marker.Image)
+	}
+	return ""
 }
 
 func (f *Found) problemf(p place, format string, args ...any) {

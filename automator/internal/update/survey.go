@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/imageref"
 )
 
 // Bounds of one environment.
@@ -26,11 +27,14 @@ type survey struct {
 	found *edit.Found
 	// missing says of images that are not there where they were looked for.
 	missing map[string]string
+	// unread are files that are too large to look into.
+	unread []edit.Problem
 }
 
-func newSurvey(files map[string][]byte, images []edit.Image) *survey {
-	s := &survey{files: files}
+func newSurvey(files map[string][]byte, unread []edit.Problem, images []edit.Image) *survey {
+	s := &survey{files: files, unread: unread}
 	s.found, s.missing = find(files, images)
+	s.found.Problems = append(s.found.Problems, unread...)
 	return s
 }
 
@@ -47,13 +51,13 @@ type surveys struct {
 	reader Reader
 
 	trees, lastTrees map[surveyKey]*survey
-	blobs, lastBlobs map[gitobject.ID][]byte
+	blobs, lastBlobs map[blobKey][]byte
 }
 
 // begin forgets what the last pass did not need.
 func (s *surveys) begin() {
 	s.lastTrees, s.lastBlobs = s.trees, s.blobs
-	s.trees, s.blobs = map[surveyKey]*survey{}, map[gitobject.ID][]byte{}
+	s.trees, s.blobs = map[surveyKey]*survey{}, map[blobKey][]byte{}
 }
 
 // at surveys an environment as of a root tree.
@@ -76,7 +80,7 @@ func (s *surveys) at(ctx context.Context, root gitobject.ID, where string, image
 			return nil, fmt.Errorf("read %q: %w", where, err)
 		}
 	}
-	result := newSurvey(files.files, images)
+	result := newSurvey(files.files, files.unread, images)
 	s.trees[key] = result
 	return result, nil
 }
@@ -106,8 +110,11 @@ func find(files map[string][]byte, images []edit.Image) (found *edit.Found, miss
 	return found, missing
 }
 
-// mayHave tells whether a file has the last part of a repository's name, which every way of writing it has.
+// mayHave tells whether a file has a marker, or the last part of a repository's name, which every way of writing it has.
 func mayHave(content []byte, images []edit.Image) bool {
+	if imageref.Marked(content) {
+		return true
+	}
 	for _, image := range images {
 		if bytes.Contains(content, []byte(path.Base(image.Repository.Name()))) {
 			return true
@@ -120,8 +127,9 @@ func mayHave(content []byte, images []edit.Image) bool {
 type collection struct {
 	*surveys
 
-	files map[string][]byte
-	bytes int
+	files  map[string][]byte
+	unread []edit.Problem
+	bytes  int
 }
 
 func (c *collection) add(ctx context.Context, entry gitobject.Entry, at string, depth int) error {
@@ -147,12 +155,12 @@ func (c *collection) add(ctx context.Context, entry gitobject.Entry, at string, 
 
 func (c *collection) file(ctx context.Context, entry gitobject.Entry, at string) error {
 	c.files[at] = nil // counted, if nothing else
-	if !isManifest(at) {
-		return nil
-	}
-	content, err := c.blob(ctx, entry.ID)
+	content, err := c.blob(ctx, at, entry.ID)
 	if fault.Is(err, fault.Invalid) {
-		return nil // larger than any manifest
+		if imageref.Reads(at, nil) {
+			c.unread = append(c.unread, edit.Problem{File: at, Message: err.Error()})
+		}
+		return nil // other files are often larger than any text
 	}
 	if err != nil {
 		return err
@@ -165,23 +173,30 @@ func (c *collection) file(ctx context.Context, entry gitobject.Entry, at string)
 	return nil
 }
 
-func isManifest(name string) bool {
-	ext := path.Ext(name)
-	return ext == ".yaml" || ext == ".yml" || ext == ".json"
+// blobKey is a file's content with how it is read, which its name says.
+type blobKey struct {
+	id   gitobject.ID
+	text bool
 }
 
-func (s *surveys) blob(ctx context.Context, id gitobject.ID) ([]byte, error) {
-	content, ok := s.blobs[id]
+// blob reads a file. Of text without a marker, and of what is no text, nothing is kept.
+func (s *surveys) blob(ctx context.Context, name string, id gitobject.ID) ([]byte, error) {
+	ours := strings.HasPrefix(name, pipeline.Folder+"/")
+	key := blobKey{id: id, text: !ours && !imageref.Reads(name, nil)}
+	content, ok := s.blobs[key]
 	if !ok {
-		content, ok = s.lastBlobs[id]
+		content, ok = s.lastBlobs[key]
 	}
 	if !ok {
 		var err error
 		if content, err = s.reader.Blob(ctx, id); err != nil {
 			return nil, err
 		}
+		if key.text && !imageref.Reads(name, content) {
+			content = nil
+		}
 	}
-	s.blobs[id] = content
+	s.blobs[key] = content
 	return content, nil
 }
 
@@ -214,7 +229,7 @@ func (s *survey) over(changes map[string][]byte, images []edit.Image) *survey {
 	if !touched {
 		return s
 	}
-	return newSurvey(files, images)
+	return newSurvey(files, s.unread, images)
 }
 
 // imagesOf are a pipeline's images as edits know them.

@@ -80,6 +80,9 @@ func (p *principal) mayBring(path string, was, became imageref.Reference) error 
 		}
 		return fmt.Errorf("the repository %s became %s, and %s may only bring other versions", was.Name(), became.Name(), p.name)
 	}
+	if became.Name() == "" {
+		return fmt.Errorf(`nothing in the file says of which repository %s is; name it in a marker: "# tandem: ghcr.io/acme/api:tag"`, became)
+	}
 	for _, rule := range p.images {
 		if rule.allows(path, became.Name()) {
 			return nil
