@@ -27,7 +27,13 @@
 //     keys may have a prefix that they share: imageRepository and imageTag. A
 //     repository that is not below a key that ends with image has to name its host,
 //     since charts and Git have repositories with tags, too.
-//   - None in other built-in kinds, and none in Tandem's own.
+//   - In lists of parameters for charts, and of images as Argo CD has them, also
+//     "old=ghcr.io/acme/api:1.4.0"; in JSON patches, where the path ends with image.
+//   - In literal blocks of text that are YAML: values and patch of custom resources
+//     and Kustomizations, and files of ConfigMaps by their name.
+//   - What a marker says, see [Marker]; in files that are not YAML only that. There a
+//     marker stands at the end of the line, or alone above it.
+//   - None in other built-in kinds, none in Tandem's own, none below .tandem.
 //
 // A digest goes where the file has a place for it. A tag without one takes it along,
 // as "1.4.0@sha256:...": whatever joins repository and tag with a colon, as Kustomize

@@ -2,6 +2,8 @@ package imageref
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -10,6 +12,7 @@ import (
 )
 
 func find(s *source) []target {
+	s.nested = nil
 	f := finder{source: s, comments: map[int]string{}, names: map[*yaml.Node]bool{}, marked: mayHaveMarker(s.file)}
 	switch {
 	case isOurs(s.name):
@@ -254,3 +257,5 @@ func quotePlain(s string) string {
 }
 
 func itoa(i int) string { return strconv.Itoa(i) }
+
+func sortedKeys(m fields) []string { return slices.Sorted(maps.Keys(m)) }

@@ -23,6 +23,7 @@ func seeds() []string {
 		"image: {repository: ghcr.io/a/b, tag: 1.0, digest: ''} # c\nextra: {imageTag: \"\", imageRepository: x, images: [a:1]}\nv: 1 # tandem: a/b:tag\n",
 		"kind: Kustomization\napiVersion: kustomize.config.k8s.io/v1beta1\nimages:\n- name: a\n  newTag: 1\n- {name: b, newTag: 'x@" + sha + "'}\n",
 		"kind: X\napiVersion: x.y/v1\nspec:\n  values: |\n    image: {repository: a, tag: 1.0}\n  image: b:1\n",
+		"kind: A\napiVersion: x.y/v1\nspec:\n  patch: |\n    - {op: add, path: /image, value: a:1}\n  images: ['a=b:1']\n  parameters: [{name: image, value: a:1}, {name: x.image.tag, value: \"1\"}, {name: x.image.name, value: b}]\n",
 		"? {a: b}\n: - - - c\n--- # x\n\"a\\\nb\": c",
 	}
 }

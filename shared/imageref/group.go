@@ -14,19 +14,30 @@ type fields map[string]*yaml.Node
 // groups notes the images of a mapping that are written in several fields. It
 // returns the nodes that belong to them.
 func (f *finder) groups(p place, key string) map[*yaml.Node]bool {
-	var all fields
-	taken := map[*yaml.Node]bool{}
+	s := scope{place: p, parent: key, taken: map[*yaml.Node]bool{}}
 	for i := 0; i+1 < len(p.node.Content); i += 2 {
 		name := p.node.Content[i]
 		if name.Kind != yaml.ScalarNode || !isVersionKey(name.Value) {
 			continue
 		}
-		if all == nil {
-			all = fieldsOf(p.node)
+		if s.all == nil {
+			s.all = fieldsOf(p.node)
 		}
-		f.freeGroup(p, key, plainKey(name.Value), all, taken)
+		f.freeGroup(s, plainKey(name.Value))
 	}
-	return taken
+	return s.taken
+}
+
+// scope is where the fields of an image are looked for.
+type scope struct {
+	place
+
+	parent string // the key of the place
+	all    fields
+	// labels say where fields stand that are not those of the place.
+	labels map[*yaml.Node]string
+	// taken are the nodes that belong to an image.
+	taken map[*yaml.Node]bool
 }
 
 // versionKeys end the names of fields with a version, the longer ones first.
@@ -52,7 +63,7 @@ func fieldsOf(mapping *yaml.Node) fields {
 }
 
 // freeGroup notes the image that a field is the tag or the digest of.
-func (f *finder) freeGroup(p place, parent, key string, all fields, taken map[*yaml.Node]bool) {
+func (f *finder) freeGroup(s scope, key string) {
 	stem := key
 	for _, ending := range versionKeys() {
 		if rest, ok := strings.CutSuffix(key, ending); ok {
@@ -60,19 +71,19 @@ func (f *finder) freeGroup(p place, parent, key string, all fields, taken map[*y
 			break
 		}
 	}
-	g := group{place: p, tag: all[stem+"tag"], digest: all[stem+"digest"], hex: all[stem+"sha"]}
+	g := group{place: s.place, labels: s.labels, tag: s.all[stem+"tag"], digest: s.all[stem+"digest"], hex: s.all[stem+"sha"]}
 	if g.hex == nil {
-		g.hex = all[stem+"sha256"]
+		g.hex = s.all[stem+"sha256"]
 	}
 	if !strings.HasSuffix(key, "tag") && g.tag != nil {
 		return // noted at its tag
 	}
-	name := g.findName(stem, parent, all)
+	name := g.findName(stem, s.parent, s.all)
 	if name == nil {
 		return
 	}
 	for _, node := range []*yaml.Node{name, g.tag, g.digest, g.hex} {
-		taken[node] = true
+		s.taken[node] = true
 	}
 	g.name = name
 	f.group(g)
@@ -143,8 +154,10 @@ func textOf(node *yaml.Node) string {
 type group struct {
 	place
 
-	image            Reference // the repository
-	name             *yaml.Node
+	image Reference // the repository
+	name  *yaml.Node
+	// labels say where parts stand that are not fields of the place.
+	labels           map[*yaml.Node]string
 	tag, digest, hex *yaml.Node
 }
 
@@ -171,7 +184,11 @@ func (f *finder) group(g group) {
 		if x.node == nil {
 			continue
 		}
-		at := f.enter(g.place, x.node, strings.TrimPrefix(g.fields+"."+f.keyOf(g.node, x.node), "."))
+		where := g.fields + g.labels[x.node]
+		if g.labels == nil {
+			where = strings.TrimPrefix(g.fields+"."+f.keyOf(g.node, x.node), ".")
+		}
+		at := f.enter(g.place, x.node, where)
 		t := f.target(at)
 		t.Part, t.Image, t.Group, t.Fixed = x.part, g.image, f.images, true
 		t.Joined = x.part == Tag && !apart

@@ -38,6 +38,10 @@ func (k kind) element() (kind, bool) {
 
 // object looks for images in a manifest. implied is the kind of a list's items.
 func (f *finder) object(p place, implied kind) {
+	if p.node.Kind == yaml.SequenceNode { // of JSON patches, for one
+		p.fixed = true
+		f.free(p, "")
+	}
 	if p.node.Kind != yaml.MappingNode {
 		return
 	}
@@ -76,12 +80,29 @@ func (f *finder) otherKind(p place, k kind) {
 		if lookup(p.node, "apiVersion") == nil {
 			f.free(p, "")
 		}
+	case k == kind{"", "ConfigMap"}:
+		p.object = k.name + "/" + objectName(p.node)
+		f.configMap(p)
 	case k.isCustom():
 		p.object = k.name + "/" + objectName(p.node)
 		for i := 0; i+1 < len(p.node.Content); i += 2 {
 			if name := p.node.Content[i]; name.Kind == yaml.ScalarNode && !isObjectKey(name.Value) {
 				f.freeValue(f.enter(p, p.node.Content[i+1], quotePlain(name.Value)), name.Value, false)
 			}
+		}
+	}
+}
+
+// configMap looks into the files that a ConfigMap holds, such as Helm values.
+func (f *finder) configMap(p place) {
+	data, ok := f.field(p, "data", false)
+	if !ok || data.node.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(data.node.Content); i += 2 {
+		name, value := data.node.Content[i], data.node.Content[i+1]
+		if isYAML(name.Value) && isText(value) {
+			f.nestedIn(f.enter(data, value, data.fields+"."+quotePlain(name.Value)))
 		}
 	}
 }

@@ -19,9 +19,15 @@ func (f *finder) isKustomization(k kind) bool {
 	return k == kind{} && (base == "kustomization.yaml" || base == "kustomization.yml")
 }
 
-// kustomization notes the entries of images.
+// kustomization notes the entries of images, and what patches and inline values
+// have.
 func (f *finder) kustomization(p place) {
 	p.object = "Kustomization"
+	for _, name := range []string{"patches", "patchesJson6902", "patchesStrategicMerge", "helmCharts"} {
+		if list, ok := f.field(p, name, false); ok {
+			f.free(list, name)
+		}
+	}
 	images, ok := f.field(p, "images", true)
 	if !ok {
 		return

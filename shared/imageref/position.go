@@ -67,6 +67,8 @@ type Position struct {
 	Marker Marker
 	// ByMarker is whether the marker alone makes this a position.
 	ByMarker bool
+	// Unread is whether this is text that may have images and cannot be read.
+	Unread bool
 	// Locked says why this position cannot be edited; empty if it can.
 	Locked string
 }
@@ -98,6 +100,12 @@ func Reads(name string, file []byte) bool {
 type target struct {
 	Position
 	node *yaml.Node
+	// prefix is what the scalar has before the value.
+	prefix string
+	// in is the text that the position stands in, if it is one in a text, and
+	// innerStart and innerEnd are its range there.
+	in                   *nested
+	innerStart, innerEnd int
 }
 
 func positionsOf(targets []target) []Position {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -53,6 +54,10 @@ type source struct {
 	file  []byte
 	lines lineIndex
 	docs  []*yaml.Node
+	// nested are the texts in the file that are YAML; find fills it. inner is
+	// whether this is one.
+	nested []*nested
+	inner  bool
 	// aliased holds the nodes that some alias stands for.
 	aliased map[*yaml.Node]bool
 }
@@ -109,9 +114,17 @@ func (s *source) errorAt(offset int, format string, args ...any) *Error {
 
 var yamlDirective = regexp.MustCompile(`^%YAML[ \t]+1\.[0-9]+[ \t]*(#.*)?$`)
 
+// surrogates match the pairs by which JSON escapes what YAML has one escape for.
+var surrogates = regexp.MustCompile(`\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}`)
+
 // shadow returns the text to parse: the file with %YAML directives blanked, byte
-// for byte, because the parser knows 1.1 alone and reads 1.2 files well.
+// for byte, because the parser knows 1.1 alone and reads 1.2 files well, and with
+// other characters where JSON has escapes that YAML 1.1 has not.
 func (s *source) shadow() []byte {
+	if strings.HasSuffix(s.name, ".json") {
+		shadow := surrogates.ReplaceAll(s.file, []byte(`\u0020\u0020`))
+		return bytes.ReplaceAll(shadow, []byte(`\/`), []byte("~~")) // in no reference
+	}
 	if !bytes.Contains(s.file, []byte("%YAML")) {
 		return s.file
 	}

@@ -11,15 +11,28 @@ import (
 func (f *finder) free(p place, key string) {
 	switch p.node.Kind {
 	case yaml.MappingNode:
+		if isImageKey(key) && (lookup(p.node, "newTag") != nil || lookup(p.node, "newName") != nil) {
+			f.kustomizeImage(p)
+			return
+		}
 		taken := f.groups(p, key)
+		patched := patchedField(p.node)
 		for i := 0; i+1 < len(p.node.Content); i += 2 {
 			name, value := p.node.Content[i], p.node.Content[i+1]
 			if name.Kind == yaml.ScalarNode && !taken[value] {
 				at := f.enter(p, value, strings.TrimPrefix(p.fields+"."+quotePlain(name.Value), "."))
-				f.freeValue(at, name.Value, name.Value == "image" && isContainers(key))
+				as := name.Value
+				if patched != "" && as == "value" {
+					as = patched
+				}
+				f.freeValue(at, as, as == "image" && (patched != "" || isContainers(key)))
 			}
 		}
 	case yaml.SequenceNode:
+		if key == "parameters" {
+			f.parameters(p)
+			return
+		}
 		for i, node := range p.node.Content {
 			f.freeValue(f.enter(p, node, p.fields+"["+itoa(i)+"]"), key, false)
 		}
@@ -35,16 +48,40 @@ func (f *finder) freeValue(p place, key string, container bool) {
 		return
 	}
 	node := resolved(p.node)
+	if (key == "values" || key == "patch" || key == "patchesStrategicMerge") && isText(p.node) {
+		f.nestedIn(p)
+		return
+	}
 	if node.Kind != yaml.ScalarNode || node.ShortTag() != "!!str" || !isImageKey(key) {
 		return
 	}
-	ref, err := Parse(strings.TrimSpace(node.Value))
+	value := strings.TrimSpace(node.Value)
+	if at := strings.LastIndexByte(value, '='); at >= 0 && node == p.node && imageOf(value[at+1:]).Tag != "" {
+		f.renamed(p, value[:at+1])
+		return
+	}
+	ref, err := Parse(value)
 	if err != nil || ref.Tag == "" && ref.Digest == "" && !container {
 		return
 	}
 	if at, ok := f.follow(p); ok {
 		f.image(at)
 	}
+}
+
+// isText tells a scalar that may have a file in it.
+func isText(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && (n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 || strings.Contains(n.Value, "\n"))
+}
+
+// patchedField returns the last field of the path that a JSON patch puts its value
+// to; empty if a mapping is no such patch.
+func patchedField(mapping *yaml.Node) string {
+	if op := textOf(lookup(mapping, "op")); op != "replace" && op != "add" {
+		return ""
+	}
+	path := textOf(lookup(mapping, "path"))
+	return path[strings.LastIndexByte(path, '/')+1:]
 }
 
 func isContainers(key string) bool {

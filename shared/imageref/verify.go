@@ -63,6 +63,7 @@ func sameRepository(before, after Reference) error {
 type change struct {
 	target   target
 	value    string
+	token    string // with its quotes
 	old, new Reference
 }
 
@@ -162,7 +163,7 @@ func (s *source) token(t target, after []byte) (int, *change, error) {
 	if err := t.may(became); err != nil {
 		return 0, nil, refuse("%v", err)
 	}
-	return length, &change{target: t, value: value, old: t.Image, new: became}, nil
+	return length, &change{target: t, value: value, token: string(after[:length]), old: t.Image, new: became}, nil
 }
 
 // sameMeaning proves that the file is read the same after the changes: an equal
@@ -193,15 +194,33 @@ func (s *source) sameMeaning(targets []target, changes []change, after []byte) e
 
 // sameTrees proves that the parsed documents are equal but for the changes.
 func (s *source) sameTrees(changes []change, other *source) error {
-	if len(s.docs) != len(other.docs) {
-		return &Error{Reason: fmt.Sprintf("%d YAML documents became %d", len(s.docs), len(other.docs))}
-	}
 	values := make(map[*yaml.Node]string, len(changes))
 	for _, c := range changes {
-		values[c.target.node] = c.value
+		values[c.target.node] = c.target.prefix + c.value
+		if c.target.in != nil {
+			values[c.target.in.node] = c.target.in.after(changes)
+		}
 	}
-	for i := range s.docs {
-		if err := sameNode(s.docs[i], other.docs[i], values); err != nil {
+	if err := sameDocuments(s.docs, other.docs, values); err != nil {
+		return err
+	}
+	if len(s.nested) != len(other.nested) {
+		return &Error{Reason: fmt.Sprintf("%d texts with YAML became %d", len(s.nested), len(other.nested))}
+	}
+	for i, n := range s.nested {
+		if err := sameDocuments(n.text.docs, other.nested[i].text.docs, values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sameDocuments(docs, other []*yaml.Node, values map[*yaml.Node]string) error {
+	if len(docs) != len(other) {
+		return &Error{Reason: fmt.Sprintf("%d YAML documents became %d", len(docs), len(other))}
+	}
+	for i := range docs {
+		if err := sameNode(docs[i], other[i], values); err != nil {
 			return err
 		}
 	}

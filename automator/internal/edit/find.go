@@ -155,6 +155,10 @@ func (f *Found) read(file string) []place {
 
 // settle gives a place to the image it belongs to.
 func (f *Found) settle(p place, marked map[string]bool) {
+	if first := p.Positions[0]; first.Unread {
+		f.problemf(p, "%s cannot be looked into: %s", first.Path, first.Locked)
+		return
+	}
 	image, ok := f.imageOf(p, marked)
 	if !ok {
 		return
