@@ -207,6 +207,12 @@ run-bench = cd $(1) && go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(C
 bench: ## Measure a release beside what the parts below it need; ARGS="-o json"
 	go run ./integration/cmd/bench $(ARGS)
 
+.PHONY: bench-relay
+bench-relay: ## Measure the relay with a crowd of synchronizers beside a bare health watch; ARGS="--clients 2000 -o json"
+	@mkdir -p bin
+	@go build -o bin/bench-relay ./integration/cmd/benchrelay
+	@bin/bench-relay $(ARGS)
+
 .PHONY: microbench
 microbench: ## Run the Go benchmarks COUNT times into .tmp/bench/new.txt; BENCH=pattern chooses
 	@mkdir -p $(TMP)/bench

@@ -15,6 +15,8 @@ const (
 	automatorProgram    = "tandem-automator"
 	synchronizerProgram = "tandem-synchronizer"
 	tandemProgram       = "tandem"
+
+	automatorPath = "./automator/cmd/automator"
 )
 
 // BuildFlags is the environment variable that adds a flag to the build of the
@@ -46,19 +48,37 @@ func sourceDir() (string, error) {
 // not changed since the last build comes from Go's own cache.
 func buildPrograms(ctx context.Context, source, dir string) error {
 	for program, path := range map[string]string{
-		automatorProgram:    "./automator/cmd/automator",
+		automatorProgram:    automatorPath,
 		synchronizerProgram: "./synchronizer/cmd/synchronizer",
 		tandemProgram:       "./automator/cmd/tandem",
 	} {
-		args := []string{"build", "-buildvcs=false"}
-		if more := os.Getenv(BuildFlags); more != "" {
-			args = append(args, more)
-		}
-		cmd := process.Command(ctx, "go", append(args, "-o", filepath.Join(dir, program), path)...)
-		cmd.Dir = source
-		if said, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", program, errors.Join(ctx.Err(), err), process.LastLines(said))
+		if err := build(ctx, source, filepath.Join(dir, program), path); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// build builds one program.
+func build(ctx context.Context, source, out, path string) error {
+	args := []string{"build", "-buildvcs=false"}
+	if more := os.Getenv(BuildFlags); more != "" {
+		args = append(args, more)
+	}
+	cmd := process.Command(ctx, "go", append(args, "-o", out, path)...)
+	cmd.Dir = source
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", path, errors.Join(ctx.Err(), err), process.LastLines(said))
+	}
+	return nil
+}
+
+// BuildAutomator builds the automator alone, for what needs no cluster, and returns its path.
+func BuildAutomator(ctx context.Context, dir string) (string, error) {
+	source, err := sourceDir()
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, automatorProgram)
+	return out, build(ctx, source, out, automatorPath)
 }

@@ -49,7 +49,7 @@ func (r *reader) clusters(root *yaml.Node, repository string) []Cluster {
 	m.version()
 	var clusters []Cluster
 	unique := names{reader: r, what: "cluster"}
-	for _, n := range m.list("clusters", "[{name: dev-eu, grants: [{refs: [main], paths: [env/dev]}]}]") {
+	for _, n := range m.listOf("clusters", "[{name: dev-eu, grants: [{refs: [main], paths: [env/dev]}]}]", maxClusters) {
 		c, ok := r.mapping(n, "a cluster", "name", "grants")
 		if !ok {
 			continue

@@ -15,8 +15,9 @@ import (
 
 // Limits on a file in .tandem. They are far above what a person writes.
 const (
-	maxFileSize = 1 << 20
+	maxFileSize = 4 << 20
 	maxItems    = 1000
+	maxClusters = 20_000
 	maxText     = 4096
 	maxProblems = 100
 )
@@ -164,7 +165,10 @@ func (r *reader) scalar(n *yaml.Node, what string) (string, *yaml.Node) {
 
 // list returns the items of a list. Without an example it may be absent; it may
 // not be empty.
-func (m mapping) list(key, example string) []*yaml.Node {
+func (m mapping) list(key, example string) []*yaml.Node { return m.listOf(key, example, maxItems) }
+
+// listOf is list with another limit.
+func (m mapping) listOf(key, example string, most int) []*yaml.Node {
 	n, found := m.values[key]
 	if !found {
 		if example != "" {
@@ -177,8 +181,8 @@ func (m mapping) list(key, example string) []*yaml.Node {
 		m.atf(n, `%s is %s; write a list: each item on its own line after "- "`, key, describe(n))
 	case len(n.Content) == 0:
 		m.atf(n, "%s is empty; add at least one item, or remove the key", key)
-	case len(n.Content) > maxItems:
-		m.atf(n, "%s has %d items, more than %d", key, len(n.Content), maxItems)
+	case len(n.Content) > most:
+		m.atf(n, "%s has %d items, more than %d", key, len(n.Content), most)
 	default:
 		return n.Content
 	}

@@ -1,0 +1,89 @@
+// Command benchrelay measures the relay of one automator with a crowd of synchronizers, beside a bare gRPC health watch.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/tandem-cd/tandem/integration/bench/relaybench"
+	"github.com/tandem-cd/tandem/shared/rpc"
+)
+
+func main() {
+	if err := interruptible(); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench-relay:", err)
+		os.Exit(1)
+	}
+}
+
+func interruptible() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if len(os.Args) == 7 && os.Args[1] == relaybench.HealthCommand {
+		a := os.Args[2:]
+		return relaybench.HealthServer(ctx, a[0], a[1], rpc.TLSFiles{Cert: a[2], Key: a[3], CA: a[4]})
+	}
+	return realMain(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}
+
+func realMain(ctx context.Context, args []string, out, narration io.Writer) error {
+	opts, format, err := parse(args, narration)
+	if err != nil {
+		return err
+	}
+	opts.Say = func(format string, args ...any) { fmt.Fprintf(narration, format+"\n", args...) }
+	if opts.Self, err = os.Executable(); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "bench-relay-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if opts.Program, err = relaybench.Build(ctx, dir); err != nil {
+		return err
+	}
+	report, err := relaybench.Run(ctx, opts)
+	if err != nil {
+		return err
+	}
+	if format == "json" {
+		line, err := report.JSON()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(out, "%s\n", line)
+		return err
+	}
+	return table(out, report)
+}
+
+func parse(args []string, usage io.Writer) (relaybench.Options, string, error) {
+	opts := relaybench.Defaults()
+	flags := flag.NewFlagSet("bench-relay", flag.ContinueOnError)
+	flags.SetOutput(usage)
+	format := flags.String("o", "table", "how to print the figures: table, or json as one object on the last line")
+	flags.IntVar(&opts.Clients, "clients", opts.Clients, "synchronizers")
+	flags.IntVar(&opts.Announcements, "announcements", opts.Announcements, "commits that are announced to all")
+	flags.DurationVar(&opts.Outage, "outage", opts.Outage, "how long the automator is gone; 0 leaves it out")
+	flags.DurationVar(&opts.Soak, "soak", opts.Soak, "how long memory is watched under commits, reports and cuts; 0 leaves it out")
+	flags.BoolVar(&opts.Fetch, "fetch", opts.Fetch, "fetch what is announced")
+	flags.BoolVar(&opts.Baseline, "baseline", opts.Baseline, "measure the bare health watch too")
+	flags.StringVar(&opts.Keep, "keep", "", "work in this `folder` and leave it behind")
+	if err := flags.Parse(args); err != nil {
+		return opts, "", err
+	}
+	if *format != "table" && *format != "json" {
+		return opts, "", fmt.Errorf("-o %q is not one of table, json", *format)
+	}
+	if opts.Clients < 1 || opts.Announcements < 1 {
+		return opts, "", errors.New("-clients and -announcements must be at least 1")
+	}
+	return opts, *format, nil
+}
