@@ -26,8 +26,12 @@ func tlsFields(files rpc.TLSFiles) fields {
 	return fields{"cert": files.Cert, "key": files.Key, "ca": files.CA}
 }
 
-func (w *World) automatorConfig(files rpc.TLSFiles) fields {
-	repository := fields{"name": Repository, "url": w.Git.URL(Repository), "auth": fields{
+func (w *World) automatorConfig(files rpc.TLSFiles) (fields, error) {
+	remote, err := w.betweenURL(w.Git.URL(Repository), &w.GitHost)
+	if err != nil {
+		return nil, err
+	}
+	repository := fields{"name": Repository, "url": remote, "auth": fields{
 		"username": gitUser, "passwordFile": w.file("keys", "git-password"),
 	}}
 	if w.opts.Remote == SSH {
@@ -51,7 +55,7 @@ func (w *World) automatorConfig(files rpc.TLSFiles) fields {
 	if every := w.opts.ScanInterval; every > 0 {
 		config["scanInterval"] = every.String()
 	}
-	return config
+	return config, nil
 }
 
 func (w *World) logConfig() fields {
@@ -65,7 +69,7 @@ func (s *Site) config() fields {
 	}
 	return fields{
 		"cluster":    s.Name,
-		"automator":  fields{"address": s.relayAddress(), "tls": tlsFields(s.identity)},
+		"automator":  fields{"address": s.automator, "tls": tlsFields(s.identity)},
 		"stateDir":   s.world.file(s.Name, "state"),
 		"log":        s.world.logConfig(),
 		"admin":      s.admin,

@@ -40,6 +40,9 @@ type GroundOptions struct {
 	Kubeconfig string
 	// Audit records requests to the API server, see Kube.Requests.
 	Audit bool
+	// BetweenEtcd puts a proxy between the API server and etcd, see
+	// Kube.EtcdProxy.
+	BetweenEtcd bool
 	// Progress is told what takes its time, a line each.
 	Progress func(string)
 }
@@ -125,7 +128,7 @@ func (g *Ground) startKube(ctx context.Context) (err error) {
 		return err
 	}
 	g.Kube, err = kubecluster.Start(ctx, kubecluster.Options{
-		Dir: g.path("kubernetes"), LogDir: g.path("logs"), Controllers: true, Audit: g.opts.Audit,
+		Dir: g.path("kubernetes"), LogDir: g.path("logs"), Controllers: true, Audit: g.opts.Audit, BetweenEtcd: g.opts.BetweenEtcd,
 		Builder: kubecluster.Builder{Progress: func(p kubecluster.Progress) { g.opts.Progress(p.String()) }},
 	})
 	return err

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 
+	"github.com/tandem-cd/tandem/integration/env/cut"
 	"github.com/tandem-cd/tandem/integration/env/process"
 	"github.com/tandem-cd/tandem/shared/rpc"
 )
@@ -42,7 +43,12 @@ type Site struct {
 	Name, Namespace string
 	Synchronizer    *Agent
 
+	// Relay is between the synchronizer and the automator, and API between it and
+	// the API server; nil without Options.Between.
+	Relay, API *cut.Proxy
+
 	world             *World
+	automator         string // its address, as the synchronizer reaches it
 	identity, serving rpc.TLSFiles
 	status, admin     string // addresses
 }
@@ -66,6 +72,9 @@ func (w *World) AddSite(ctx context.Context, name string) (*Site, error) {
 		return nil, err
 	}
 	w.Sites[name] = s
+	if s.automator, err = w.between(w.addresses.grpc, &s.Relay); err != nil {
+		return nil, err
+	}
 	if err := s.install(ctx); err != nil {
 		return nil, err
 	}
@@ -158,8 +167,12 @@ func (s *Site) writeKubeconfig(ctx context.Context) error {
 		return err
 	}
 	const entry = "tandem"
+	server, err := s.server()
+	if err != nil {
+		return err
+	}
 	config := api.NewConfig()
-	config.Clusters[entry] = s.server()
+	config.Clusters[entry] = server
 	config.AuthInfos[entry] = &api.AuthInfo{Token: token}
 	config.Contexts[entry] = &api.Context{Cluster: entry, AuthInfo: entry}
 	config.CurrentContext = entry
@@ -167,16 +180,14 @@ func (s *Site) writeKubeconfig(ctx context.Context) error {
 }
 
 // server is the API server as the synchronizer reaches it.
-func (s *Site) server() *api.Cluster {
+func (s *Site) server() (*api.Cluster, error) {
 	direct := s.world.Ground.config
+	host, err := s.world.betweenURL(direct.Host, &s.API)
 	return &api.Cluster{
-		Server: direct.Host, TLSServerName: direct.ServerName, InsecureSkipTLSVerify: direct.Insecure,
+		Server: host, TLSServerName: direct.ServerName, InsecureSkipTLSVerify: direct.Insecure,
 		CertificateAuthority: direct.CAFile, CertificateAuthorityData: direct.CAData,
-	}
+	}, err
 }
-
-// relayAddress is the automator as the synchronizer reaches it.
-func (s *Site) relayAddress() string { return s.world.addresses.grpc }
 
 func (s *Site) token(ctx context.Context, namespace, account string) (string, error) {
 	seconds := int64(tokenLife / time.Second)

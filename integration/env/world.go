@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/tandem-cd/tandem/integration/env/cut"
 	"github.com/tandem-cd/tandem/integration/env/gitserver"
 	"github.com/tandem-cd/tandem/integration/env/process"
 	"github.com/tandem-cd/tandem/integration/env/registry"
@@ -56,7 +57,8 @@ type Options struct {
 	// Sites are the names of the clusters that the automator knows.
 	Sites []string
 	// Between puts a proxy into each site's connection to the automator and to the
-	// API server, see Site.Relay and Site.API.
+	// API server, see Site.Relay and Site.API, and into the automator's to the Git
+	// server where that is HTTP, see World.GitHost.
 	Between bool
 	// Everywhere makes the sites' synchronizers responsible for every namespace,
 	// and lets the Syncs' account write everything, as who installs an operator
@@ -83,6 +85,9 @@ type World struct {
 	// Human signs what a person commits, and Robot what the automator does; the
 	// synchronizers trust both. Nobody trusts Stranger.
 	Human, Robot, Stranger gitserver.Signer
+	// GitHost is between the automator and the Git server; nil without
+	// Options.Between.
+	GitHost *cut.Proxy
 	// Automator is the automator, and Sites the clusters, by name.
 	Automator *Agent
 	Sites     map[string]*Site
@@ -95,6 +100,7 @@ type World struct {
 	token     string   // of the webhooks
 	forget    []func() // registries, by the simulated node
 	conns     map[string]*grpc.ClientConn
+	proxies   []*cut.Proxy
 }
 
 // automatorAddresses are where the automator listens.
@@ -180,7 +186,11 @@ func (w *World) prepareAutomator(ctx context.Context) error {
 		return err
 	}
 	config := w.file("automator.yaml")
-	if err := writeYAML(config, w.automatorConfig(files)); err != nil {
+	content, err := w.automatorConfig(files)
+	if err != nil {
+		return err
+	}
+	if err := writeYAML(config, content); err != nil {
 		return err
 	}
 	w.Automator = newAgent(agentConfig{
@@ -246,6 +256,7 @@ func (w *World) Close() error {
 	if w.Automator != nil {
 		w.Automator.Kill()
 	}
+	errs = append(errs, w.stopProxies())
 	for _, forget := range w.forget {
 		forget()
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 
+	"github.com/tandem-cd/tandem/integration/env/cut"
 	"github.com/tandem-cd/tandem/integration/env/process"
 )
 
@@ -18,8 +20,7 @@ var (
 )
 
 // Cluster is a running control plane. Its methods may be called at the same
-// time, but for KillAPIServer, StartAPIServer, RestartAPIServer and Stop, which
-// are one caller's.
+// time, but for those that kill and start, and Stop, which are one caller's.
 type Cluster struct {
 	layout
 	opts      Options
@@ -30,6 +31,7 @@ type Cluster struct {
 	remove    string // a folder Stop removes
 
 	etcd, apiserver, controllers *process.Process
+	etcdProxy                    *cut.Proxy // nil without Options.BetweenEtcd
 }
 
 // Start brings a control plane up and returns when it is ready. ctx bounds the
@@ -76,11 +78,13 @@ func (c *Cluster) prepare(ctx context.Context) error {
 // start starts each component once what it needs is ready. The controller
 // manager gives up on an API server that is late, so it comes last.
 func (c *Cluster) start(ctx context.Context) (err error) {
-	if c.etcd, err = c.run(etcdName, c.etcdArgs()); err != nil {
+	if err = c.StartEtcd(ctx); err != nil {
 		return err
 	}
-	if err = c.etcd.Ready(ctx, c.etcdReady); err != nil {
-		return err
+	if c.opts.BetweenEtcd {
+		if c.etcdProxy, err = cut.Start(net.JoinHostPort(loopback, c.etcdPort)); err != nil {
+			return err
+		}
 	}
 	if err = c.StartAPIServer(ctx); err != nil || !c.opts.Controllers {
 		return err
@@ -133,10 +137,15 @@ func (c *Cluster) Stop() error {
 	c.controllers.Kill()
 	c.apiserver.Kill()
 	c.etcd.Kill()
-	if c.remove == "" {
-		return nil
+	var errs []error
+	if c.etcdProxy != nil {
+		errs = append(errs, c.etcdProxy.Stop())
+		c.etcdProxy = nil
 	}
-	return os.RemoveAll(c.remove)
+	if c.remove != "" {
+		errs = append(errs, os.RemoveAll(c.remove))
+	}
+	return errors.Join(errs...)
 }
 
 // LogFile is where a component writes: etcd, kube-apiserver or

@@ -284,3 +284,58 @@ func TestStartWantsEmptyFolder(t *testing.T) {
 		t.Error("Start(...) in a folder with files: no error, want a refusal")
 	}
 }
+
+func TestKillEtcd(t *testing.T) {
+	c := shared(t)
+	set, name := client(t, c, Admin), fresh("kept")
+	if _, err := set.CoreV1().ConfigMaps("default").Create(t.Context(),
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.KillEtcd(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.StartEtcd(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err := eventually(t, func() error { // the API server dials anew
+		_, err := set.CoreV1().ConfigMaps("default").Get(t.Context(), name, metav1.GetOptions{})
+		return err
+	})
+	if err != nil {
+		t.Errorf("after etcd was killed: %v", err)
+	}
+}
+
+func TestCompactEtcd(t *testing.T) {
+	c := shared(t)
+	set := client(t, c, Admin)
+	list, err := set.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := set.CoreV1().ConfigMaps("default").Create(t.Context(),
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fresh("newer")}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.CompactEtcd(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RestartAPIServer(t.Context()); err != nil { // it remembers for a while by itself
+		t.Fatal(err)
+	}
+	err = eventually(t, func() error {
+		watch, err := set.CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+		if err == nil {
+			defer watch.Stop()
+			err = apierrors.FromObject((<-watch.ResultChan()).Object)
+		}
+		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+			return nil
+		}
+		return fmt.Errorf("%w: %w", errNotReady, err)
+	})
+	if err != nil {
+		t.Errorf("watch from before the compaction: %v, want 410 Gone", err)
+	}
+}

@@ -31,7 +31,7 @@ func (c *Cluster) etcdArgs() []string {
 
 func (c *Cluster) apiserverArgs() []string {
 	args := []string{
-		"--etcd-servers=" + c.etcdURL(),
+		"--etcd-servers=" + c.etcdAddress(),
 		"--bind-address=" + loopback,
 		"--secure-port=" + c.apiserverPort,
 		"--cert-dir=" + c.path("apiserver"),

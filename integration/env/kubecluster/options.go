@@ -19,6 +19,8 @@ type Options struct {
 	Controllers bool
 	// Audit records the metadata of every request, for Requests.
 	Audit bool
+	// BetweenEtcd puts a proxy between the API server and etcd, see EtcdProxy.
+	BetweenEtcd bool
 	// APIServerArgs and ControllerArgs come after our own flags, and win.
 	APIServerArgs  []string
 	ControllerArgs []string

@@ -22,6 +22,8 @@ type Fault struct {
 	Hold <-chan struct{}
 	// Status answers the request; 0 passes it on to the registry.
 	Status int
+	// Answer answers the request instead of the registry and Status.
+	Answer http.Handler
 	// RetryAfter, in whole seconds, goes with the answer.
 	RetryAfter time.Duration
 	// Header goes with the answer, or with the registry's own.
@@ -111,6 +113,10 @@ func (f Fault) serve(w http.ResponseWriter, r *http.Request) (pass bool) {
 	maps.Copy(w.Header(), f.Header)
 	if f.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(f.RetryAfter/time.Second)))
+	}
+	if f.Answer != nil {
+		f.Answer.ServeHTTP(w, r)
+		return false
 	}
 	if f.Status == 0 {
 		return true
