@@ -26,6 +26,8 @@ const (
 	maxSources = 1000
 	// lookAgain is when a source that could not be served is looked at again without being woken.
 	lookAgain = 5 * time.Second
+	// maxUntold bounds the announcements of a stream that wait for a store that takes none, such as one whose disk is full.
+	maxUntold = 100
 	// drainSpread is how far apart the clusters of a closing automator are asked to come back.
 	drainSpread = 5 * time.Second
 )
@@ -47,6 +49,7 @@ type follower struct {
 	cluster string
 	sources []*followed
 	send    func(*relayv1.FollowResponse) error
+	untold  []*statusv1.Event // made, and not taken by the store yet
 }
 
 // Follow announces the newest content of each source.
@@ -155,6 +158,7 @@ func (f *follower) drain(after time.Duration, reason string) error {
 
 // look announces every source whose content is not what the client was told last.
 func (f *follower) look(ctx context.Context) error {
+	f.record(ctx)
 	grants := f.server.deps.Grants(f.cluster)
 	for _, source := range f.sources {
 		if err := f.one(ctx, grants, source); err != nil {
@@ -222,15 +226,27 @@ func (f *follower) announce(ctx context.Context, at *followed, rev revision.Revi
 		return err
 	}
 	at.tip, at.content, at.told, at.problem = rev.Commit, rev.ContentID, true, ""
-	event := &statusv1.Event{
+	f.untold = append(f.untold, &statusv1.Event{
 		Id: announcedID(f.cluster, at.source, rev.ContentID), Time: now, State: statusv1.EventState_EVENT_STATE_ANNOUNCED,
 		Cluster: f.cluster, Source: revision.SourceToProto(at.source), Revision: revision.ToProto(rev),
 		Message: fmt.Sprintf("Announced %.12s of %s to %s.", rev.Commit, at.source, f.cluster),
-	}
-	if err := f.server.deps.Events.AppendEvents(ctx, []*statusv1.Event{event}); err != nil {
-		f.server.deps.Log.Error("announcement not recorded", zap.Error(err), zap.String(telemetry.Cluster, f.cluster))
-	}
+	})
+	f.record(ctx)
 	return nil
+}
+
+// record stores the announcements that were made. While the store takes none they wait for the next look; no announcement
+// waits for its record.
+func (f *follower) record(ctx context.Context) {
+	if len(f.untold) == 0 {
+		return
+	}
+	f.untold = f.untold[max(0, len(f.untold)-maxUntold):]
+	if err := f.server.deps.Events.AppendEvents(ctx, f.untold); err != nil {
+		f.server.deps.Log.Error("announcement not recorded", zap.Error(err), zap.String(telemetry.Cluster, f.cluster))
+		return
+	}
+	f.untold = nil
 }
 
 // announcedID keys an announcement: announcing the same content again, after a reconnect, is no new event.

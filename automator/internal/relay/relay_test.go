@@ -51,6 +51,20 @@ func (w *world) AppendEvents(_ context.Context, events []*statusv1.Event) error 
 	return w.refuse
 }
 
+// store has the store refuse with an error, or take, and returns how many events it has been given.
+func (w *world) store(refuse error) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refuse = refuse
+	return len(w.events)
+}
+
+func (w *world) stored() []*statusv1.Event {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.events)
+}
+
 func (w *world) grant(grants ...Grant) {
 	w.mu.Lock()
 	w.grants = grants
@@ -144,6 +158,33 @@ func TestOnlyNewContentIsAnnounced(t *testing.T) {
 	w.server.Changed()
 	if got := announcedCommit(t, next(t, stream)); got != third {
 		t.Errorf("announced: got %s, want %s", got, third)
+	}
+}
+
+// While the store takes nothing, such as on a full disk, announcements are made, and recorded afterwards.
+func TestAnnouncementsWaitForTheStore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.store(errBoom)
+	w.repo.commit(t, map[string]string{"dev/a": "1"})
+	stream := w.follow(t, 1, "dev")
+	announcedCommit(t, next(t, stream))
+	w.repo.commit(t, map[string]string{"dev/a": "2"})
+	w.server.Changed()
+	announcedCommit(t, next(t, stream)) // the first was tried by now, in vain
+	before := w.store(nil)
+	w.repo.commit(t, map[string]string{"dev/a": "3"})
+	w.server.Changed()
+	announcedCommit(t, next(t, stream))
+	w.repo.commit(t, map[string]string{"dev/a": "4"})
+	w.server.Changed()
+	announcedCommit(t, next(t, stream)) // the third is recorded by now
+	stored := map[string]bool{}
+	for _, event := range w.stored()[before:] {
+		stored[string(event.GetId())] = true
+	}
+	if len(stored) < 3 {
+		t.Errorf("%d announcements are in the store, want the first three", len(stored))
 	}
 }
 

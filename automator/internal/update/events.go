@@ -65,12 +65,18 @@ type Events interface {
 // reported are the subjects of events that this process has told of, so that looking again does not tell again.
 type reported map[string]bool
 
-// maxReported bounds what is remembered. Events beyond it are told again, and are known by their id.
-const maxReported = 10_000
+const (
+	// maxReported bounds what is remembered. Events beyond it are told again, and are known by their id.
+	maxReported = 10_000
+	// maxUntold bounds the events that wait for a store that takes none, such as one whose disk is full. Beyond it the
+	// oldest are lost; what they tell is in Git still.
+	maxUntold = 1000
+	// tellAgain is when they are tried again.
+	tellAgain = 5 * time.Second
+)
 
-// tell records events that were not told of.
+// tell records events that were not told of, after those that could not be recorded before.
 func (u *Updater) tell(ctx context.Context, events ...Event) {
-	var fresh []Event
 	if u.reported == nil || len(u.reported) > maxReported {
 		u.reported = reported{}
 	}
@@ -80,14 +86,25 @@ func (u *Updater) tell(ctx context.Context, events ...Event) {
 			continue
 		}
 		u.reported[key] = true
-		fresh = append(fresh, event)
+		u.untold = append(u.untold, event)
 	}
-	if len(fresh) == 0 {
-		return
+	u.record(ctx)
+}
+
+// record gives the store what it does not have, and reports whether it took it.
+func (u *Updater) record(ctx context.Context) bool {
+	if len(u.untold) == 0 {
+		return true
 	}
-	if err := u.deps.Events.Record(ctx, fresh); err != nil && ctx.Err() == nil {
-		u.log.Warn("events not recorded", zap.Error(err))
+	u.untold = u.untold[max(0, len(u.untold)-maxUntold):]
+	if err := u.deps.Events.Record(ctx, u.untold); err != nil {
+		if ctx.Err() == nil {
+			u.log.Warn("events not recorded", zap.Int("events", len(u.untold)), zap.Error(err))
+		}
+		return false
 	}
+	u.untold = nil
+	return true
 }
 
 // event makes an event; subject is what it is about, in words that no other thing has.

@@ -102,6 +102,7 @@ func (e *evidence) report(cluster, path string, r update.Report) {
 // events records what happened.
 type events struct {
 	mu   sync.Mutex
+	full bool // takes nothing
 	all  []update.Event
 	byID map[[32]byte]bool
 }
@@ -109,6 +110,9 @@ type events struct {
 func (e *events) Record(_ context.Context, events []update.Event) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.full {
+		return errBoom
+	}
 	if e.byID == nil {
 		e.byID = map[[32]byte]bool{}
 	}
@@ -119,6 +123,13 @@ func (e *events) Record(_ context.Context, events []update.Event) error {
 		}
 	}
 	return nil
+}
+
+// fill has the store take nothing, as on a full disk, or takes that back.
+func (e *events) fill(full bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.full = full
 }
 
 // seen are the events of a state, in a line each.

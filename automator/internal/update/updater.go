@@ -110,6 +110,7 @@ type Updater struct {
 	digests  digests
 	trouble  trouble
 	reported reported
+	untold   []Event // told of, and not taken by the store yet
 
 	mu     sync.Mutex
 	status Status
@@ -156,7 +157,11 @@ func (u *Updater) Run(ctx context.Context) error {
 		case <-u.wake:
 		case <-timer.C:
 		}
-		timer.Reset(u.pass(ctx))
+		wait := u.pass(ctx)
+		if !u.record(ctx) {
+			wait = min(wait, tellAgain)
+		}
+		timer.Reset(wait)
 	}
 }
 

@@ -556,3 +556,20 @@ func TestBranchThatIsNotThere(t *testing.T) {
 		<-done
 	})
 }
+
+// A store that takes nothing for a while, such as one whose disk is full, gets everything afterwards, once.
+func TestEventsWaitForTheStore(t *testing.T) {
+	t.Parallel()
+	play(t, shop(), func(s *scene) {
+		s.events.fill(true)
+		s.release(api, "1.1.0")
+		s.titled("shop: api 1.1.0 to dev")
+		s.told(update.Committed)
+		<-time.After(time.Minute)
+		s.events.fill(false)
+		<-time.After(time.Minute)
+		synctest.Wait()
+		s.told(update.Detected, "shop api:1.1.0")
+		s.told(update.Committed, "shop dev api:1.1.0")
+	})
+}
