@@ -18,6 +18,7 @@ var errRuns = errors.New("runs already")
 type agentConfig struct {
 	name, program, config, log string
 	admin                      string // host:port of /healthz
+	env                        []string
 }
 
 // Agent is one of the two agents as a child process. Its methods are one
@@ -35,7 +36,7 @@ func (a *Agent) Start(ctx context.Context) (err error) {
 		return fmt.Errorf("%s: %w", a.cfg.name, errRuns)
 	}
 	a.process, err = process.Start(process.Config{
-		Name: a.cfg.name, Log: a.cfg.log, Command: []string{a.cfg.program, "--config", a.cfg.config},
+		Name: a.cfg.name, Log: a.cfg.log, Command: []string{a.cfg.program, "--config", a.cfg.config}, Env: a.cfg.env,
 	})
 	if err != nil {
 		return err
@@ -101,6 +102,10 @@ func (a *Agent) ID() int { return a.process.ID() }
 
 // Log is the file that the agent's output goes to.
 func (a *Agent) Log() string { return a.cfg.log }
+
+// Replace has later starts run another program, such as one that was built in
+// another way, with more environment.
+func (a *Agent) Replace(program string, env ...string) { a.cfg.program, a.cfg.env = program, env }
 
 // Config is the agent's configuration file. What is changed in it counts from
 // the next start.

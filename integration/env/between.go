@@ -13,6 +13,9 @@ func (w *World) between(address string, into **cut.Proxy) (string, error) {
 	if !w.opts.Between {
 		return address, nil
 	}
+	if *into != nil { // asked again, see Reinstall
+		return (*into).Address(), nil
+	}
 	proxy, err := cut.Start(address)
 	if err != nil {
 		return "", err

@@ -46,13 +46,13 @@ func sourceDir() (string, error) {
 
 // buildPrograms builds the agents and the command line into a folder. What has
 // not changed since the last build comes from Go's own cache.
-func buildPrograms(ctx context.Context, source, dir string) error {
+func buildPrograms(ctx context.Context, source, dir string, flags ...string) error {
 	for program, path := range map[string]string{
 		automatorProgram:    automatorPath,
 		synchronizerProgram: "./synchronizer/cmd/synchronizer",
 		tandemProgram:       "./automator/cmd/tandem",
 	} {
-		if err := build(ctx, source, filepath.Join(dir, program), path); err != nil {
+		if err := build(ctx, source, filepath.Join(dir, program), path, flags...); err != nil {
 			return err
 		}
 	}
@@ -60,8 +60,8 @@ func buildPrograms(ctx context.Context, source, dir string) error {
 }
 
 // build builds one program.
-func build(ctx context.Context, source, out, path string) error {
-	args := []string{"build", "-buildvcs=false"}
+func build(ctx context.Context, source, out, path string, flags ...string) error {
+	args := append([]string{"build", "-buildvcs=false"}, flags...)
 	if more := os.Getenv(BuildFlags); more != "" {
 		args = append(args, more)
 	}
@@ -81,4 +81,14 @@ func BuildAutomator(ctx context.Context, dir string) (string, error) {
 	}
 	out := filepath.Join(dir, automatorProgram)
 	return out, build(ctx, source, out, automatorPath)
+}
+
+// Build builds the product's programs with more flags of go build, into a folder
+// of the ground's, and returns where.
+func (g *Ground) Build(ctx context.Context, name string, flags ...string) (dir string, err error) {
+	dir = g.path(name)
+	if err := os.MkdirAll(dir, folderMode); err != nil {
+		return "", err
+	}
+	return dir, buildPrograms(ctx, g.source, dir, flags...)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -171,6 +172,27 @@ func TestCut(t *testing.T) {
 	proxy.Release()
 	if got := say(t, dial(t, proxy), "again"); got != "again" {
 		t.Errorf("after a cut: %q", got)
+	}
+}
+
+func TestAbandon(t *testing.T) {
+	t.Parallel()
+	proxy := start(t)
+	conn := dial(t, proxy)
+	say(t, conn, "a")
+	proxy.Abandon()
+	if _, err := io.WriteString(conn, "lost"); err != nil {
+		t.Fatal(err)
+	}
+	if got := say(t, dial(t, proxy), "again"); got != "again" {
+		t.Errorf("a new connection: %q", got)
+	}
+	proxy.Cut()
+	if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("an abandoned connection: %v, want silence", err)
 	}
 }
 

@@ -88,7 +88,19 @@ func (p *Proxy) Cut() {
 	p.connsMu.Lock()
 	defer p.connsMu.Unlock()
 	for c := range p.conns {
-		c.reset()
+		if !c.lost.Load() {
+			c.reset()
+		}
+	}
+}
+
+// Abandon loses every open connection without telling anybody, as a firewall or an address translation does that forgets
+// them: nothing comes through any more, and nobody hears of an end until Stop. New connections are fine.
+func (p *Proxy) Abandon() {
+	p.connsMu.Lock()
+	defer p.connsMu.Unlock()
+	for c := range p.conns {
+		c.lost.Store(true)
 	}
 }
 
@@ -109,7 +121,11 @@ func (p *Proxy) Passed(to Direction) int64 {
 func (p *Proxy) Stop() error {
 	close(p.stopped)
 	err := p.listener.Close()
-	p.Cut()
+	p.connsMu.Lock()
+	for c := range p.conns {
+		c.reset()
+	}
+	p.connsMu.Unlock()
 	p.tasks.Wait()
 	if errors.Is(err, net.ErrClosed) {
 		return nil

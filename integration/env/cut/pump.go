@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type connection struct {
 	client, server net.Conn
 	ended          chan struct{}
 	once           sync.Once
+	lost           atomic.Bool // nothing passes any more, not even the end
 }
 
 // reset ends both ends as a crashed host does: by RST where there was more to say.
@@ -52,6 +54,9 @@ func (p *Proxy) pump(c *connection, to Direction, from, into net.Conn) {
 		c.reset()
 	}
 	reading.Wait()
+	if c.lost.Load() {
+		<-c.ended
+	}
 	if tcp, ok := into.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite() // fails only where it is closed
 	}
@@ -118,6 +123,10 @@ func (p *Proxy) deliver(c *connection, to Direction, into net.Conn, parcels <-ch
 			case <-c.ended:
 				return false
 			}
+		}
+		if c.lost.Load() {
+			<-c.ended
+			return false
 		}
 		for rest := next.bytes; len(rest) > 0; {
 			n := p.allow(to, len(rest), c.ended)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
 
 	"github.com/tandem-cd/tandem/integration/env/cut"
@@ -46,6 +47,23 @@ func (c *Cluster) StartEtcd(ctx context.Context) (err error) {
 		return err
 	}
 	return c.etcd.Ready(ctx, c.etcdReady)
+}
+
+// WipeEtcd kills the API server and etcd, removes every object that there is, and
+// starts both again. Keys and addresses stay.
+func (c *Cluster) WipeEtcd(ctx context.Context) error {
+	if c.attached != nil {
+		return ErrAttached
+	}
+	c.apiserver.Kill()
+	c.etcd.Kill()
+	if err := os.RemoveAll(c.path("etcd")); err != nil {
+		return err
+	}
+	if err := c.StartEtcd(ctx); err != nil {
+		return err
+	}
+	return c.StartAPIServer(ctx)
 }
 
 // CompactEtcd has etcd forget every revision but the newest, as it does every

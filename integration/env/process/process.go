@@ -18,7 +18,7 @@ const (
 	tailLines = 15
 	tailBytes = 16 << 10
 	// readyTimeout bounds the start of one program.
-	readyTimeout = 2 * time.Minute
+	readyTimeout = 5 * time.Minute
 	// readyInterval is how often a starting program is asked.
 	readyInterval = 50 * time.Millisecond
 
@@ -126,7 +126,7 @@ func (p *Process) Stop(ctx context.Context) error {
 }
 
 // Ready asks until the answer is nil. It gives up when the process ends, when
-// ctx does, or after two minutes, and tells what the log says.
+// ctx does, or after five minutes, and tells what the log says.
 func (p *Process) Ready(ctx context.Context, ask func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, errNotReady)
 	defer cancel()
