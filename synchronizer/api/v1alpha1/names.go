@@ -30,6 +30,11 @@ const (
 	PruneConfirm = "confirm"
 	// AnnotationApply, in Git, says how an object is written, by an ApplyPolicy.
 	AnnotationApply = "tandem.dev/apply"
+	// AnnotationIgnore, in Git, lists fields that are left to others, as JSON pointers separated by commas: they are written
+	// when the object is made and never again.
+	AnnotationIgnore = "tandem.dev/ignore"
+	// MaxIgnored bounds the fields of an object that are ignored.
+	MaxIgnored = 16
 	// AnnotationWave, in Git, is a whole number between -MaxWave and MaxWave; 0 where there is none. The objects of a wave
 	// are written once those of all lower waves are Current.
 	AnnotationWave = "tandem.dev/wave"

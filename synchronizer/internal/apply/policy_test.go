@@ -149,3 +149,56 @@ func TestRecreate(t *testing.T) {
 		t.Errorf("uid %s, before %s, answered %s: want another object", live.GetUID(), first.Object.GetUID(), again.Object.GetUID())
 	}
 }
+
+func TestIgnore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	kind := schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+	deploy := func(image string, replicas int) plan.Step {
+		step := w.step(t, fmt.Sprintf(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {replicas: %d, selector: {matchLabels: {app: a}},
+			template: {metadata: {labels: {app: a}}, spec: {containers: [{name: a, image: "%s"}]}}}}`, replicas, image))
+		step.Desired.Policy.Ignore = [][]string{{"spec", "replicas"}, {"spec", "no", "such"}}
+		return step
+	}
+	replicas := func(what string, want int64) {
+		t.Helper()
+		if got, _, _ := unstructured.NestedInt64(w.get(t, kind, "a").Object, "spec", "replicas"); got != want {
+			t.Errorf("%s: %d replicas, want %d", what, got, want)
+		}
+	}
+	run := func(step plan.Step) {
+		t.Helper()
+		if err := w.run(t, step)[0].Err; err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(deploy("a:1", 3))
+	replicas("made", 3)
+	changed := deploy("a:2", 5)
+	changed.Exists = true
+	run(changed)
+	replicas("left to others, who have not said anything yet", 3)
+	if image := w.image(t, kind); image != "a:2" {
+		t.Errorf("image %s, want the rest to be written", image)
+	}
+	obj := w.get(t, kind, "a")
+	by := metav1.PatchOptions{FieldManager: "autoscaler"}
+	if _, err := w.at(t, obj).Patch(t.Context(), "a", types.MergePatchType, []byte(`{"spec":{"replicas":7}}`), by); err != nil {
+		t.Fatal(err)
+	}
+	again := deploy("a:3", 5)
+	again.Exists = true
+	run(again)
+	replicas("written by another", 7)
+}
+
+func (w *world) image(t *testing.T, kind schema.GroupVersionKind) string {
+	t.Helper()
+	containers, _, _ := unstructured.NestedSlice(w.get(t, kind, "a").Object, "spec", "template", "spec", "containers")
+	if len(containers) != 1 {
+		t.Fatalf("containers: %v", containers)
+	}
+	container, _ := containers[0].(map[string]any)
+	image, _ := container["image"].(string)
+	return image
+}

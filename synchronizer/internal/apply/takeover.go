@@ -3,14 +3,12 @@ package apply
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
@@ -28,41 +26,24 @@ var deployers = []string{ //nolint:gochecknoglobals // a constant
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
 // takeOver makes the fields of other managers ours, so that the apply behind it removes those that Git does not name. It
-// returns the resource version from then on, and writes nothing when there is nothing to take.
-func (t *target) takeOver(ctx context.Context, live *unstructured.Unstructured) (version string, err error) {
+// returns the object as it is then, and writes nothing when there is nothing to take.
+func (t *target) takeOver(ctx context.Context, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	takes := func(e metav1.ManagedFieldsEntry) bool { return slices.Contains(deployers, e.Manager) }
 	if t.Desired.Policy.Apply == v1alpha1.ApplyReplace {
 		takes = func(metav1.ManagedFieldsEntry) bool { return true }
 	}
 	entries, taken, err := taken(live.GetManagedFields(), takes, live.GetAPIVersion())
 	if err != nil {
-		return "", fmt.Errorf("managed fields of %s: %w", t.Key, err)
+		return nil, fmt.Errorf("managed fields of %s: %w", t.Key, err)
 	}
 	if !taken {
-		return live.GetResourceVersion(), nil
+		return live, nil
 	}
-	type operation struct {
-		Op    string `json:"op"`
-		Path  string `json:"path"`
-		Value any    `json:"value,omitempty"`
-	}
-	patch := []operation{
-		{"test", "/metadata/uid", live.GetUID()},
-		{"replace", "/metadata/resourceVersion", live.GetResourceVersion()},
-		{"replace", "/metadata/managedFields", entries},
-	}
+	var more []patchOperation
 	if _, there := live.GetAnnotations()[lastApplied]; there {
-		patch = append(patch, operation{Op: "remove", Path: "/metadata/annotations/" + strings.ReplaceAll(lastApplied, "/", "~1")})
+		more = append(more, patchOperation{Op: "remove", Path: "/metadata/annotations/" + strings.ReplaceAll(lastApplied, "/", "~1")})
 	}
-	data, err := json.Marshal(patch)
-	if err != nil {
-		return "", err
-	}
-	written, err := t.client.Patch(ctx, t.Key.Name, types.JSONPatchType, data, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
-	if err != nil {
-		return "", err
-	}
-	return written.GetResourceVersion(), nil
+	return t.writeManagers(ctx, live, entries, more...)
 }
 
 // taken moves the fields of the entries that are taken into the one that we apply with. Entries of subresources belong to
@@ -74,8 +55,8 @@ func taken(entries []metav1.ManagedFieldsEntry, takes func(metav1.ManagedFieldsE
 	var kept []metav1.ManagedFieldsEntry
 	union, found := fieldpath.NewSet(), false
 	for _, e := range entries {
-		isOurs := e.Manager == v1alpha1.FieldManager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
-		if !isOurs && (e.Subresource != "" || !takes(e)) {
+		mine := isOurs(e)
+		if !mine && (e.Subresource != "" || !takes(e)) {
 			kept = append(kept, e)
 			continue
 		}
@@ -85,12 +66,12 @@ func taken(entries []metav1.ManagedFieldsEntry, takes func(metav1.ManagedFieldsE
 				return nil, false, err
 			}
 		}
-		union, found = union.Union(set), found || !isOurs
-		if isOurs {
+		union, found = union.Union(set), found || !mine
+		if mine {
 			ours.APIVersion = e.APIVersion
 		}
 	}
-	raw, err := union.ToJSON()
-	ours.FieldsV1 = &metav1.FieldsV1{Raw: raw}
+	var err error
+	ours.FieldsV1, err = fieldsOf(union)
 	return append(kept, ours), found, err
 }

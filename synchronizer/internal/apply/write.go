@@ -57,8 +57,8 @@ func (r *runner) apply(ctx context.Context, t *target) (*unstructured.Unstructur
 	if t.Exists {
 		first = precondition{}
 	}
-	if t.Desired.Policy.Apply == v1alpha1.ApplyReplace && t.Exists {
-		return r.adoptTill(ctx, t)
+	if t.Exists && (t.Desired.Policy.Apply == v1alpha1.ApplyReplace || len(t.Desired.Policy.Ignore) > 0) {
+		return r.adoptTill(ctx, t) // who manages what is known by a look only
 	}
 	written, err := t.patch(ctx, first)
 	if isConflict(err) {
@@ -99,13 +99,16 @@ func (r *runner) adopt(ctx context.Context, t *target) (*unstructured.Unstructur
 	if t.Desired.Policy.Apply == v1alpha1.ApplyCreateOnly {
 		return live, nil
 	}
-	version := live.GetResourceVersion()
 	if ownerOf(live, t.Key.ID()) != t.label || t.Desired.Policy.Apply == v1alpha1.ApplyReplace {
-		if version, err = t.takeOver(ctx, live); err != nil {
-			return nil, err
-		}
+		live, err = t.takeOver(ctx, live)
 	}
-	return t.patch(ctx, precondition{uid: live.GetUID(), version: version})
+	if err == nil && len(t.Desired.Policy.Ignore) > 0 {
+		live, err = t.leave(ctx, live)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.patch(ctx, precondition{uid: live.GetUID(), version: live.GetResourceVersion()})
 }
 
 // ownerOf returns the label of the Sync that owns an object; empty for none.
@@ -117,7 +120,11 @@ func ownerOf(live *unstructured.Unstructured, id string) string {
 }
 
 func (t *target) patch(ctx context.Context, only precondition) (*unstructured.Unstructured, error) {
-	data, err := body(t.Desired.Object, t.Key, t.label, only)
+	desired := t.Desired.Object
+	if only.version != neverExisted {
+		desired = &unstructured.Unstructured{Object: without(desired.Object, t.Desired.Policy.Ignore)}
+	}
+	data, err := body(desired, t.Key, t.label, only)
 	if err != nil {
 		return nil, err
 	}

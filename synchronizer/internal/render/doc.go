@@ -45,6 +45,9 @@ type Desired struct {
 	// Policy is what the object asks for itself.
 	Policy Policy
 
+	scales     *schema.GroupKind // what an autoscaler scales
+	scaledName string
+
 	blob  gitobject.ID
 	index int // among the objects of the file
 }

@@ -68,11 +68,13 @@ func (m manifest) desired() (Desired, error) {
 	}
 	dropServerFields(meta)
 	sum, err := hash(m.content)
+	scaledName, _, _ := unstructured.NestedString(m.content, "spec", "scaleTargetRef", "name")
 	return Desired{
 		Key: key, GVK: gvk, Hash: sum,
 		Object:  &unstructured.Unstructured{Object: m.content},
 		Defines: definition(gvk, m.content),
 		Policy:  policy,
+		scales:  scales(gvk, m.content), scaledName: scaledName,
 	}, err
 }
 

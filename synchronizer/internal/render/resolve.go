@@ -47,7 +47,9 @@ func (r Result) Resolve(namespace string, namespaced Namespaced) (Result, error)
 		places[d.Key] = append(places[d.Key], len(out.Objects))
 		out.Objects = append(out.Objects, d)
 	}
-	return out.unique(places), nil
+	out = out.unique(places)
+	leaveReplicas(out.Objects)
+	return out, nil
 }
 
 // placeOf is the namespace of an object: none for cluster-scoped kinds, the Sync's where none is written.
