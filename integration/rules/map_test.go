@@ -51,6 +51,7 @@ var parts = map[string]part{
 	"automator/internal/githost":   adapter,
 	"automator/internal/gitrepo":   adapter,
 	"automator/internal/metrics":   core,
+	"automator/internal/migrate":   core,
 	"automator/internal/notify":    adapter,
 	"automator/internal/pipeline":  core,
 	"automator/internal/policy":    core,

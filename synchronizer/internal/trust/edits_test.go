@@ -44,15 +44,16 @@ func TestEditsAreWhatAutomationMayDo(t *testing.T) {
 		tag := rapid.StringMatching(`v?[0-9]{1,2}(\.[0-9]{1,3}){0,2}(-[a-z]{1,4})?`).Draw(t, "tag")
 		after := editAll(t, path, before, tag, "sha256:"+rapid.StringMatching(`[0-9a-f]{64}`).Draw(t, "digest"))
 
+		person := change{by: "ann", set: set(path, before)}
 		accepted := by == "renovate" || strings.HasPrefix(base, "acme/")
-		if refusal := verdictOn(t, policy, by, path, before, after); (refusal == nil) != accepted {
+		if refusal := verdictOn(t, policy, person, change{by: by, set: set(path, after)}); (refusal == nil) != accepted {
 			t.Fatalf("%s brings %q for %q: %v, want accepted: %v", by, after, before, refusal, accepted)
 		}
 		if path == "apps/pod.yaml" { // where Kubernetes says what an image is, an allowed one may come
 			return
 		}
 		stolen := strings.ReplaceAll(after, base, "acme/other")
-		if refusal := verdictOn(t, policy, by, path, before, stolen); refusal == nil {
+		if refusal := verdictOn(t, policy, person, change{by: by, set: set(path, stolen)}); refusal == nil {
 			t.Fatalf("%s turns %q into %q", by, before, stolen)
 		}
 	})
@@ -80,9 +81,9 @@ func editAll(t *rapid.T, path, before, tag, digest string) string {
 }
 
 // verdictOn has a person write a file and an automation change it.
-func verdictOn(t *rapid.T, policy *Policy, by, path, before, after string) *Refusal {
+func verdictOn(t *rapid.T, policy *Policy, person, automation change) *Refusal {
 	t.Helper()
-	h := newHistory(gitobject.SHA1, []change{{by: "ann", set: set(path, before)}, {by: by, set: set(path, after)}})
+	h := newHistory(gitobject.SHA1, []change{person, automation})
 	verdict, err := Verify(t.Context(), h.request(policy))
 	if err != nil {
 		t.Fatalf("Verify(...): %v", err)
