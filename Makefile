@@ -61,6 +61,7 @@ $(eval $(call tool,benchstat,,golang.org/x/perf/cmd/benchstat))
 $(eval $(call tool,protoc-gen-go,protoc/,google.golang.org/protobuf/cmd/protoc-gen-go))
 $(eval $(call tool,protoc-gen-go-grpc,protoc/,google.golang.org/grpc/cmd/protoc-gen-go-grpc))
 $(eval $(call tool,golangci-lint,lint/,github.com/golangci/golangci-lint/v2/cmd/golangci-lint))
+$(eval $(call tool,helm,helm/,helm.sh/helm/v4/cmd/helm))
 
 .PHONY: tools
 tools: $(TOOLS) ## Build the pinned tools into .tmp/bin; other targets do it when they need one
@@ -118,7 +119,7 @@ tidy: ## Sync the workspace, then tidy each module without it
 # --- test --------------------------------------------------------------------
 
 .PHONY: unit
-unit: cgo $(BIN)/gotestsum ## Run the unit tests with race: the inner loop
+unit: cgo $(BIN)/gotestsum $(BIN)/helm ## Run the unit tests with race: the inner loop
 	@$(call list-unit,$(PACKAGES)); $(gotestsum) -short $(RACE) $$packages
 
 .PHONY: unit-%
@@ -134,16 +135,16 @@ cluster: ## Build the control plane into the user's cache, and start it once
 
 # Suites run one after the other: each has the machine, and its clocks, to itself.
 .PHONY: suites
-suites: cgo $(BIN)/gotestsum ## Run the short suites on a real control plane
+suites: cgo $(BIN)/gotestsum $(BIN)/helm ## Run the short suites on a real control plane
 	@$(gotestsum) -short $(RACE) -p 1 -timeout 30m ./integration/suites/...
 
 .PHONY: integration
-integration: cgo $(BIN)/gotestsum ## Run all suites, chaos and long ones too; SUITE=name runs one
+integration: cgo $(BIN)/gotestsum $(BIN)/helm ## Run all suites, chaos and long ones too; SUITE=name runs one
 	@packages=$$(go list $(if $(SUITE),./integration/suites/$(SUITE)/...,./integration/...) | grep -E '/integration/(chaos|env|suites)(/|$$)'); \
 	$(gotestsum) $(RACE) -p 1 -timeout 120m $$packages
 
 .PHONY: update
-update: ## Rewrite the golden files, and show what changed
+update: $(BIN)/helm ## Rewrite the golden files, and show what changed
 	@packages=$$(go list -f '{{.Dir}} {{.ImportPath}}' $(PACKAGES) | while read -r dir path; do \
 		if grep -qsE 'flag\.Bool\("update"' "$$dir"/*_test.go; then echo "$$path"; fi; done); \
 	if [ -n "$$packages" ]; then go test -short $$packages -update; fi
@@ -180,6 +181,10 @@ fix: $(BIN)/golangci-lint $(BIN)/buf ## Repair what linters and formatters can r
 	$(BIN)/buf format --write
 	$(BIN)/golangci-lint fmt $(PACKAGES)
 	$(BIN)/golangci-lint run --fix $(PACKAGES)
+
+.PHONY: charts
+charts: $(BIN)/helm ## Lint the Helm charts, and compare what they render with the golden files
+	go test -count=1 ./integration/charts
 
 .PHONY: breaking
 breaking: $(BIN)/buf ## Fail when a proto breaks what was released; BASE=commit compares with another
