@@ -87,6 +87,7 @@ var parts = map[string]part{
 	"synchronizer/internal/trust":     core,
 
 	"integration/bench":  system,
+	"integration/charts": system,
 	"integration/chaos":  system,
 	"integration/cmd":    command,
 	"integration/env":    system,

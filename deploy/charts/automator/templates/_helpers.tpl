@@ -1,0 +1,86 @@
+{{/* What must be chosen, said before anything is installed. */}}
+{{- define "automator.check" -}}
+{{- if and .Values.authority.secretName .Values.tls.secretName }}{{ fail "\n\nauthority.secretName and tls.secretName are both set: keep authority for clusters that enroll, or tls when you issue every certificate yourself" }}{{ end -}}
+{{- if not (or .Values.authority.secretName .Values.tls.secretName) }}{{ fail "\n\nauthority.secretName is missing: it names a Secret of type kubernetes.io/tls with the CA that identifies clusters and people; docs/install.md makes one (or set tls.secretName to issue every certificate yourself)" }}{{ end -}}
+{{- if not .Values.signing.email }}{{ fail "\n\nsigning.email is missing: it stands in every commit (--set signing.email=tandem@example.com)" }}{{ end -}}
+{{- if not .Values.signing.secretName }}{{ fail (printf "\n\nsigning.secretName is missing: it names a Secret with the key that signs commits (ssh-keygen -t ed25519 -N '' -f tandem; kubectl -n %s create secret generic tandem-signing --from-file=ssh-privatekey=tandem)" .Release.Namespace) }}{{ end -}}
+{{- if not .Values.repositories }}{{ fail "\n\nrepositories is empty: name at least one Git repository (--set repositories[0].name=deploy --set repositories[0].url=ssh://git@github.com/acme/deploy.git)" }}{{ end -}}
+{{- if and .Values.webhook.enabled (not .Values.webhook.tokenSecret) }}{{ fail (printf "\n\nwebhook.tokenSecret is missing: it names a Secret with the token that registries and Git hosts must show (kubectl -n %s create secret generic tandem-webhook --from-literal=token=$(openssl rand -hex 20)), or set webhook.enabled=false" .Release.Namespace) }}{{ end -}}
+{{- if and (not .Values.webhook.enabled) (or .Values.webhook.ingress.enabled .Values.webhook.httpRoute.enabled) }}{{ fail "\n\nwebhook.enabled is false, but it has an ingress or a route: enable it, or disable these" }}{{ end -}}
+{{- end -}}
+
+{{/* The agent's configuration file. The agent reads it strictly, so a key that is misspelt here stops it. */}}
+{{- define "automator.config" -}}
+{{- $config := dict "listen" ":9443" "stateDir" "/var/lib/tandem/state" "log" .Values.log "admin" (printf ":%v" .Values.admin.port) "scanInterval" .Values.scanInterval -}}
+{{- if .Values.authority.secretName -}}
+{{- $name := include "tandem.fullname" . -}}
+{{- $own := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) -}}
+{{- $_ := set $config "authority" (dict "certFile" "/etc/tandem/authority/tls.crt" "keyFile" "/etc/tandem/authority/tls.key" "serverNames" (concat $own .Values.authority.serverNames | uniq)) -}}
+{{- else -}}
+{{- $_ := set $config "tls" (dict "cert" "/etc/tandem/tls/tls.crt" "key" "/etc/tandem/tls/tls.key" "ca" "/etc/tandem/tls/ca.crt") -}}
+{{- end -}}
+{{- if .Values.webhook.enabled -}}
+{{- $webhook := dict "listen" (printf ":%v" .Values.webhook.port) "tokenFile" "/etc/tandem/webhook/token" -}}
+{{- with .Values.webhook.hosts }}{{ $_ := set $webhook "hosts" . }}{{ end -}}
+{{- $_ := set $config "webhook" $webhook -}}
+{{- end -}}
+{{- $_ := set $config "signing" (dict "name" .Values.signing.name "email" .Values.signing.email "sshKeyFile" "/etc/tandem/signing/ssh-privatekey") -}}
+{{- $repositories := list -}}
+{{- range $i, $from := .Values.repositories -}}
+{{- $repository := omit $from "auth" "caSecret" -}}
+{{- $auth := dict -}}
+{{- with $from.auth -}}
+{{- if .sshSecret -}}
+{{- $_ := set $auth "sshKeyFile" (printf "/etc/tandem/git/%d/ssh-privatekey" $i) -}}
+{{- $_ := set $auth "knownHostsFile" (printf "/etc/tandem/git/%d/known_hosts" $i) -}}
+{{- end -}}
+{{- if .username }}{{ $_ := set $auth "username" .username }}{{ end -}}
+{{- if .passwordSecret }}{{ $_ := set $auth "passwordFile" (printf "/etc/tandem/git/%d/password" $i) }}{{ end -}}
+{{- end -}}
+{{- if $auth }}{{ $_ := set $repository "auth" $auth }}{{ end -}}
+{{- if $from.caSecret }}{{ $_ := set $repository "caFile" (printf "/etc/tandem/git/%d/ca.crt" $i) }}{{ end -}}
+{{- $repositories = append $repositories $repository -}}
+{{- end -}}
+{{- $_ := set $config "repositories" $repositories -}}
+{{- $registries := dict -}}
+{{- if .Values.registries.dockerConfigSecret }}{{ $_ := set $registries "dockerConfigFile" "/etc/tandem/registries/.dockerconfigjson" }}{{ end -}}
+{{- $hosts := dict -}}
+{{- range $host, $from := .Values.registries.hosts -}}
+{{- $to := omit $from "caSecret" "passwordSecret" -}}
+{{- if $from.caSecret }}{{ $_ := set $to "caFile" (printf "/etc/tandem/registry/%s/ca.crt" (include "automator.hostFolder" $host)) }}{{ end -}}
+{{- if $from.passwordSecret }}{{ $_ := set $to "passwordFile" (printf "/etc/tandem/registry/%s/password" (include "automator.hostFolder" $host)) }}{{ end -}}
+{{- $_ := set $hosts $host $to -}}
+{{- end -}}
+{{- if $hosts }}{{ $_ := set $registries "hosts" $hosts }}{{ end -}}
+{{- if $registries }}{{ $_ := set $config "registries" $registries }}{{ end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* A host as the name of a folder and of a volume. */}}
+{{- define "automator.hostFolder" -}}
+{{- . | sha256sum | trunc 10 -}}
+{{- end -}}
+
+{{/* Every Secret: volumes, then the same as mounts. A volume may join several Secrets, hence projected. */}}
+{{- define "automator.secrets" -}}
+{{- $all := list -}}
+{{- if .Values.authority.secretName -}}
+{{- $all = append $all (dict "name" "authority" "path" "authority" "secrets" (list .Values.authority.secretName)) -}}
+{{- else -}}
+{{- $all = append $all (dict "name" "tls" "path" "tls" "secrets" (list .Values.tls.secretName)) -}}
+{{- end -}}
+{{- $all = append $all (dict "name" "signing" "path" "signing" "secrets" (list .Values.signing.secretName)) -}}
+{{- if .Values.webhook.enabled }}{{ $all = append $all (dict "name" "webhook" "path" "webhook" "secrets" (list .Values.webhook.tokenSecret)) }}{{ end -}}
+{{- if .Values.registries.dockerConfigSecret }}{{ $all = append $all (dict "name" "registries" "path" "registries" "secrets" (list .Values.registries.dockerConfigSecret)) }}{{ end -}}
+{{- range $i, $from := .Values.repositories -}}
+{{- $auth := default dict $from.auth -}}
+{{- $names := compact (list $auth.sshSecret $auth.passwordSecret $from.caSecret) | uniq -}}
+{{- if $names }}{{ $all = append $all (dict "name" (printf "git-%d" $i) "path" (printf "git/%d" $i) "secrets" $names) }}{{ end -}}
+{{- end -}}
+{{- range $host, $from := .Values.registries.hosts -}}
+{{- $names := compact (list $from.caSecret $from.passwordSecret) | uniq -}}
+{{- $folder := include "automator.hostFolder" $host -}}
+{{- if $names }}{{ $all = append $all (dict "name" (printf "registry-%s" $folder) "path" (printf "registry/%s" $folder) "secrets" $names) }}{{ end -}}
+{{- end -}}
+{{- toJson $all -}}
+{{- end -}}

@@ -1,0 +1,54 @@
+package charts
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestRefusals tries what an installer forgets or mistypes. The message is for him, so it has to name the key.
+func TestRefusals(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		chart  string
+		set    []string // over the least values that install
+		want   string   // what the message has to say
+	}{
+		"TrustMode":      {reason: "It has no default, and the choice is explained.", chart: synchronizerChart, set: []string{"trust.mode="}, want: "signed  every commit is verified"},
+		"TrustModeTypo":  {reason: "A third mode does not exist.", chart: synchronizerChart, set: []string{"trust.mode=sined"}, want: "/trust/mode"},
+		"Humans":         {reason: "Nobody could change anything.", chart: synchronizerChart, set: []string{"trust.humans=null"}, want: "trust.humans is empty"},
+		"Cluster":        {reason: "Nothing would be granted to it.", chart: synchronizerChart, set: []string{"cluster="}, want: "cluster is missing"},
+		"Address":        {reason: "There is nothing to dial.", chart: synchronizerChart, set: []string{"automator.address="}, want: "automator.address is missing"},
+		"AddressPort":    {reason: "The network policy is made of the port.", chart: synchronizerChart, set: []string{"automator.address=tandem.example.com"}, want: "/automator/address"},
+		"Namespaces":     {reason: "Rights everywhere have to be asked for.", chart: synchronizerChart, set: []string{"namespaces=null"}, want: "clusterWide=true"},
+		"Identity":       {reason: "The message says how to get a token.", chart: synchronizerChart, set: []string{"automator.tls.secretName="}, want: "tandem cluster enroll dev-eu"},
+		"TwoTokens":      {reason: "Which one counts would be a guess.", chart: synchronizerChart, set: []string{"enrollment.token=a", "enrollment.tokenSecret=b"}, want: "keep one"},
+		"StatusInClear":  {reason: "Tokens must not travel in the clear.", chart: synchronizerChart, set: []string{"status.enabled=true"}, want: "status.tlsSecret is missing"},
+		"SyncElsewhere":  {reason: "Nobody would look at it.", chart: synchronizerChart, set: []string{"syncs[0].name=a", "syncs[0].namespace=b", "syncs[0].spec.source.repository=c"}, want: "not in namespaces"},
+		"UnknownKey":     {reason: "A key that is misspelt must not be ignored.", chart: synchronizerChart, set: []string{"namespace=shop"}, want: "namespace"},
+		"UnknownKeyDeep": {reason: "Nor one further down.", chart: automatorChart, set: []string{"webhook.ingress.hostname=a"}, want: "hostname"},
+		"Account":        {reason: "The pod needs one.", chart: automatorChart, set: []string{"serviceAccount.create=false"}, want: "serviceAccount.name"},
+		"Repositories":   {reason: "There is nothing to do.", chart: automatorChart, set: []string{"repositories=null"}, want: "repositories is empty"},
+		"Signing":        {reason: "The message makes the key.", chart: automatorChart, set: []string{"signing.secretName="}, want: "ssh-keygen"},
+		"Email":          {reason: "It stands in every commit.", chart: automatorChart, set: []string{"signing.email="}, want: "signing.email is missing"},
+		"NoIdentity":     {reason: "Nobody could connect.", chart: automatorChart, set: []string{"tls.secretName="}, want: "authority.secretName is missing"},
+		"TwoIdentities":  {reason: "Which one counts would be a guess.", chart: automatorChart, set: []string{"authority.secretName=a"}, want: "both set"},
+		"WebhookToken":   {reason: "Anybody could send hints.", chart: automatorChart, set: []string{"webhook.enabled=true"}, want: "webhook.tokenSecret is missing"},
+		"IngressOfNone":  {reason: "It would lead nowhere.", chart: automatorChart, set: []string{"webhook.ingress.enabled=true"}, want: "webhook.enabled is false"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var args []string
+			for _, set := range tc.set {
+				args = append(args, "--set", set)
+			}
+			out, err := render(t, tc.chart, "testdata/"+tc.chart+"/tls.values.yaml", args...)
+			if err == nil {
+				t.Fatalf("%s: rendered %v:\n%s", tc.reason, tc.set, out)
+			}
+			if !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s: %v: want a message with %q", tc.reason, err, tc.want)
+			}
+		})
+	}
+}
