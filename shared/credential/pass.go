@@ -27,7 +27,7 @@ const (
 	MaxPass = 8 << 10
 
 	passAlgorithm = "ES256"
-	passType      = "tandem-pass+jwt"
+	passType      = "tandem-pass+jwt" //nolint:gosec // a type, and no secret
 	passIDBytes   = 16
 	sigHalf       = 32 // bytes of each number of a signature
 )

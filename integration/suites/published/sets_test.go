@@ -16,7 +16,7 @@ type set struct {
 type change struct{ file, from, to, object, value string }
 
 // sets are published manifests of every sort that people put into Git.
-var sets = map[string]set{ //nolint:gochecknoglobals // a table
+var sets = map[string]set{
 	"podinfo": {
 		reason: "An application with a HorizontalPodAutoscaler that owns the number of replicas.",
 		module: module{"github.com/stefanprodan/podinfo", "v1.8.1-0.20250910200901-e86405a8674e", "h1:ikpMMm5HbQT/1DehrPM+Lpwk3WAw/1Hg540eR+jsXus="},

@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -60,7 +59,7 @@ func released(entries []metav1.ManagedFieldsEntry, fields [][]string) ([]metav1.
 		return entries, false, nil
 	}
 	ours, ignored := fieldpath.NewSet(), fieldpath.NewSet()
-	if err := ours.FromJSON(bytes.NewReader(entries[at].FieldsV1.Raw)); err != nil {
+	if err := ours.FromJSON(entries[at].FieldsV1.GetRawReader()); err != nil {
 		return nil, false, err
 	}
 	for _, field := range fields {
@@ -91,7 +90,9 @@ func released(entries []metav1.ManagedFieldsEntry, fields [][]string) ([]metav1.
 
 func fieldsOf(set *fieldpath.Set) (*metav1.FieldsV1, error) {
 	raw, err := set.ToJSON()
-	return &metav1.FieldsV1{Raw: raw}, err
+	fields := &metav1.FieldsV1{}
+	fields.SetRawBytes(raw)
+	return fields, err
 }
 
 func isOurs(e metav1.ManagedFieldsEntry) bool {

@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -62,7 +61,7 @@ func taken(entries []metav1.ManagedFieldsEntry, takes func(metav1.ManagedFieldsE
 		}
 		set := fieldpath.NewSet()
 		if e.FieldsV1 != nil {
-			if err := set.FromJSON(bytes.NewReader(e.FieldsV1.Raw)); err != nil {
+			if err := set.FromJSON(e.FieldsV1.GetRawReader()); err != nil {
 				return nil, false, err
 			}
 		}

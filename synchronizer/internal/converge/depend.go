@@ -3,6 +3,7 @@ package converge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -78,12 +79,7 @@ func (p *pass) reached() {
 }
 
 func dependsOn(s *v1alpha1.Sync, on types.NamespacedName) bool {
-	for _, key := range dependencies(s) {
-		if key == on {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(dependencies(s), on)
 }
 
 // circle returns an error that names the Syncs which depend on each other in a circle through this one; nil for none.
@@ -106,7 +102,7 @@ func (l *Loop) circle(s *v1alpha1.Sync) error {
 				continue
 			}
 			seen[next] = true
-			if found := walk(e.sync, append(way[:len(way):len(way)], next.String())); found != nil {
+			if found := walk(e.sync, append(slices.Clip(way), next.String())); found != nil {
 				return found
 			}
 		}

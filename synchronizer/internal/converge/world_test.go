@@ -144,6 +144,7 @@ func (w *world) commit(name string, configMaps ...string) gitobject.ID {
 			policy.Wave = render.PreSyncWave
 		case v1alpha1.HookPostSync:
 			policy.Wave = render.PostSyncWave
+		case v1alpha1.HookOnFailure:
 		}
 		result.Objects = append(result.Objects, render.Desired{
 			Key: key(objectName), GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Hash: sha256.Sum256([]byte(text)),

@@ -112,7 +112,6 @@ func (k *Keeper) note(problem error) {
 // Run enrolls, and renews from then on, until the context is done.
 func (k *Keeper) Run(ctx context.Context) error {
 	retry := backoff.Backoff{Max: slowest}
-	renewed := time.Time{}
 	why := reasonStart
 	for attempt := 0; ; {
 		err := k.attempt(ctx, why)
@@ -126,8 +125,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 			attempt++
 			continue
 		}
-		attempt, renewed = 0, time.Now()
-		if why, err = k.sleep(ctx, renewed); err != nil {
+		attempt = 0
+		if why, err = k.sleep(ctx, time.Now()); err != nil {
 			return err
 		}
 	}
