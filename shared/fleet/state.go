@@ -16,8 +16,13 @@ import (
 	"github.com/tandem-cd/tandem/shared/fault"
 )
 
-// MaxSyncsPerCluster bounds what one cluster can make this process remember.
-const MaxSyncsPerCluster = 20_000
+// What one cluster can make this process remember.
+const (
+	// MaxSyncsPerCluster bounds its Syncs.
+	MaxSyncsPerCluster = 20_000
+	// MaxBytesPerCluster bounds their status together, and MaxSyncBytes that of one.
+	MaxBytesPerCluster, MaxSyncBytes = 64 << 20, 256 << 10
+)
 
 // Key names one Sync of one cluster.
 type Key struct{ Cluster, Namespace, Name string }
@@ -34,17 +39,17 @@ func KeyOf(s *statusv1.Sync) Key {
 // State is the newest status of every Sync and cluster. It is safe for concurrent use; what it hands out is shared and
 // must not be changed.
 type State struct {
-	mu       sync.Mutex
-	syncs    map[Key]*statusv1.Sync
-	perCount map[string]int
-	clusters map[string]*statusv1.Cluster
-	watchers map[*watcher]struct{}
+	mu        sync.Mutex
+	syncs     map[Key]*statusv1.Sync
+	byCluster map[string]*share // one cluster's report costs nothing for the others'
+	clusters  map[string]*statusv1.Cluster
+	watchers  map[*watcher]struct{}
 }
 
 // New returns an empty State.
 func New() *State {
 	return &State{
-		syncs: map[Key]*statusv1.Sync{}, perCount: map[string]int{},
+		syncs: map[Key]*statusv1.Sync{}, byCluster: map[string]*share{},
 		clusters: map[string]*statusv1.Cluster{}, watchers: map[*watcher]struct{}{},
 	}
 }
@@ -59,15 +64,14 @@ func (s *State) Put(status *statusv1.Sync) error {
 func (s *State) put(status *statusv1.Sync) error {
 	key := KeyOf(status)
 	old, known := s.syncs[key]
-	if !known && s.perCount[key.Cluster] >= MaxSyncsPerCluster {
-		return fault.New(fault.Invalid, "cluster %q reports more than %d Syncs", key.Cluster, MaxSyncsPerCluster)
-	}
 	if known && proto.Equal(old, status) {
 		return nil
 	}
-	if !known {
-		s.perCount[key.Cluster]++
+	mine := s.of(key.Cluster)
+	if err := mine.put(key, proto.Size(status)); err != nil {
+		return err
 	}
+	s.byCluster[key.Cluster] = mine
 	s.syncs[key] = status
 	s.touch(key)
 	return nil
@@ -85,8 +89,8 @@ func (s *State) remove(key Key) {
 		return
 	}
 	delete(s.syncs, key)
-	if s.perCount[key.Cluster]--; s.perCount[key.Cluster] == 0 {
-		delete(s.perCount, key.Cluster)
+	if s.of(key.Cluster).remove(key); len(s.of(key.Cluster).sizes) == 0 {
+		delete(s.byCluster, key.Cluster)
 	}
 	s.touch(key)
 }
@@ -99,8 +103,8 @@ func (s *State) Replace(cluster string, statuses []*statusv1.Sync) error {
 	for _, status := range statuses {
 		named[KeyOf(status)] = true
 	}
-	for key := range s.syncs {
-		if key.Cluster == cluster && !named[key] {
+	for key := range s.of(cluster).sizes {
+		if !named[key] {
 			s.remove(key)
 		}
 	}
@@ -124,10 +128,8 @@ func (s *State) RemoveCluster(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.clusters, name)
-	for key := range s.syncs {
-		if key.Cluster == name {
-			s.remove(key)
-		}
+	for key := range s.of(name).sizes {
+		s.remove(key)
 	}
 }
 
@@ -143,9 +145,18 @@ func (s *State) Syncs(filter *statusv1.SyncFilter) []*statusv1.Sync {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var found []*statusv1.Sync
-	for key, status := range s.syncs {
+	take := func(key Key, status *statusv1.Sync) {
 		if matches(filter, key, status) {
 			found = append(found, status)
+		}
+	}
+	if cluster := filter.GetCluster(); cluster != "" {
+		for key := range s.of(cluster).sizes {
+			take(key, s.syncs[key])
+		}
+	} else {
+		for key, status := range s.syncs {
+			take(key, status)
 		}
 	}
 	slices.SortFunc(found, func(a, b *statusv1.Sync) int { return KeyOf(a).compare(KeyOf(b)) })
@@ -159,11 +170,45 @@ func (s *State) Clusters() []*statusv1.Cluster {
 	found := make([]*statusv1.Cluster, 0, len(s.clusters))
 	for name, cluster := range s.clusters {
 		c := proto.CloneOf(cluster)
-		c.Syncs = int32(s.perCount[name])
+		c.Syncs = int32(len(s.of(name).sizes))
 		found = append(found, c)
 	}
 	slices.SortFunc(found, func(a, b *statusv1.Cluster) int { return cmp.Compare(a.GetName(), b.GetName()) })
 	return found
+}
+
+// share is what one cluster has of the state: its Syncs with their sizes in bytes.
+type share struct {
+	sizes map[Key]int
+	bytes int
+}
+
+// of returns a cluster's share, an empty one when it has none.
+func (s *State) of(cluster string) *share {
+	if s.byCluster[cluster] == nil {
+		return &share{sizes: map[Key]int{}}
+	}
+	return s.byCluster[cluster]
+}
+
+func (s *share) put(key Key, size int) error {
+	old, known := s.sizes[key]
+	switch {
+	case size > MaxSyncBytes:
+		return fault.New(fault.Invalid, "the status of %s has %d bytes, more than %d", key, size, MaxSyncBytes)
+	case !known && len(s.sizes) >= MaxSyncsPerCluster:
+		return fault.New(fault.Invalid, "cluster %q reports more than %d Syncs", key.Cluster, MaxSyncsPerCluster)
+	case s.bytes+size-old > MaxBytesPerCluster:
+		return fault.New(fault.Invalid, "the status of cluster %q has more than %d bytes", key.Cluster, MaxBytesPerCluster)
+	}
+	s.sizes[key] = size
+	s.bytes += size - old
+	return nil
+}
+
+func (s *share) remove(key Key) {
+	s.bytes -= s.sizes[key]
+	delete(s.sizes, key)
 }
 
 func matches(filter *statusv1.SyncFilter, key Key, status *statusv1.Sync) bool {

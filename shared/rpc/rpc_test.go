@@ -21,6 +21,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // serve starts a server over real TLS on loopback and returns a client for who.
 func serve(t *testing.T, authorize func(context.Context, rpc.Identity, string) error, who rpc.Identity) *grpc.ClientConn {
 	t.Helper()
+	return serveMore(t, authorize, who, func(*grpc.Server) {})
+}
+
+// serveMore is serve with further services.
+func serveMore(t *testing.T, authorize func(context.Context, rpc.Identity, string) error, who rpc.Identity, register func(*grpc.Server)) *grpc.ClientConn {
+	t.Helper()
 	ca, err := rpctest.NewCA(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -35,6 +41,7 @@ func serve(t *testing.T, authorize func(context.Context, rpc.Identity, string) e
 	}
 	log, _ := logtest.New(t)
 	server := rpc.NewServer(rpc.ServerConfig{TLS: serverTLS, Identify: rpc.FromCertificate, Authorize: authorize, Log: log})
+	register(server.GRPC)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -103,5 +110,36 @@ func TestAPanicIsAnInternalFault(t *testing.T) {
 	_, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{})
 	if !fault.Is(err, fault.Internal) || strings.Contains(err.Error(), "secret detail") {
 		t.Errorf("Check(...): got %v", err)
+	}
+}
+
+// hangsUp is a health service whose watch hangs up.
+type hangsUp struct {
+	healthv1.UnimplementedHealthServer
+}
+
+func (hangsUp) Watch(_ *healthv1.HealthCheckRequest, stream grpc.ServerStreamingServer[healthv1.HealthCheckResponse]) error {
+	rpc.Hangup(stream.Context())
+	<-stream.Context().Done()
+	return nil
+}
+
+func TestAHandlerCanHangUp(t *testing.T) {
+	t.Parallel()
+	desc := healthv1.Health_ServiceDesc
+	desc.ServiceName = "deaf"
+	conn := serveMore(t, nil, rpc.Identity{Role: rpc.RoleCluster, Name: "dev"}, func(s *grpc.Server) { s.RegisterService(&desc, hangsUp{}) })
+	stream, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/deaf/Watch")
+	if err == nil {
+		err = stream.SendMsg(&healthv1.HealthCheckRequest{})
+	}
+	if err == nil {
+		err = stream.CloseSend()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.RecvMsg(&healthv1.HealthCheckResponse{}); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("after the server hung up: got %v, want Unavailable", err)
 	}
 }

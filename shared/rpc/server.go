@@ -12,7 +12,6 @@ import (
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -74,15 +73,12 @@ func NewServer(cfg ServerConfig) *Server {
 		guard.cfg.Calls = NewCalls()
 	}
 	options := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage), grpc.MaxConcurrentStreams(MaxStreams), grpc.MaxHeaderListSize(maxHeaders),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: ServerPing, Timeout: PingTimeout}),
+		grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage), grpc.MaxConcurrentStreams(MaxStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(guard.unary), grpc.ChainStreamInterceptor(guard.stream),
 		grpc.WaitForHandlers(true),
 	}
-	if cfg.TLS != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(cfg.TLS)))
-	}
+	options = append(options, transport(cfg.TLS)...)
 	s := &Server{GRPC: grpc.NewServer(options...), health: health.NewServer(), calls: guard.cfg.Calls}
 	healthv1.RegisterHealthServer(s.GRPC, s.health)
 	reflection.Register(s.GRPC)

@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"sync"
+	"time"
 )
 
-// TLSFiles names the files of a TLS identity. They are read anew for every handshake, so that replacing them is enough
-// to rotate.
+// TLSFiles names the files of a TLS identity. Every handshake looks whether they changed, so that replacing them is
+// enough to rotate.
 type TLSFiles struct {
 	// Cert is the certificate chain in PEM.
 	Cert string `yaml:"cert"`
@@ -21,23 +23,63 @@ type TLSFiles struct {
 // Server returns the configuration of a listener that demands a client certificate signed by CA. With an empty CA no
 // client certificate is asked for.
 func (f TLSFiles) Server() (*tls.Config, error) {
-	if _, err := f.load(); err != nil {
+	loaded := &loadedFiles{files: f}
+	if _, err := loaded.server(); err != nil {
 		return nil, err
 	}
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			loaded, err := f.load()
-			if err != nil {
-				return nil, err
-			}
-			cfg := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: loaded.Certificates, NextProtos: []string{"h2"}}
-			if f.CA != "" {
-				cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, loaded.RootCAs
-			}
-			return cfg, nil
-		},
+		MinVersion:         tls.VersionTLS13,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return loaded.server() },
 	}, nil
+}
+
+// loadedFiles keeps what was read from files until one of them changes: reading and parsing them costs as much as the
+// rest of a handshake, and every connection would keep its own copy of the CA.
+type loadedFiles struct {
+	files TLSFiles
+	mu    sync.Mutex
+	seen  [3]fileMark
+	last  *tls.Config
+}
+
+// fileMark tells one content of a file from another.
+type fileMark struct {
+	modified time.Time
+	size     int64
+}
+
+// server returns the configuration of a handshake. While files are being replaced and do not fit each other, it is the
+// last one that did.
+func (l *loadedFiles) server() (*tls.Config, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.files.marks()
+	if l.last != nil && now == l.seen {
+		return l.last, nil
+	}
+	loaded, err := l.files.load()
+	if err != nil {
+		if l.last != nil {
+			return l.last, nil
+		}
+		return nil, err
+	}
+	// Nobody resumes a session: each handshake checks the certificate anew, and tickets would be made for nothing.
+	cfg := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: loaded.Certificates, NextProtos: []string{"h2"}, SessionTicketsDisabled: true}
+	if l.files.CA != "" {
+		cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, loaded.RootCAs
+	}
+	l.seen, l.last = now, cfg
+	return cfg, nil
+}
+
+func (f TLSFiles) marks() (marks [3]fileMark) {
+	for i, name := range []string{f.Cert, f.Key, f.CA} {
+		if info, err := os.Stat(name); err == nil {
+			marks[i] = fileMark{modified: info.ModTime(), size: info.Size()}
+		}
+	}
+	return marks
 }
 
 // Client returns the configuration of a dialler that trusts CA only and, when Cert is set, shows its certificate.
