@@ -196,6 +196,7 @@ func (a *Automator) Run(ctx context.Context) error {
 		{Name: "evidence", Run: a.watchEvidence},
 		{Name: "server", Run: func(ctx context.Context) error { return a.server.Serve(ctx, listener) }},
 		{Name: "drain", Run: a.drain},
+		{Name: "memory", Run: tidy},
 		{Name: "admin", Run: func(ctx context.Context) error { return admin.Serve(ctx, a.cfg.Admin, a.ready) }},
 	}
 	if a.hooks != nil {

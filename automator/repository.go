@@ -34,7 +34,9 @@ type repository struct {
 	fetch   chan struct{}
 	moved   chan struct{}
 	set     atomic.Pointer[pipeline.Set]
-	trouble atomic.Pointer[error] // why the last fetch failed
+	trouble atomic.Pointer[error]                    // why the last fetch failed
+	granted atomic.Pointer[map[string][]relay.Grant] // by cluster
+	folder  gitobject.ID                             // the tree that set was read from; follow's alone
 }
 
 func openRepositories(ctx context.Context, a *Automator, signer ssh.Signer) (repositories, error) {
@@ -123,7 +125,15 @@ func (r *repository) reload(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	files, err := pipelineFiles(ctx, r.mirror, commit)
+	decoded, err := r.mirror.Commit(ctx, commit)
+	if err != nil {
+		return err
+	}
+	folder, err := pipelineFolder(ctx, r.mirror, decoded.Tree)
+	if err != nil || r.set.Load() != nil && folder == r.folder {
+		return err // most commits change nothing here, and clusters wait
+	}
+	files, err := pipelineFiles(ctx, r.mirror, decoded.Tree)
 	if err != nil {
 		return err
 	}
@@ -131,18 +141,41 @@ func (r *repository) reload(ctx context.Context) error {
 	if before := r.set.Load(); before != nil && set.Clusters == nil && files[pipeline.ClustersFile] != nil {
 		set.Clusters = before.Clusters
 	}
+	grants := grantsOf(r.cfg.Name, set.Clusters)
+	r.granted.Store(&grants)
 	r.set.Store(&set)
+	r.folder = folder
 	return nil
 }
 
-// pipelineFiles reads the files of .tandem at a commit.
-func pipelineFiles(ctx context.Context, mirror *gitrepo.Repo, commit gitobject.ID) (map[string][]byte, error) {
-	decoded, err := mirror.Commit(ctx, commit)
-	if err != nil {
-		return nil, err
+// grantsOf indexes what a repository grants by cluster. Each repository grants itself only: whoever can write one
+// repository decides nothing about another.
+func grantsOf(repository string, clusters []pipeline.Cluster) map[string][]relay.Grant {
+	grants := make(map[string][]relay.Grant, len(clusters))
+	for _, c := range clusters {
+		for _, g := range c.Grants {
+			if g.Repository == repository {
+				grants[c.Name] = append(grants[c.Name], relay.Grant{Repository: g.Repository, Refs: g.Refs, Paths: g.Paths})
+			}
+		}
 	}
+	return grants
+}
+
+// pipelineFolder returns the tree of .tandem below a root; zero when there is none.
+func pipelineFolder(ctx context.Context, mirror *gitrepo.Repo, root gitobject.ID) (gitobject.ID, error) {
+	tree, err := mirror.Tree(ctx, root)
+	if err != nil {
+		return gitobject.ID{}, err
+	}
+	entry, _ := tree.Lookup(pipeline.Folder)
+	return entry.ID, nil
+}
+
+// pipelineFiles reads the files of .tandem below a root.
+func pipelineFiles(ctx context.Context, mirror *gitrepo.Repo, root gitobject.ID) (map[string][]byte, error) {
 	files := map[string][]byte{}
-	err = gitobject.Diff(ctx, mirror, gitobject.ID{}, decoded.Tree, []string{pipeline.Folder}, func(c gitobject.Change) error {
+	err := gitobject.Diff(ctx, mirror, gitobject.ID{}, root, []string{pipeline.Folder}, func(c gitobject.Change) error {
 		if !c.To.Mode.IsRegular() {
 			return nil
 		}
@@ -176,24 +209,12 @@ func (rs repositories) forRelay(name string) (relay.Repository, bool) {
 	return r.mirror, true
 }
 
-// grants returns what a cluster may receive. Each repository grants itself only: whoever can write one repository decides
-// nothing about another.
+// grants returns what a cluster may receive.
 func (rs repositories) grants(cluster string) []relay.Grant {
 	var grants []relay.Grant
-	for name, r := range rs {
-		set := r.set.Load()
-		if set == nil {
-			continue
-		}
-		for _, c := range set.Clusters {
-			if c.Name != cluster {
-				continue
-			}
-			for _, g := range c.Grants {
-				if g.Repository == name {
-					grants = append(grants, relay.Grant{Repository: g.Repository, Refs: g.Refs, Paths: g.Paths})
-				}
-			}
+	for _, r := range rs {
+		if granted := r.granted.Load(); granted != nil {
+			grants = append(grants, (*granted)[cluster]...)
 		}
 	}
 	return grants

@@ -17,9 +17,8 @@ var goStatements = map[string]struct {
 	count  int
 	reason string
 }{
-	"automator/internal/relay": {count: 1, reason: "reads a stream, whose end the handler's return brings"},
-	"integration/cmd/demo":     {count: 1, reason: "reads a terminal, which cannot be asked to stop; ends with the program"},
-	"integration/env/process":  {count: 1, reason: "reaps a child process; ends when the process does"},
+	"integration/cmd/demo":    {count: 1, reason: "reads a terminal, which cannot be asked to stop; ends with the program"},
+	"integration/env/process": {count: 1, reason: "reaps a child process; ends when the process does"},
 }
 
 // clocks are the functions of package time that make a result depend on when

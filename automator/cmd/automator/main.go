@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/tandem-cd/tandem/automator"
@@ -20,6 +21,10 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// gcPercent lets the heap grow by half between collections and not double: most of it is thousands of connections that
+// have nothing to say, and a collection of that costs less than the memory. GOGC overrides it.
+const gcPercent = 50
 
 func realMain(args []string, out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -43,6 +48,9 @@ func realMain(args []string, out io.Writer) error {
 	log, err := telemetry.NewLogger(cfg.Log)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	a, err := automator.New(ctx, cfg, log)
 	if err != nil {

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -10,10 +11,15 @@ import (
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/rpc"
 )
 
-// chunkSize bounds the object bytes of one message.
-const chunkSize = 128 << 10
+const (
+	// chunkSize bounds the object bytes of one message.
+	chunkSize = 128 << 10
+	// sendTimeout is how long a receiver may take for a message of a transfer before it is hung up on: others wait.
+	sendTimeout = 30 * time.Second
+)
 
 // fetchRequest is a checked FetchRequest.
 type fetchRequest struct {
@@ -36,16 +42,57 @@ func (s *Server) Fetch(req *relayv1.FetchRequest, stream grpc.ServerStreamingSer
 	if err != nil {
 		return err
 	}
-	if err := s.fetches.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	defer s.fetches.Release(1)
-	plan, err := s.plan(ctx, repo, fetch)
+	budget := s.budgets.of(req.GetHello().GetCluster())
+	done, err := budget.fetch(ctx, req.GetHello().GetCluster())
 	if err != nil {
 		return err
 	}
-	sender := &sender{repo: repo, send: stream.Send}
+	defer done()
+	plan, err := s.collect(ctx, budget, repo, fetch)
+	if err != nil {
+		return err
+	}
+	return s.deliver(ctx, repo, plan, stream.Send)
+}
+
+// deliver sends a transfer, beside a bounded number of others.
+func (s *Server) deliver(ctx context.Context, repo Repository, plan *transfer, send func(*relayv1.FetchResponse) error) error {
+	if err := s.held.Acquire(ctx, plan.held()); err != nil {
+		return err
+	}
+	defer s.held.Release(plan.held())
+	if err := s.sends.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer s.sends.Release(1)
+	// A receiver that does not read is hung up on: gRPC gives no other way out of a Send.
+	hangup := time.AfterFunc(sendTimeout, func() { rpc.Hangup(ctx) })
+	defer hangup.Stop()
+	sender := &sender{repo: repo, send: func(message *relayv1.FetchResponse) error {
+		hangup.Reset(sendTimeout)
+		return send(message)
+	}}
 	return sender.all(ctx, plan)
+}
+
+// collect puts a transfer together, a few at a time.
+func (s *Server) collect(ctx context.Context, budget *budget, repo Repository, fetch fetchRequest) (*transfer, error) {
+	if err := budget.collects.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer budget.collects.Release(1)
+	if err := budget.affords(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.collects.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer s.collects.Release(1)
+	plan, err := s.plan(ctx, repo, fetch)
+	if err == nil {
+		budget.charge(plan)
+	}
+	return plan, err
 }
 
 func parseFetch(req *relayv1.FetchRequest) (fetch fetchRequest, err error) {
@@ -142,12 +189,9 @@ func (s *sender) one(ctx context.Context, p piece) error {
 	if p.delta != nil {
 		return s.send(&relayv1.FetchResponse{Piece: &relayv1.FetchResponse_TreeDelta{TreeDelta: deltaToProto(p)}})
 	}
-	content := p.content
-	if p.kind == gitobject.TypeBlob {
-		var err error
-		if content, err = s.repo.Blob(ctx, p.id); err != nil {
-			return fmt.Errorf("read blob %s: %w", p.id, err)
-		}
+	content, err := s.content(ctx, p)
+	if err != nil {
+		return fmt.Errorf("read %s %s: %w", p.kind, p.id, err)
 	}
 	first := min(len(content), chunkSize)
 	object := &relayv1.FetchedObject{Id: revision.ObjectToProto(p.id), Size: int64(len(content)), Content: content[:first]}
@@ -162,6 +206,18 @@ func (s *sender) one(ctx context.Context, p piece) error {
 		rest = rest[n:]
 	}
 	return nil
+}
+
+func (s *sender) content(ctx context.Context, p piece) ([]byte, error) {
+	switch {
+	case p.content != nil:
+		return p.content, nil
+	case p.kind == gitobject.TypeTree:
+		tree, err := s.repo.Tree(ctx, p.id)
+		return tree.Encode(), err
+	default:
+		return s.repo.Blob(ctx, p.id)
+	}
 }
 
 func wrap(kind gitobject.Type, object *relayv1.FetchedObject) *relayv1.FetchResponse {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
@@ -14,15 +16,13 @@ import (
 	"github.com/tandem-cd/tandem/shared/fleet"
 )
 
-// maxBatch bounds the events that are stored and acknowledged together; it is the client's window.
-const maxBatch = 256
-
 // reporter is the receiving half of one Report stream.
 type reporter struct {
 	server  *Server
 	cluster string
-	pending []*statusv1.Event // received, not stored yet
-	full    []*statusv1.Sync  // between begin and end
+	budget  *budget
+	full    []*statusv1.Sync // between begin and end
+	bytes   int              // of full
 	inFull  bool
 }
 
@@ -41,82 +41,76 @@ func (s *Server) Report(stream grpc.BidiStreamingServer[relayv1.ReportRequest, r
 		return err
 	}
 	defer finish()
-	welcome := &relayv1.ReportResponse{Message: &relayv1.ReportResponse_Welcome{Welcome: s.welcome()}}
-	if err := stream.Send(welcome); err != nil {
+	out := &speaker{stream: stream}
+	if err := out.send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Welcome{Welcome: s.welcome()}}); err != nil {
 		return err
 	}
-	r := &reporter{server: s, cluster: hello.GetCluster()}
-	return r.run(ctx, stream)
+	forget := s.drains.add(func() {
+		_ = out.send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Drain{Drain: &relayv1.Drain{Reason: "the automator is restarting"}}})
+	})
+	defer forget()
+	stop := out.beat(s.cfg.Heartbeat)
+	defer stop()
+	r := &reporter{server: s, cluster: hello.GetCluster(), budget: s.budgets.of(hello.GetCluster())}
+	return r.run(ctx, stream, out)
 }
 
-// run lets one goroutine read, so that heartbeats and the end of the server need not wait for the client.
-func (r *reporter) run(ctx context.Context, stream grpc.BidiStreamingServer[relayv1.ReportRequest, relayv1.ReportResponse]) error {
-	requests := make(chan *relayv1.ReportRequest)
-	failed := make(chan error, 1)
-	go receive(ctx, stream, requests, failed) // ends with the stream, which ends when this function returns
-	heartbeat := time.NewTicker(r.server.cfg.Heartbeat)
-	defer heartbeat.Stop()
+type reportStream = grpc.BidiStreamingServer[relayv1.ReportRequest, relayv1.ReportResponse]
+
+// speaker is the sending half of one Report stream. Heartbeats come from a timer and not from a goroutine that would wait
+// for as long as the stream lives: there are thousands.
+type speaker struct {
+	mu     sync.Mutex
+	stream reportStream
+}
+
+func (s *speaker) send(message *relayv1.ReportResponse) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stream.Send(message)
+}
+
+// beat sends heartbeats until it is stopped or the stream is gone.
+func (s *speaker) beat(every time.Duration) (stop func()) {
+	var timer *time.Timer
+	started := make(chan struct{})
+	timer = time.AfterFunc(every, func() {
+		<-started
+		if s.send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Heartbeat{Heartbeat: beat()}}) == nil {
+			timer.Reset(every)
+		}
+	})
+	close(started)
+	return func() { timer.Stop() }
+}
+
+// run reads and answers in turn. A client that was asked to connect anew ends the stream itself.
+func (r *reporter) run(ctx context.Context, stream reportStream, out *speaker) error {
 	for {
-		select {
-		case <-ctx.Done():
+		request, err := stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case <-r.server.closing:
-			return stream.Send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Drain{Drain: &relayv1.Drain{Reason: "the automator is restarting"}}})
-		case err := <-failed:
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			return err
-		case <-heartbeat.C:
-			if err := stream.Send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Heartbeat{Heartbeat: beat()}}); err != nil {
-				return err
-			}
-		case req := <-requests:
-			if err := r.batch(ctx, req, requests, stream.Send); err != nil {
-				return err
-			}
 		}
-	}
-}
-
-func receive(ctx context.Context, stream grpc.BidiStreamingServer[relayv1.ReportRequest, relayv1.ReportResponse], out chan<- *relayv1.ReportRequest, failed chan<- error) {
-	for {
-		req, err := stream.Recv()
-		if err != nil {
-			failed <- err
-			return
-		}
-		select {
-		case out <- req:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// batch takes a request and those that are there already, stores their events in one go and acknowledges them.
-func (r *reporter) batch(ctx context.Context, req *relayv1.ReportRequest, more <-chan *relayv1.ReportRequest, send func(*relayv1.ReportResponse) error) error {
-	for {
-		if err := r.take(req); err != nil {
+		if err := r.budget.report(ctx, proto.Size(request)); err != nil {
 			return err
 		}
-		if len(r.pending) < maxBatch {
-			select {
-			case req = <-more:
-				continue
-			default:
-			}
+		if err := r.take(ctx, request, out); err != nil {
+			return err
 		}
-		return r.store(ctx, send)
 	}
 }
 
-func (r *reporter) take(req *relayv1.ReportRequest) error {
+func (r *reporter) take(ctx context.Context, req *relayv1.ReportRequest, out *speaker) error {
 	switch message := req.GetMessage().(type) {
 	case *relayv1.ReportRequest_Event:
-		return r.event(message.Event)
+		return r.event(ctx, message.Event, out)
 	case *relayv1.ReportRequest_Begin:
-		r.inFull, r.full = true, nil
+		r.inFull, r.full, r.bytes = true, nil, 0
 	case *relayv1.ReportRequest_Sync:
 		return r.sync(message.Sync)
 	case *relayv1.ReportRequest_Removed:
@@ -127,18 +121,27 @@ func (r *reporter) take(req *relayv1.ReportRequest) error {
 			return fault.New(fault.Invalid, "end without begin")
 		}
 		err := r.server.deps.Fleet.Replace(r.cluster, r.full)
-		r.inFull, r.full = false, nil
+		r.inFull, r.full, r.bytes = false, nil, 0
 		return err
 	}
 	return nil
 }
 
-func (r *reporter) event(event *statusv1.Event) error {
+// event stores an event and acknowledges it. While it is being stored those of other streams join, see appender.
+func (r *reporter) event(ctx context.Context, event *statusv1.Event, out *speaker) error {
 	if event.GetCluster() != r.cluster || len(event.GetId()) != 32 {
 		return fault.New(fault.Invalid, "event is for cluster %q and has an id of %d bytes; want %q and 32", event.GetCluster(), len(event.GetId()), r.cluster)
 	}
-	r.pending = append(r.pending, event)
-	return nil
+	if size := proto.Size(event); size > MaxEvent {
+		return fault.New(fault.Invalid, "event of %d bytes is larger than %d", size, MaxEvent)
+	}
+	if err := r.budget.event(ctx); err != nil {
+		return err
+	}
+	if err := r.server.events.append(ctx, []*statusv1.Event{event}); err != nil {
+		return err
+	}
+	return out.send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Ack{Ack: &relayv1.EventAck{Ids: [][]byte{event.GetId()}}}})
 }
 
 func (r *reporter) sync(status *statusv1.Sync) error {
@@ -148,24 +151,10 @@ func (r *reporter) sync(status *statusv1.Sync) error {
 	if !r.inFull {
 		return r.server.deps.Fleet.Put(status)
 	}
-	if len(r.full) >= fleet.MaxSyncsPerCluster {
-		return fault.New(fault.Invalid, "more than %d Syncs", fleet.MaxSyncsPerCluster)
+	r.bytes += proto.Size(status)
+	if len(r.full) >= fleet.MaxSyncsPerCluster || r.bytes > fleet.MaxBytesPerCluster {
+		return fault.New(fault.Invalid, "the status of cluster %q has more than %d Syncs or %d bytes", r.cluster, fleet.MaxSyncsPerCluster, fleet.MaxBytesPerCluster)
 	}
 	r.full = append(r.full, status)
 	return nil
-}
-
-func (r *reporter) store(ctx context.Context, send func(*relayv1.ReportResponse) error) error {
-	if len(r.pending) == 0 {
-		return nil
-	}
-	if err := r.server.deps.Events.AppendEvents(ctx, r.pending); err != nil {
-		return err
-	}
-	ack := &relayv1.EventAck{Ids: make([][]byte, 0, len(r.pending))}
-	for _, event := range r.pending {
-		ack.Ids = append(ack.Ids, event.GetId())
-	}
-	r.pending = nil
-	return send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Ack{Ack: ack}})
 }

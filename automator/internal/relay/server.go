@@ -25,9 +25,6 @@ import (
 // Protocol is the newest protocol that this server speaks.
 const Protocol = 1
 
-// maxFetches bounds the transfers that run at once; more wait. Each may hold the trees of a transfer in memory.
-const maxFetches = 16
-
 // Repository is what the relay reads of a mirror.
 type Repository interface { //nolint:interfacebloat // one mirror, and nothing of it can be had without the rest
 	gitobject.TreeReader
@@ -88,7 +85,12 @@ type Server struct {
 	reports  *sessions
 	hub      hub
 	contents contents
-	fetches  *semaphore.Weighted
+	collects *semaphore.Weighted // transfers that are being put together
+	held     *semaphore.Weighted // bytes of transfers that wait or are being sent
+	sends    *semaphore.Weighted // transfers that are being sent
+	events   *appender
+	budgets  budgets
+	drains   drains
 	closing  chan struct{}
 	close    func()
 }
@@ -102,10 +104,10 @@ func New(cfg Config, deps Deps) *Server {
 		cfg.MaxAge = 30 * time.Minute
 	}
 	s := &Server{
-		cfg: cfg, deps: deps, fetches: semaphore.NewWeighted(maxFetches), closing: make(chan struct{}),
-		follows: newSessions(deps.Fleet), reports: newSessions(fleet.New()),
+		cfg: cfg, deps: deps, collects: semaphore.NewWeighted(maxCollects), held: semaphore.NewWeighted(maxHeld), sends: semaphore.NewWeighted(maxSends), closing: make(chan struct{}),
+		follows: newSessions(deps.Fleet), reports: newSessions(fleet.New()), events: newAppender(deps.Events),
 	}
-	s.close = sync.OnceFunc(func() { close(s.closing) })
+	s.close = sync.OnceFunc(func() { close(s.closing); s.drains.run() })
 	return s
 }
 
@@ -164,5 +166,38 @@ func (h *hub) wakeAll() {
 		case wake <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// drains are what is done when the server closes.
+type drains struct {
+	mu  sync.Mutex
+	all map[int]func()
+	n   int
+}
+
+// add has fn called when the server closes; what it returns takes that back.
+func (d *drains) add(fn func()) (remove func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.all == nil {
+		d.all = map[int]func(){}
+	}
+	d.n++
+	id := d.n
+	d.all[id] = fn
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.all, id)
+	}
+}
+
+// run calls all, each by a timer of its own: one that waits for a slow client is in nobody's way.
+func (d *drains) run() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, fn := range d.all {
+		time.AfterFunc(0, fn)
 	}
 }

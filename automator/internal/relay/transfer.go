@@ -21,7 +21,8 @@ const (
 type piece struct {
 	kind gitobject.Type
 	id   gitobject.ID
-	// content is the object; nil for a blob, which is read when it is sent, and for a delta.
+	// content is the object; nil for a blob and a tree, which are read when they are sent, and for a delta: many clusters
+	// may be sent the same at once, and slowly.
 	content []byte
 	// base and delta tell a tree by what changed in another.
 	base  gitobject.ID
@@ -35,6 +36,18 @@ type transfer struct {
 	bytes   int64
 	commits int
 	until   gitobject.ID
+}
+
+// held is about what the transfer takes in memory until it is sent, in bytes.
+func (t *transfer) held() int64 {
+	const perPiece = 200
+	total := int64(len(t.pieces)) * perPiece
+	for _, p := range t.pieces {
+		if p.content != nil || p.delta != nil {
+			total += p.size
+		}
+	}
+	return min(total, maxHeld)
 }
 
 // collector finds the objects of a transfer.
@@ -132,8 +145,7 @@ func (c *collector) addTree(id, from gitobject.ID, base, tree gitobject.Tree) {
 	}
 	c.sent[id] = true
 	if from.IsZero() {
-		content := tree.Encode()
-		c.add(piece{kind: gitobject.TypeTree, id: id, content: content, size: int64(len(content))})
+		c.add(piece{kind: gitobject.TypeTree, id: id, size: treeSize(tree)})
 		return
 	}
 	delta := gitobject.TreeDelta(base, tree)
@@ -183,6 +195,19 @@ func leadsTo(folder string, paths []string) bool {
 		}
 	}
 	return false
+}
+
+// treeSize returns what a tree takes encoded, in bytes.
+func treeSize(tree gitobject.Tree) int64 {
+	const around = 8 // the mode, a space and a zero
+	var size int64
+	for _, e := range tree {
+		size += around + int64(len(e.Name)) + int64(len(e.ID.Bytes()))
+		if e.Mode.IsDir() {
+			size-- // its mode has a digit less
+		}
+	}
+	return size
 }
 
 // deltaSize estimates what a delta takes on the wire, in bytes.

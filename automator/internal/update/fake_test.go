@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
-	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/revision"
@@ -22,13 +21,12 @@ type images struct {
 	mu       sync.Mutex
 	tags     map[string]map[string]time.Time
 	problems map[string]string
-	missing  map[string]bool       // digests that cannot be had, by "repository:tag"
-	known    map[string]policy.Tag // what else is known, likewise
+	missing  map[string]bool // digests that cannot be had, by "repository:tag"
 	asked    int
 }
 
 func newImages() *images {
-	return &images{tags: map[string]map[string]time.Time{}, problems: map[string]string{}, missing: map[string]bool{}, known: map[string]policy.Tag{}}
+	return &images{tags: map[string]map[string]time.Time{}, problems: map[string]string{}, missing: map[string]bool{}}
 }
 
 func (i *images) push(repository string, tags ...string) {
@@ -61,16 +59,7 @@ func (i *images) Tags(repository string) update.Seen {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	tags, looked := i.tags[repository]
-	seen := update.Seen{Looked: looked, Problem: i.problems[repository]}
-	for _, name := range slices.Sorted(maps.Keys(tags)) {
-		tag := i.known[repository+":"+name]
-		tag.Name = name
-		if tag.Pushed.IsZero() {
-			tag.Pushed = tags[name]
-		}
-		seen.Tags = append(seen.Tags, tag)
-	}
-	return seen
+	return update.Seen{Tags: tags, Looked: looked, Problem: i.problems[repository]}
 }
 
 func (i *images) Digest(_ context.Context, repository, tag string) (string, error) {

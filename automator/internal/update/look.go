@@ -37,11 +37,9 @@ func (u *Updater) look(ctx context.Context, tip gitobject.ID) (*view, error) {
 		return nil, err
 	}
 	v := &view{tip: tip}
-	files, err := u.pipelineFiles(ctx, commit.Tree)
-	if err != nil {
+	if v.set, err = u.pipelines(ctx, commit.Tree); err != nil {
 		return nil, err
 	}
-	v.set = pipeline.Load(u.cfg.Source.Repository, files)
 	for _, p := range v.set.Problems {
 		v.problems = append(v.problems, Problem{Problem: p})
 	}
@@ -77,14 +75,31 @@ func (u *Updater) decide(ctx context.Context, v *view) error {
 	return nil
 }
 
-// pipelineFiles reads the files of the folder .tandem.
-func (u *Updater) pipelineFiles(ctx context.Context, root gitobject.ID) (map[string][]byte, error) {
+// loaded is what the folder .tandem said when it was read last.
+type loaded struct {
+	folder gitobject.ID
+	set    pipeline.Set
+}
+
+// pipelines reads the folder .tandem. Passes are many, of a fleet's reports above all, and the folder hardly ever changes:
+// it is parsed once for each of its trees.
+func (u *Updater) pipelines(ctx context.Context, root gitobject.ID) (pipeline.Set, error) {
 	folder, found, err := gitobject.Lookup(ctx, u.deps.Repository, root, pipeline.Folder)
-	if err != nil || !found || !folder.Mode.IsDir() {
-		return nil, err
+	if err != nil {
+		return pipeline.Set{}, err
+	}
+	if !found || !folder.Mode.IsDir() {
+		return pipeline.Load(u.cfg.Source.Repository, nil), nil
+	}
+	if u.loaded != nil && u.loaded.folder == folder.ID {
+		return u.loaded.set, nil
 	}
 	files := collection{surveys: &u.surveys, files: map[string][]byte{}}
-	return files.files, files.add(ctx, folder, pipeline.Folder, 0)
+	if err := files.add(ctx, folder, pipeline.Folder, 0); err != nil {
+		return pipeline.Set{}, err
+	}
+	u.loaded = &loaded{folder: folder.ID, set: pipeline.Load(u.cfg.Source.Repository, files.files)}
+	return u.loaded.set, nil
 }
 
 // observe reads what the branch has for each environment.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 )
 
 // lingering is how long a connection that was replaced may finish its calls.
@@ -20,10 +21,15 @@ type Link struct {
 // NewLink returns a link that dials on first use.
 func NewLink(dial Dial) *Link { return &Link{dial: dial} }
 
-// Conn returns the present connection.
+// Conn returns the present connection. One that could not be made is replaced: gRPC would wait for as long again as the
+// caller did, up to two minutes after an outage, and refuse every call meanwhile.
 func (l *Link) Conn() (*grpc.ClientConn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.conn != nil && l.conn.GetState() == connectivity.TransientFailure {
+		_ = l.conn.Close() // every call on it failed already
+		l.conn = nil
+	}
 	if l.conn != nil {
 		return l.conn, nil
 	}

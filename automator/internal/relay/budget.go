@@ -1,0 +1,113 @@
+package relay
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+
+	"github.com/tandem-cd/tandem/shared/fault"
+)
+
+// What one cluster may cost, however many connections it has. Who is over a rate waits: the stream is not read until the
+// budget allows it, so that nothing is dropped and only the sender is slowed down.
+const (
+	// reportRate and reportBurst bound the messages of a cluster's reports. The burst holds the full status of the largest
+	// cluster, see fleet.MaxSyncsPerCluster.
+	reportRate, reportBurst = 100, 25_000
+	// reportBytes and reportBytesBurst bound their bytes.
+	reportBytes, reportBytesBurst = 1 << 20, 64 << 20
+	// eventRate and eventBurst bound the events that are stored, which cost a disk and not just memory.
+	eventRate, eventBurst = 20, 2_000
+	// MaxEvent bounds one event, in bytes.
+	MaxEvent = 64 << 10
+	// maxClusterFetches bounds the transfers of a cluster that run, and maxClusterWaiting those that wait for that; further
+	// ones are refused.
+	maxClusterFetches, maxClusterWaiting = 4, 256
+	// maxClusterCollects bounds those of them that are being put together: the other places of maxCollects are for others.
+	maxClusterCollects = 1
+	// fetchBytes and fetchBurst bound what transfers cost: their bytes, and pieceCost for each object, which stands for the
+	// work of finding it. Two of the largest go at once; a cluster that asks for ten thousand commits in a loop gets a few
+	// percent of a processor.
+	fetchBytes, fetchBurst = 2 << 20, 192 << 20
+	// pieceCost is what an object costs besides its bytes, in bytes.
+	pieceCost = 1 << 10
+)
+
+// What transfers may cost this process, of all clusters together.
+const (
+	// maxCollects bounds the transfers that are being put together, and maxSends those that are being sent; more wait. A
+	// slow receiver is in the way of the second for as long as sendTimeout only.
+	maxCollects, maxSends = 4, 64
+	// maxHeld bounds the bytes of transfers that are put together and not sent yet.
+	maxHeld = 512 << 20
+)
+
+// budget is what one cluster may spend.
+type budget struct {
+	messages, bytes, events, fetched *rate.Limiter
+	fetches, waiting, collects       *semaphore.Weighted
+}
+
+// budgets keeps the budget of every cluster that connected once: a new connection is no new budget. There are as many as
+// there are certificates.
+type budgets struct {
+	mu  sync.Mutex
+	all map[string]*budget
+}
+
+func (b *budgets) of(cluster string) *budget {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.all == nil {
+		b.all = map[string]*budget{}
+	}
+	if b.all[cluster] == nil {
+		b.all[cluster] = &budget{
+			messages: rate.NewLimiter(reportRate, reportBurst), bytes: rate.NewLimiter(reportBytes, reportBytesBurst),
+			events: rate.NewLimiter(eventRate, eventBurst), fetched: rate.NewLimiter(fetchBytes, fetchBurst),
+			fetches: semaphore.NewWeighted(maxClusterFetches), waiting: semaphore.NewWeighted(maxClusterFetches + maxClusterWaiting),
+			collects: semaphore.NewWeighted(maxClusterCollects),
+		}
+	}
+	return b.all[cluster]
+}
+
+// report waits until a message of a report may be taken.
+func (b *budget) report(ctx context.Context, size int) error {
+	if err := b.messages.Wait(ctx); err != nil {
+		return err
+	}
+	return b.bytes.WaitN(ctx, min(size, reportBytesBurst))
+}
+
+// event waits until an event may be stored.
+func (b *budget) event(ctx context.Context) error { return b.events.Wait(ctx) }
+
+// fetch waits until a transfer may begin. What it returns is called at its end.
+func (b *budget) fetch(ctx context.Context, cluster string) (done func(), err error) {
+	if !b.waiting.TryAcquire(1) {
+		return nil, fault.New(fault.Conflict, "cluster %q has %d transfers running and %d waiting; let some end first", cluster, maxClusterFetches, maxClusterWaiting)
+	}
+	if err := b.fetches.Acquire(ctx, 1); err != nil {
+		b.waiting.Release(1)
+		return nil, err
+	}
+	return func() { b.fetches.Release(1); b.waiting.Release(1) }, nil
+}
+
+// affords waits until the debt of the transfers before is paid.
+func (b *budget) affords(ctx context.Context) error {
+	if err := b.fetched.Wait(ctx); err != nil {
+		return fault.New(fault.Conflict, "this cluster has fetched more than %d bytes a second for long; wait a minute: %w", fetchBytes, err)
+	}
+	return nil
+}
+
+// charge books what a transfer turned out to cost. It may be more than there is: the next one waits for the rest.
+func (b *budget) charge(plan *transfer) {
+	cost := plan.bytes + int64(len(plan.pieces))*pieceCost
+	b.fetched.ReserveN(time.Now(), int(min(cost, fetchBurst)))
+}
