@@ -12,7 +12,6 @@ import (
 
 	"github.com/tandem-cd/tandem/integration/env/process"
 	"github.com/tandem-cd/tandem/shared/backoff"
-	"github.com/tandem-cd/tandem/shared/fault"
 )
 
 // HealthCommand is the first argument that makes Options.Self the baseline's server. The addresses and the files of the
@@ -46,11 +45,6 @@ func (w *watcher) watch(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if fault.Is(err, fault.Unavailable) {
-			w.link.drop(conn)
-		}
-	}()
 	stream, err := healthv1.NewHealthClient(conn).Watch(ctx, &healthv1.HealthCheckRequest{})
 	if err != nil {
 		return err

@@ -37,6 +37,7 @@ type crowd struct {
 	rounds   map[string]*round // by commit, in hex
 	byEvent  map[string]*round
 	failures map[string]int
+	lost     int
 }
 
 // round is one announcement to all.
@@ -87,6 +88,7 @@ func (c *crowd) failed(err error) {
 	text := digits.ReplaceAllString(err.Error(), "N")
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.lost++
 	if len(c.failures) < 1000 {
 		c.failures[text[:min(len(text), 160)]]++
 	}
@@ -104,6 +106,15 @@ func (c *crowd) complaints() []string {
 	}
 	clear(c.failures)
 	return out
+}
+
+// losses is how many streams were lost since the last time.
+func (c *crowd) losses() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lost := c.lost
+	c.lost = 0
+	return lost
 }
 
 func (c *crowd) readied() { c.ready.Add(1) }

@@ -96,7 +96,6 @@ func (f *fake) follow(ctx context.Context) (after time.Duration, err error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer func() { f.lost(err, func() { f.link.drop(conn) }) }()
 	f.mu.Lock()
 	held := f.held
 	f.mu.Unlock()
@@ -130,13 +129,6 @@ func (f *fake) follow(ctx context.Context) (after time.Duration, err error) {
 		case *relayv1.FollowResponse_Drain:
 			return m.Drain.GetReconnectAfter().AsDuration(), f.drained(conn)
 		}
-	}
-}
-
-// lost drops a connection that is gone, so that the next attempt is one.
-func (f *fake) lost(err error, drop func()) {
-	if fault.Is(err, fault.Unavailable) {
-		drop()
 	}
 }
 

@@ -25,7 +25,6 @@ func (f *fake) report(ctx context.Context) (after time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { f.lost(err, func() { f.link.drop(conn) }) }()
 	group, ctx := errgroup.WithContext(ctx)
 	stream, err := relayv1.NewRelayServiceClient(conn).Report(ctx)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 
 	"github.com/tandem-cd/tandem/shared/rpc"
 )
@@ -15,8 +16,8 @@ import (
 // Buffers of a client's connection, in bytes: two thousand of them share a machine with what they measure.
 const clientBuffer = 4 << 10
 
-// link is the one connection of a fake synchronizer, as the real one's: a new one is dialled after a loss, by whichever
-// stream notices first.
+// link is the one connection of a fake synchronizer, with the real one's rule: one that could not be made is replaced by
+// whichever stream tries next.
 type link struct {
 	address string
 	tls     *tls.Config
@@ -30,6 +31,10 @@ type link struct {
 func (l *link) get() (*grpc.ClientConn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.conn != nil && l.conn.GetState() == connectivity.TransientFailure {
+		_ = l.conn.Close()
+		l.conn = nil
+	}
 	if l.conn != nil {
 		return l.conn, nil
 	}

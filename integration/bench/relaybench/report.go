@@ -64,6 +64,7 @@ type Report struct {
 	CPUAnnounce  float64   `json:"cpu_announce_s"`
 	Baseline     *Baseline `json:"baseline,omitempty"`
 	Soak         *Soak     `json:"soak,omitempty"`
+	Hostile      []Harm    `json:"hostile,omitempty"`
 }
 
 // Baseline is the same of a bare gRPC health watch: mutual TLS 1.3, one stream for each client, default buffers on the

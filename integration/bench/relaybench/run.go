@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// settle is how long everything is left alone before memory is looked at.
-const settle = 5 * time.Second
+// settle is how long everything is left alone before memory is looked at: longer than the automator takes to give back
+// what a storm of connections left.
+const settle = 35 * time.Second
 
 // run is one measurement.
 type run struct {
@@ -205,3 +206,5 @@ func (r *run) end(ctx context.Context) (err error) {
 	r.report.MemoryEnd, err = resident(r.world.automator.ID())
 	return err
 }
+
+func joined(errs ...error) error { return errors.Join(errs...) }

@@ -21,6 +21,9 @@ import (
 	"github.com/tandem-cd/tandem/integration/env"
 	"github.com/tandem-cd/tandem/integration/env/gitserver"
 	"github.com/tandem-cd/tandem/integration/env/process"
+	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/rpc/rpctest"
 )
@@ -48,11 +51,13 @@ type world struct {
 	token     string
 	names     []string
 	shared    int // how often the shared folder changed
+	// oldest and newest are the ends of a long history, see history.
+	oldest, newest *revisionv1.ObjectId
 }
 
 // newWorld prepares everything and starts nothing but the Git server. Clusters are named c0000 and so on; each is
 // granted a folder that all share and one of its own.
-func newWorld(ctx context.Context, opts Options, clusters int) (w *world, err error) {
+func newWorld(ctx context.Context, opts Options, clusters int, more ...string) (w *world, err error) {
 	w = &world{opts: opts, dir: opts.Keep, token: strings.ToLower(rand.Text())}
 	if w.dir == "" {
 		w.remove = true
@@ -63,6 +68,7 @@ func newWorld(ctx context.Context, opts Options, clusters int) (w *world, err er
 	for i := range clusters {
 		w.names = append(w.names, fmt.Sprintf("c%04d", i))
 	}
+	w.names = append(w.names, more...)
 	for _, step := range []func(context.Context) error{w.startGit, w.keys, w.configure} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, w.close())
@@ -197,6 +203,28 @@ func (w *world) commit(ctx context.Context) (commit string, pushed time.Time, er
 		return "", pushed, err
 	}
 	return commit, pushed, response.Body.Close()
+}
+
+// history adds commits of the shared folder, as years would.
+func (w *world) history(ctx context.Context, commits int) error {
+	oldest, err := w.git.Tip(ctx, repository, "refs/heads/main")
+	if err != nil {
+		return err
+	}
+	newest, err := w.git.Grow(ctx, repository, commits, func(i int) (path, content string) { return "base/config.yaml", configMap(-i) })
+	if err != nil {
+		return err
+	}
+	if w.oldest, err = objectID(oldest); err != nil {
+		return err
+	}
+	w.newest, err = objectID(newest)
+	return err
+}
+
+func objectID(text string) (*revisionv1.ObjectId, error) {
+	id, err := gitobject.ParseID(text)
+	return revision.ObjectToProto(id), err
 }
 
 // identity makes a cluster's certificate and returns a dialler's configuration that holds it in memory.

@@ -33,7 +33,7 @@ func interruptible() error {
 }
 
 func realMain(ctx context.Context, args []string, out, narration io.Writer) error {
-	opts, format, err := parse(args, narration)
+	opts, format, hostile, err := parse(args, narration)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,11 @@ func realMain(ctx context.Context, args []string, out, narration io.Writer) erro
 	if opts.Program, err = relaybench.Build(ctx, dir); err != nil {
 		return err
 	}
-	report, err := relaybench.Run(ctx, opts)
+	measure, print := relaybench.Run, table
+	if hostile {
+		measure, print = relaybench.RunHostile, harmTable
+	}
+	report, err := measure(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -61,29 +65,30 @@ func realMain(ctx context.Context, args []string, out, narration io.Writer) erro
 		_, err = fmt.Fprintf(out, "%s\n", line)
 		return err
 	}
-	return table(out, report)
+	return print(out, report)
 }
 
-func parse(args []string, usage io.Writer) (relaybench.Options, string, error) {
-	opts := relaybench.Defaults()
+func parse(args []string, usage io.Writer) (opts relaybench.Options, format string, hostile bool, err error) {
+	opts = relaybench.Defaults()
 	flags := flag.NewFlagSet("bench-relay", flag.ContinueOnError)
 	flags.SetOutput(usage)
-	format := flags.String("o", "table", "how to print the figures: table, or json as one object on the last line")
+	flags.StringVar(&format, "o", "table", "how to print the figures: table, or json as one object on the last line")
 	flags.IntVar(&opts.Clients, "clients", opts.Clients, "synchronizers")
 	flags.IntVar(&opts.Announcements, "announcements", opts.Announcements, "commits that are announced to all")
 	flags.DurationVar(&opts.Outage, "outage", opts.Outage, "how long the automator is gone; 0 leaves it out")
 	flags.DurationVar(&opts.Soak, "soak", opts.Soak, "how long memory is watched under commits, reports and cuts; 0 leaves it out")
 	flags.BoolVar(&opts.Fetch, "fetch", opts.Fetch, "fetch what is announced")
 	flags.BoolVar(&opts.Baseline, "baseline", opts.Baseline, "measure the bare health watch too")
+	flags.BoolVar(&hostile, "hostile", false, "measure the harm that a malicious synchronizer does to 100 well-behaved neighbours, instead")
 	flags.StringVar(&opts.Keep, "keep", "", "work in this `folder` and leave it behind")
 	if err := flags.Parse(args); err != nil {
-		return opts, "", err
+		return opts, format, hostile, err
 	}
-	if *format != "table" && *format != "json" {
-		return opts, "", fmt.Errorf("-o %q is not one of table, json", *format)
+	if format != "table" && format != "json" {
+		return opts, format, hostile, fmt.Errorf("-o %q is not one of table, json", format)
 	}
 	if opts.Clients < 1 || opts.Announcements < 1 {
-		return opts, "", errors.New("-clients and -announcements must be at least 1")
+		return opts, format, hostile, errors.New("-clients and -announcements must be at least 1")
 	}
-	return opts, *format, nil
+	return opts, format, hostile, nil
 }

@@ -35,3 +35,14 @@ func table(out io.Writer, r relaybench.Report) error {
 	}
 	return w.Flush()
 }
+
+// harmTable prints what each attack did to the neighbours.
+func harmTable(out io.Writer, r relaybench.Report) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(w, "\n%d NEIGHBOURS BESIDE\tANNOUNCED p50\tp99\tACKNOWLEDGED p99\tPROCESSORS\tMEMORY\tSTREAMS LOST\tTHE ATTACKER\n", r.Clients)
+	for _, h := range r.Hostile {
+		fmt.Fprintf(w, "%s\t%.1f ms\t%.1f ms\t%.1f ms\t%.2f\t%.0f MiB\t%d\t%s\n",
+			h.Attack, h.Announce.P50, h.Announce.P99, h.Acked.P99, h.CPU, h.Memory, h.Lost, h.Did)
+	}
+	return w.Flush()
+}
