@@ -218,6 +218,10 @@ bench-relay: ## Measure the relay with a crowd of synchronizers beside a bare he
 	@go build -o bin/bench-relay ./integration/cmd/benchrelay
 	@bin/bench-relay $(ARGS)
 
+.PHONY: chaos
+chaos: ## Make trouble of every kind and print how long each takes to get over; ARGS="-o json", ARGS="kill clock-jumps"
+	go run ./integration/cmd/chaos $(ARGS)
+
 .PHONY: microbench
 microbench: ## Run the Go benchmarks COUNT times into .tmp/bench/new.txt; BENCH=pattern chooses
 	@mkdir -p $(TMP)/bench

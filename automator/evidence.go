@@ -82,16 +82,10 @@ func (i images) Tags(repository string) update.Seen {
 	if !ok {
 		return update.Seen{}
 	}
-	seen := update.Seen{
-		Tags: make(map[string]time.Time, len(snapshot.Tags)), Problem: snapshot.Scan.LastError,
+	return update.Seen{
+		Tags: snapshot.Listed, Gone: snapshot.Gone, Problem: snapshot.Scan.LastError,
 		Looked: !snapshot.Scan.LastAttempt.IsZero() || len(snapshot.Tags) > 0,
 	}
-	for _, tag := range snapshot.Tags {
-		if tag.LastSeen.IsZero() {
-			seen.Tags[tag.Name] = tag.FirstSeen
-		}
-	}
-	return seen
 }
 
 // Digest returns what a tag points to.

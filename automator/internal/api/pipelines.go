@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/scan"
-	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
 	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
@@ -198,40 +198,47 @@ func (s *Pipelines) explain(req *pipelinev1.ExplainImageRequest, status update.S
 	if snapshot.Scan.LastError != "" {
 		out.Problem = &statusv1.Problem{Kind: statusv1.ProblemKind_PROBLEM_KIND_REGISTRY, Message: snapshot.Scan.LastError}
 	}
-	tags, digests := listed(snapshot.Tags)
-	out.TagsSeen = int32(len(tags))
-	current := runs(p, image)
-	_, verdicts := policy.Select(image.Policy, tags, current)
+	out.TagsSeen = int32(len(snapshot.Listed))
+	in := policy.Input{Tags: snapshot.Listed, Current: runs(p, image, snapshot.Listed, snapshot.Gone), Now: time.Now()}
+	_, verdicts := policy.Select(image.Policy, in)
 	if req.GetTag() != "" {
-		verdicts = append([]policy.Verdict{policy.Explain(image.Policy, tags, current, req.GetTag())}, verdicts...)
+		verdicts = append([]policy.Verdict{policy.Explain(image.Policy, in, req.GetTag())}, verdicts...)
 	}
 	limit := int(req.GetTags())
 	if limit == 0 {
 		limit = defaultTags
 	}
 	for _, v := range verdicts[:min(len(verdicts), limit)] {
-		out.Tags = append(out.Tags, &pipelinev1.TagVerdict{
-			Tag: v.Tag, Kept: v.Kept, Rule: string(v.Rule), Reason: v.Reason, Digest: digests[v.Tag],
-		})
+		verdict := &pipelinev1.TagVerdict{Tag: v.Tag, Kept: v.Kept, Rule: string(v.Rule), Reason: v.Reason}
+		if tag, found := find(snapshot.Listed, v.Tag); found {
+			verdict.Digest = tag.Digest
+		}
+		out.Tags = append(out.Tags, verdict)
 	}
 	return out
 }
 
-// runs returns the tag that the first environment runs.
-func runs(p update.PipelineStatus, image pipeline.Image) string {
+// runs returns the tag that the first environment runs, with what is known of it.
+func runs(p update.PipelineStatus, image pipeline.Image, known ...[]policy.Tag) policy.Tag {
 	if len(p.Environments) == 0 || len(p.Environments[0].Images[image.Name].Pins) == 0 {
-		return ""
+		return policy.Tag{}
 	}
-	return p.Environments[0].Images[image.Name].Pins[0].Tag
-}
-
-func listed(known []store.Tag) (tags []string, digests map[string]string) {
-	digests = map[string]string{}
-	for _, tag := range known {
-		if tag.LastSeen.IsZero() {
-			tags = append(tags, tag.Name)
-			digests[tag.Name] = tag.Digest
+	pin := p.Environments[0].Images[image.Name].Pins[0]
+	current := policy.Tag{Name: pin.Tag}
+	for _, tags := range known {
+		if tag, found := find(tags, pin.Tag); found {
+			current = tag
 		}
 	}
-	return tags, digests
+	current.Digest = pin.Digest
+	return current
+}
+
+// find looks a tag up among tags that are ordered by name.
+func find(tags []policy.Tag, name string) (policy.Tag, bool) {
+	at, found := slices.BinarySearchFunc(tags, name, func(t policy.Tag, name string) int { return strings.Compare(t.Name, name) })
+	if !found {
+		return policy.Tag{}, false
+	}
+	return tags[at], true
 }

@@ -74,11 +74,7 @@ func (a *app) printExplanation(e *pipelinev1.ImageExplanation) error {
 	fmt.Fprintln(a.out)
 	rows = nil
 	for _, tag := range e.GetTags() {
-		verdict := "dropped"
-		if tag.GetKept() {
-			verdict = "kept"
-		}
-		rows = append(rows, []string{tag.GetTag(), verdict, orElse(tag.GetRule(), "-"), orElse(tag.GetReason(), "-")})
+		rows = append(rows, []string{tag.GetTag(), keptText(tag.GetKept()), orElse(tag.GetRule(), "-"), orElse(tag.GetReason(), "-")})
 	}
 	return table(a.out, "TAG VERDICT RULE WHY", rows)
 }

@@ -25,6 +25,8 @@ type Candidate struct {
 	Pin Pin
 	// Reason says why this one, or why none.
 	Reason string
+	// Moves is whether the policy wants this digest of the tag in place of another one of the same tag.
+	Moves bool
 }
 
 // Observed is the state of an environment.
@@ -117,7 +119,7 @@ func (o *Outcome) first(p *Pipeline, e Environment, in Input) {
 		switch {
 		case len(running.Pins) > 1:
 			d.Reason = fmt.Sprintf("%d different values become one: %s", len(running.Pins), why(candidate))
-		case running.Pins[0].Tag == candidate.Pin.Tag:
+		case running.Pins[0].Tag == candidate.Pin.Tag && !candidate.Moves:
 			d.From, d.Reason = running.Pins[0], fmt.Sprintf("%s gets the digest it has now", candidate.Pin.Tag)
 		default:
 			d.From = running.Pins[0]
@@ -137,14 +139,14 @@ func notFirst(image Image, running Running, candidate Candidate, ours Pin) strin
 		return fmt.Sprintf("the digest of %s is not known yet", candidate.Pin.Tag)
 	case len(running.Pins) == 1 && running.Pins[0] == candidate.Pin:
 		return why(candidate)
-	case held(candidate.Pin, ours):
+	case held(image.Policy, candidate.Pin, ours):
 		return heldReason(running, ours)
 	}
 	for _, pin := range running.Pins {
-		switch order, ok := policy.Compare(candidate.Pin.Tag, pin.Tag); {
+		switch order, ok := image.Policy.Compare(candidate.Pin.Tag, pin.Tag); {
 		case ok && order < 0:
 			return fmt.Sprintf("%s is older than %s, which is there; nothing goes back by itself", candidate.Pin.Tag, pin.Tag)
-		case len(running.Pins) == 1 && pin.Tag == candidate.Pin.Tag && pin.Digest != "":
+		case len(running.Pins) == 1 && pin.Tag == candidate.Pin.Tag && pin.Digest != "" && !candidate.Moves:
 			return fmt.Sprintf("the tag %s moved from %s to %s; a version is taken once", pin.Tag, pin, candidate.Pin)
 		}
 	}
@@ -153,11 +155,13 @@ func notFirst(image Image, running Running, candidate Candidate, ours Pin) strin
 
 // held tells whether a person's change keeps a candidate out: it does unless the
 // candidate is newer than what the person replaced.
-func held(candidate, ours Pin) bool {
-	if ours == (Pin{}) {
+func held(p policy.Policy, candidate, ours Pin) bool {
+	switch order, ok := p.Compare(candidate.Tag, ours.Tag); {
+	case ours == Pin{}:
 		return false
-	}
-	if order, ok := policy.Compare(candidate.Tag, ours.Tag); ok {
+	case p.Follows() != "":
+		return candidate.Digest == ours.Digest
+	case ok:
 		return order <= 0
 	}
 	return candidate.Tag == ours.Tag || candidate.Digest == ours.Digest

@@ -93,63 +93,6 @@ func (r *reader) pipeline(root *yaml.Node, p *Pipeline) {
 	}
 }
 
-func (r *reader) image(n *yaml.Node) Image {
-	image := Image{Line: n.Line}
-	m, ok := r.mapping(n, "an image", "name", "repository", "policy", "allow", "deny")
-	if !ok {
-		return image
-	}
-	image.Name = m.name("name", "api")
-	image.Repository = m.repository()
-	config := policy.Config{Semver: m.semver()}
-	config.Allow = m.expressions("allow")
-	config.Deny = m.expressions("deny")
-	image.Policy, _ = policy.New(config) // each part was checked where it stands
-	return image
-}
-
-func (m mapping) repository() imageref.Reference {
-	text, n := m.text("repository", "ghcr.io/acme/api")
-	if n == nil {
-		return imageref.Reference{}
-	}
-	ref, err := imageref.Parse(text)
-	switch {
-	case err != nil:
-		m.atf(n, "%v", err)
-	case ref.Tag != "" || ref.Digest != "":
-		m.atf(n, "repository %s has a tag or a digest; the policy chooses these: write the name alone", quote(text))
-	}
-	return ref
-}
-
-func (m mapping) semver() string {
-	n, found := m.values["policy"]
-	if !found {
-		return ""
-	}
-	p, ok := m.mapping(n, "a policy", "semver")
-	if !ok {
-		return ""
-	}
-	text, at := p.text("semver", "^1.2")
-	if _, err := policy.New(policy.Config{Semver: text}); err != nil && at != nil {
-		p.atf(at, "%v", err)
-	}
-	return text
-}
-
-func (m mapping) expressions(key string) []string {
-	texts, nodes := m.texts(key, "")
-	for i, text := range texts {
-		if _, err := policy.New(policy.Config{Allow: []string{text}}); err != nil {
-			_, cause := regexp.Compile(text)
-			m.atf(nodes[i], "%s: %v", key, cause)
-		}
-	}
-	return texts
-}
-
 // environment returns the node of the path too, nil if it cannot be used.
 func (r *reader) environment(n *yaml.Node) (Environment, *yaml.Node) {
 	e := Environment{Line: n.Line, Promote: PromoteAuto}

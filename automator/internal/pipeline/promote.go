@@ -32,7 +32,7 @@ func (o *Outcome) next(p *Pipeline, before, e Environment, in Input) {
 	if !ok {
 		return // it has no image, and each has its reason
 	}
-	if reason := notNext(before, release, moves, observed, proven.Evidence); reason != "" {
+	if reason := p.notNext(before, release, moves, observed, proven.Evidence); reason != "" {
 		o.waitf(e.Name, "", "%s", reason)
 		return
 	}
@@ -60,23 +60,36 @@ func unnameable(p *Pipeline, e Environment, observed Observed) string {
 }
 
 // notNext says why a release stays out of the next environment.
-func notNext(before Environment, release Release, moves []Decision, observed Observed, evidence Evidence) string {
+func (p *Pipeline) notNext(before Environment, release Release, moves []Decision, observed Observed, evidence Evidence) string {
 	if len(moves) == 0 {
 		return fmt.Sprintf("has release %s of %s already", release.ID(), before.Name)
 	}
 	for _, d := range moves {
-		running := observed.Images[d.Image]
-		if ours := observed.Ours[d.Image]; held(d.To, ours) {
+		running, rule := observed.Images[d.Image], p.policyOf(d.Image)
+		if reason := rule.Held(); reason != "" {
+			return fmt.Sprintf("%s is held in %s: %s", d.Image, p.File, reason)
+		}
+		if ours := observed.Ours[d.Image]; held(rule, d.To, ours) {
 			return d.Image + " is " + heldReason(running, ours)
 		}
 		for _, pin := range running.Pins {
-			if order, ok := policy.Compare(d.To.Tag, pin.Tag); ok && order < 0 {
+			if order, ok := rule.Compare(d.To.Tag, pin.Tag); ok && order < 0 {
 				return fmt.Sprintf("release %s of %s has %s %s, older than %s here; nothing goes back by itself",
 					release.ID(), before.Name, d.Image, d.To.Tag, pin.Tag)
 			}
 		}
 	}
 	return unproven(before, release, evidence)
+}
+
+// policyOf returns the policy of an image.
+func (p *Pipeline) policyOf(image string) policy.Policy {
+	for i := range p.Images {
+		if p.Images[i].Name == image {
+			return p.Images[i].Policy
+		}
+	}
+	return policy.Policy{}
 }
 
 // unproven says why an environment is no proof for what it runs; empty if it is.

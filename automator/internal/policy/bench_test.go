@@ -22,7 +22,7 @@ func manyTags() []string {
 }
 
 func BenchmarkSelect50000(b *testing.B) {
-	tags := manyTags()
+	in := input("v3.1.2", manyTags()...)
 	configs := map[string]Config{
 		"Newest":      {},
 		"Range":       {Semver: ">=1.0.0 <20.0.0"},
@@ -33,7 +33,7 @@ func BenchmarkSelect50000(b *testing.B) {
 			p := mustNew(b, config)
 			b.ReportAllocs()
 			for b.Loop() {
-				if s, _ := Select(p, tags, "v3.1.2"); !s.Changed {
+				if s, _ := Select(p, in); !s.Changed {
 					b.Fatal(s.Reason)
 				}
 			}

@@ -20,7 +20,7 @@ func FuzzSelect(f *testing.F) {
 			return
 		}
 		tags := strings.Split(list, " ")
-		selection, verdicts := Select(p, tags, current)
+		selection, verdicts := Select(p, input(current, tags...))
 		if !selection.Changed {
 			if selection.Tag != current {
 				t.Fatalf("Select(%q, %q) = %+v, unchanged but not current", tags, current, selection)
@@ -29,17 +29,23 @@ func FuzzSelect(f *testing.F) {
 		}
 		checkChoice(t, selection, verdicts, current)
 		slices.Reverse(tags)
-		if again, _ := Select(p, tags, current); again.Tag != selection.Tag {
+		if again, _ := Select(p, input(current, tags...)); again.Tag != selection.Tag {
 			t.Fatalf("Select(%q, %q) = %q, in reverse order %q", tags, current, selection.Tag, again.Tag)
 		}
-		kept := slices.DeleteFunc(tags, func(tag string) bool { return !Explain(p, tags, current, tag).Kept })
-		if again, _ := Select(p, kept, current); again.Tag != selection.Tag {
+		kept := slices.DeleteFunc(tags, func(tag string) bool { return !Explain(p, input(current, tags...), tag).Kept })
+		if again, _ := Select(p, input(current, kept...)); again.Tag != selection.Tag {
 			t.Fatalf("Select(%q, %q) = %q without the dropped tags, %q with them", kept, current, again.Tag, selection.Tag)
 		}
-		if again, _ := Select(p, tags, selection.Tag); again.Changed {
+		if again, _ := Select(p, input(selection.Tag, tags...)); again.Changed {
 			t.Fatalf("Select(%q, %q) = %q, and from there %q", tags, current, selection.Tag, again.Tag)
 		}
 	})
+}
+
+func parsed(text string) entry {
+	e := entry{Tag: &Tag{Name: text}, value: text}
+	parseVersion(&e)
+	return e
 }
 
 func checkChoice(t *testing.T, selection Selection, verdicts []Verdict, current string) {
@@ -47,7 +53,7 @@ func checkChoice(t *testing.T, selection Selection, verdicts []Verdict, current 
 	if len(verdicts) == 0 || verdicts[0].Tag != selection.Tag || verdicts[0].Rule != RuleNewest || !verdicts[0].Kept {
 		t.Fatalf("selected %q, but the first verdict is %+v", selection.Tag, verdicts)
 	}
-	from, to := parseTag(current), parseTag(selection.Tag)
+	from, to := parsed(current), parsed(selection.Tag)
 	if from.version != nil && !to.version.GreaterThan(from.version) {
 		t.Fatalf("selected %q, which is not newer than %q", selection.Tag, current)
 	}

@@ -1,9 +1,10 @@
 package policy
 
 import (
-	"fmt"
+	"cmp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Rule names what decided about a tag.
@@ -14,15 +15,23 @@ type Rule string
 const (
 	RuleName       Rule = "name"        // no registry has such a tag
 	RuleSignature  Rule = "signature"   // belongs to another image
+	RuleCurrent    Rule = "current"     // what is there already
+	RuleOther      Rule = "other"       // not the tag that is followed or pinned
 	RuleDeny       Rule = "deny"        // matches an expression of deny
 	RuleAllow      Rule = "allow"       // matches no expression of allow
+	RuleMatch      Rule = "match"       // does not match
 	RuleVersion    Rule = "version"     // is no version
+	RuleNumber     Rule = "number"      // is no number
+	RuleCalver     Rule = "calver"      // is no calendar version of the format
+	RuleTime       Rule = "time"        // has no time
 	RuleVariant    Rule = "variant"     // another variant than the current tag
 	RulePreRelease Rule = "pre-release" // the range names none
 	RuleRange      Rule = "range"       // outside of the range
 	RulePrecision  Rule = "precision"   // more or fewer numbers than the current tag
 	RuleOlder      Rule = "older"       // lower than the current tag
-	RuleCurrent    Rule = "current"     // what is there already
+	RuleUnknown    Rule = "unknown"     // nobody has looked at the image yet
+	RulePlatform   Rule = "platform"    // the image is not there for the platform
+	RuleAge        Rule = "age"         // too young
 	RuleOutranked  Rule = "outranked"   // a candidate, but not the newest
 	RuleNewest     Rule = "newest"      // the selected tag
 )
@@ -30,13 +39,17 @@ const (
 // rules lists them for counting, in order.
 func rules() []Rule {
 	return []Rule{
-		RuleName, RuleSignature, RuleDeny, RuleAllow, RuleVersion, RuleVariant, RulePreRelease, RuleRange,
-		RulePrecision, RuleOlder, RuleCurrent, RuleOutranked, RuleNewest,
+		RuleName, RuleSignature, RuleCurrent, RuleOther, RuleDeny, RuleAllow, RuleMatch, RuleVersion, RuleNumber, RuleCalver, RuleTime,
+		RuleVariant, RulePreRelease, RuleRange, RulePrecision, RuleOlder, RuleUnknown, RulePlatform, RuleAge, RuleOutranked, RuleNewest,
 	}
 }
 
-// MaxVerdicts is how many verdicts [Select] gives. [Explain] answers for any tag.
-const MaxVerdicts = 50
+const (
+	// MaxVerdicts is how many verdicts [Select] gives. [Explain] answers for any tag.
+	MaxVerdicts = 50
+	// MaxInspect is how many tags [Select] asks to have looked at.
+	MaxInspect = 1000
+)
 
 // Verdict says what became of a tag.
 type Verdict struct {
@@ -54,44 +67,72 @@ type Count struct {
 	Tags int
 }
 
+// Input is what a selection depends on besides the policy.
+type Input struct {
+	// Tags are those of the repository, in any order, more than once, and malformed.
+	Tags []Tag
+	// Current is the tag in Git, without a name if there is none. Its digest is the one in Git; its times are those of the
+	// tag, also of one that the repository does not list any more.
+	Current Tag
+	// Now is the clock, for policies with a least age.
+	Now time.Time
+}
+
 // Selection is what an image should have.
 type Selection struct {
 	// Tag is the newest candidate, or the current tag if there is none. It is
 	// empty if there is no current tag either.
 	Tag string
-	// Changed is whether Tag is another tag than the current one.
+	// Digest is the one to take where it matters which: that of a followed tag, of a pin, or of an image that was looked
+	// at. It is empty where any that the tag points to will do.
+	Digest string
+	// Changed is whether this is another image than the current one.
 	Changed bool
 	// Reason says why in one sentence.
 	Reason string
+	// Inspect are tags that have to be looked at before anything can be selected, at most [MaxInspect].
+	Inspect []string
+	// Again is when a tag becomes old enough; zero if none waits for that.
+	Again time.Time
 	// Counts says how many tags each rule decided about, in the order of the
 	// rules, without those that decided about none.
 	Counts []Count
 }
 
-// Select chooses among the tags of a repository. current is the tag in Git, empty
-// if there is none. Tags may come in any order, more than once, and malformed.
+// Select chooses among the tags of a repository.
 //
 // The verdicts are those of the tags nearest to being selected: candidates, then
-// other versions from the highest to the lowest, then all that is no version. At
-// most [MaxVerdicts] are given.
-func Select(p Policy, tags []string, current string) (Selection, []Verdict) {
-	j := judge(p, tags, current)
+// others that have a place in the order from the first to the last, then the rest.
+// At most [MaxVerdicts] are given.
+func Select(p Policy, in Input) (Selection, []Verdict) {
+	j := judge(p, in)
 	verdicts := make([]Verdict, 0, min(len(j.judged), MaxVerdicts))
-	for i := range j.judged[:min(len(j.judged), MaxVerdicts)] {
-		verdicts = append(verdicts, j.verdict(&j.judged[i]))
+	for _, e := range j.judged[:min(len(j.judged), MaxVerdicts)] {
+		verdicts = append(verdicts, j.verdict(e))
+	}
+	return j.selection(), verdicts
+}
+
+// All returns the verdict about every tag, in the order of [Select].
+func All(p Policy, in Input) (Selection, []Verdict) {
+	j := judge(p, in)
+	verdicts := make([]Verdict, 0, len(j.judged))
+	for _, e := range j.judged {
+		verdicts = append(verdicts, j.verdict(e))
 	}
 	return j.selection(), verdicts
 }
 
 // Explain returns the verdict about one tag, which need not be among the tags.
-func Explain(p Policy, tags []string, current, asked string) Verdict {
-	j := judge(p, tags, current)
-	for i := range j.judged {
-		if j.judged[i].text == asked {
-			return j.verdict(&j.judged[i])
+func Explain(p Policy, in Input, asked string) Verdict {
+	j := judge(p, in)
+	for _, e := range j.judged {
+		if e.Name == asked {
+			return j.verdict(e)
 		}
 	}
-	one := j.look(asked)
+	one := entry{Tag: &Tag{Name: asked}}
+	one.rule = j.look(&one)
 	verdict := j.verdict(&one)
 	verdict.Kept = false
 	if one.rule == RuleOutranked {
@@ -102,86 +143,172 @@ func Explain(p Policy, tags []string, current, asked string) Verdict {
 	return verdict
 }
 
-// judged is a tag with the rule that applies to it.
-type judged struct {
-	tag
-	rule Rule
-}
-
 // judgement is the state of one selection.
 type judgement struct {
-	policy  Policy
-	current tag
-	pre     bool // whether pre-releases are taken
-	// precision is how many numbers a candidate has.
+	policy  *Policy
+	order   order
+	now     time.Time
+	current entry
+	// precision is how many numbers a candidate has; 0 if that does not matter.
 	precision int
-	judged    []judged
+	judged    []*entry
+	// stays is the current tag if going back is allowed and it would be taken itself.
+	stays *entry
 }
 
-func judge(p Policy, tags []string, current string) *judgement {
-	j := &judgement{policy: p, current: parseTag(current), pre: p.takesPreReleases(), judged: make([]judged, 0, len(tags))}
-	j.precision = j.current.precision
-	sorted := slices.Clone(tags)
-	slices.Sort(sorted)
-	sorted = slices.Compact(sorted)
-	j.settleVariant(sorted)
-	for _, text := range sorted {
-		j.judged = append(j.judged, j.look(text))
+func judge(p Policy, in Input) *judgement {
+	j := &judgement{policy: &p, order: p.ordered(), now: in.Now, current: p.current(&in.Current)}
+	tags := sorted(in.Tags)
+	if pin, ok := j.order.(named); ok && pin.digest != "" && !slices.ContainsFunc(tags, func(t Tag) bool { return t.Name == pin.tag }) {
+		tags = append(slices.Clone(tags), Tag{Name: pin.tag}) // whoever names the digest need not wait for the tag
+	}
+	entries := make([]entry, len(tags))
+	j.judged = make([]*entry, len(tags))
+	for i := range tags {
+		entries[i].Tag, j.judged[i] = &tags[i], &entries[i]
+	}
+	j.settleVariant()
+	for _, e := range j.judged {
+		e.rule = j.look(e)
 	}
 	j.settlePrecision()
-	slices.SortFunc(j.judged, j.order)
+	slices.SortFunc(j.judged, j.compare)
 	if len(j.judged) > 0 && j.judged[0].rule == RuleOutranked {
+		if j.stays != nil && j.order.compare(j.judged[0], j.stays) <= 0 {
+			return j
+		}
 		j.judged[0].rule = RuleNewest
 	}
 	return j
 }
 
-// look finds the rule for one tag, as far as it does not depend on other tags.
-func (j *judgement) look(text string) judged {
-	if !isTag(text) {
-		return judged{tag{text: text}, RuleName}
+// sorted returns tags by name, each once.
+func sorted(tags []Tag) []Tag {
+	byName := func(a, b Tag) int { return strings.Compare(a.Name, b.Name) }
+	same := func(a, b Tag) bool { return a.Name == b.Name }
+	strictly := true
+	for i := 1; i < len(tags) && strictly; i++ {
+		strictly = tags[i-1].Name < tags[i].Name
 	}
-	if isSignature(text) {
-		return judged{tag{text: text}, RuleSignature}
+	if strictly {
+		return tags
 	}
-	t := parseTag(text)
-	return judged{t, j.rule(&t)}
+	tags = slices.Clone(tags)
+	slices.SortStableFunc(tags, byName)
+	return slices.CompactFunc(tags, same)
 }
 
-func (j *judgement) rule(t *tag) Rule {
-	switch p := j.policy; {
-	case j.current.text == t.text:
-		return RuleCurrent
-	case matchAny(p.deny, t.text) != nil:
-		return RuleDeny
-	case len(p.allow) > 0 && matchAny(p.allow, t.text) == nil:
-		return RuleAllow
-	case t.version == nil:
-		return RuleVersion
-	case t.variant != j.current.variant:
-		return RuleVariant
-	case t.version.Prerelease() != "" && !j.pre:
-		return RulePreRelease
-	case !p.inRange(t):
-		return RuleRange
-	case j.precision != 0 && t.precision != j.precision:
-		return RulePrecision
-	case j.current.version != nil && t.version.Compare(j.current.version) <= 0:
+// look finds the rule for one tag, as far as it does not depend on other tags.
+func (j *judgement) look(e *entry) Rule {
+	switch {
+	case !isTag(e.Name):
+		return RuleName
+	case isSignature(e.Name):
+		return RuleSignature
+	case e.Name != j.current.Name:
+		return j.rule(e)
+	}
+	// The current tag has its place whether it would be taken or not.
+	rule := j.rule(e)
+	switch {
+	case j.renewed(e):
+		return rule
+	case rule == RuleOutranked && j.policy.downgrade:
+		j.stays = e
+	}
+	e.placed = e.placed || j.current.placed
+	return RuleCurrent
+}
+
+// renewed tells whether the tag that is there points to something else, and the policy wants that.
+func (j *judgement) renewed(e *entry) bool {
+	one, ok := j.order.(named)
+	if !ok {
+		return false
+	}
+	if one.follow {
+		return e.Digest != "" && e.Digest != j.current.Digest
+	}
+	return one.digest != "" && one.digest != j.current.Digest
+}
+
+func (j *judgement) rule(e *entry) Rule {
+	if rule := j.filter(e); rule != "" {
+		e.placed = e.value != "" && j.order.place(e) == "" // it is shown where it would stand
+		return rule
+	}
+	if rule := j.order.place(e); rule != "" {
+		return rule
+	}
+	e.placed = true
+	if rule := j.order.alike(e, &j.current); rule != "" {
+		return rule
+	}
+	if j.older(e) {
 		return RuleOlder
+	}
+	return j.ripe(e)
+}
+
+// filter asks what depends on the name alone.
+func (j *judgement) filter(e *entry) Rule {
+	p := j.policy
+	if _, one := j.order.(named); one {
+		return "" // the name says it all
+	}
+	value, ok := p.value(e.Name)
+	e.value = value
+	switch {
+	case matchAny(p.deny, e.Name) != nil:
+		return RuleDeny
+	case len(p.allow) > 0 && matchAny(p.allow, e.Name) == nil:
+		return RuleAllow
+	case !ok:
+		return RuleMatch
+	}
+	return ""
+}
+
+// older tells whether a tag is nothing newer than the current one.
+func (j *judgement) older(e *entry) bool {
+	if j.policy.downgrade || !j.current.placed || e.Name == j.current.Name {
+		return false
+	}
+	_, one := j.order.(named)
+	return !one && j.order.compare(e, &j.current) <= 0
+}
+
+// ripe asks what depends on the image and on the clock.
+func (j *judgement) ripe(e *entry) Rule {
+	p := j.policy
+	if one, ok := j.order.(named); ok && !one.follow {
+		return RuleOutranked // whoever pins has looked
+	}
+	switch {
+	case p.platform != "" && !e.Inspected && e.Problem == "":
+		return RuleUnknown
+	case p.platform != "" && !p.runsOn(e.Platforms):
+		return RulePlatform
+	case p.minAge > 0 && (e.Pushed.IsZero() || j.now.Sub(e.Pushed) < p.minAge):
+		return RuleAge
 	}
 	return RuleOutranked
 }
 
 // settleVariant finds the variant of a current tag that is no version: the
 // longest variant of any tag that it ends with, as in "latest-alpine" or "alpine".
-func (j *judgement) settleVariant(tags []string) {
-	if j.current.version != nil || j.current.text == "" {
+func (j *judgement) settleVariant() {
+	if _, versioned := j.order.(versions); !versioned || j.current.placed || j.current.Tag.Name == "" {
 		return
 	}
-	for _, text := range tags {
-		variant := parseTag(text).variant
-		if len(variant) > len(j.current.variant) && strings.HasSuffix("-"+j.current.text, "-"+variant) {
-			j.current.variant = variant
+	for _, e := range j.judged {
+		probe := entry{Tag: e.Tag}
+		if value, ok := j.policy.value(e.Name); ok {
+			probe.value = value
+			parseVersion(&probe)
+		}
+		if len(probe.variant) > len(j.current.variant) && strings.HasSuffix("-"+j.current.Name, "-"+probe.variant) {
+			j.current.variant = probe.variant
 		}
 	}
 }
@@ -190,85 +317,65 @@ func (j *judgement) settleVariant(tags []string) {
 // version says so: as many as the most precise candidate. Otherwise a date or an
 // abbreviated commit of digits alone would beat every release.
 func (j *judgement) settlePrecision() {
-	if j.precision != 0 {
+	if v, ok := j.order.(versions); !ok || v.anyNumbers || j.current.precision != 0 {
 		return
 	}
-	for i := range j.judged {
-		if j.judged[i].rule == RuleOutranked {
-			j.precision = max(j.precision, j.judged[i].precision)
+	waiting := func(e *entry) bool { return e.rule == RuleOutranked || e.rule == RuleUnknown || e.rule == RuleAge }
+	for _, e := range j.judged {
+		if waiting(e) {
+			j.precision = max(j.precision, e.precision)
 		}
 	}
-	for i := range j.judged {
-		if t := &j.judged[i]; t.rule == RuleOutranked && t.precision != j.precision {
-			t.rule = RulePrecision
+	for _, e := range j.judged {
+		if waiting(e) && e.precision != j.precision {
+			e.rule = RulePrecision
 		}
 	}
 }
 
-// order puts candidates first, then versions from high to low, then the rest.
-func (j *judgement) order(a, b judged) int {
+// compare puts candidates first, then what has a place in the order, then the rest. It is total: two names of the same
+// thing are ordered by what keeps the tag like the current one, then naturally.
+func (j *judgement) compare(a, b *entry) int {
 	if c := rank(a) - rank(b); c != 0 {
 		return c
 	}
-	if a.version != nil && b.version != nil {
-		return -compare(&a.tag, &b.tag, &j.current)
+	if !a.placed || !b.placed {
+		// What has no place because nobody looked may be the newest.
+		if c := cmp.Compare(order01(a.placed), order01(b.placed)); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Name, b.Name)
 	}
-	return strings.Compare(a.text, b.text)
+	if c := j.order.compare(b, a); c != 0 {
+		return c
+	}
+	if a.precision != b.precision {
+		return b.precision - a.precision
+	}
+	if a.prefixed != b.prefixed {
+		if a.prefixed == j.current.prefixed {
+			return -1
+		}
+		return 1
+	}
+	return natural(b.Name, a.Name)
 }
 
-func rank(t judged) int {
-	switch {
-	case t.rule == RuleOutranked:
-		return 0
-	case t.rule == RuleCurrent:
+func order01(placed bool) int {
+	if placed {
 		return 1
-	case t.version != nil:
+	}
+	return 0
+}
+
+func rank(e *entry) int {
+	switch {
+	case e.rule == RuleOutranked, e.rule == RuleUnknown:
+		return 0
+	case e.rule == RuleCurrent:
+		return 1
+	case e.placed:
 		return 2
 	}
 	return 3
-}
-
-func (j *judgement) selection() Selection {
-	s := Selection{Tag: j.current.text, Counts: j.counts()}
-	if len(j.judged) > 0 && j.judged[0].rule == RuleNewest {
-		s.Tag, s.Changed = j.judged[0].text, true
-		s.Reason = j.newestReason(s.Tag)
-		return s
-	}
-	switch {
-	case len(j.judged) == 0:
-		s.Reason = "the repository has no tags"
-	case s.Tag == "":
-		s.Reason = fmt.Sprintf("none of %d tags is in %s", len(j.judged), j.policy)
-	case j.judged[0].rule != RuleCurrent:
-		s.Reason = fmt.Sprintf("%s stays, although the repository does not list it any more: none of %d tags is newer and in %s",
-			quote(s.Tag), len(j.judged), j.policy)
-	default:
-		s.Reason = fmt.Sprintf("%s stays: none of %d tags is newer and in %s", quote(s.Tag), len(j.judged), j.policy)
-	}
-	return s
-}
-
-func (j *judgement) newestReason(newest string) string {
-	switch {
-	case j.current.text == "":
-		return fmt.Sprintf("%s is the newest in %s", newest, j.policy)
-	case j.current.version == nil:
-		return fmt.Sprintf("%s is the newest in %s; %s is no version", newest, j.policy, quote(j.current.text))
-	}
-	return fmt.Sprintf("%s is the newest in %s, and newer than %s", newest, j.policy, j.current.text)
-}
-
-func (j *judgement) counts() []Count {
-	tags := map[Rule]int{}
-	for i := range j.judged {
-		tags[j.judged[i].rule]++
-	}
-	var counts []Count
-	for _, rule := range rules() {
-		if tags[rule] > 0 {
-			counts = append(counts, Count{rule, tags[rule]})
-		}
-	}
-	return counts
 }

@@ -16,6 +16,15 @@ func mustNew(t testing.TB, c Config) Policy {
 	return p
 }
 
+// input is a selection among tags of which nothing but the name is known.
+func input(current string, tags ...string) Input {
+	in := Input{Current: Tag{Name: current}}
+	for _, tag := range tags {
+		in.Tags = append(in.Tags, Tag{Name: tag})
+	}
+	return in
+}
+
 func TestSelect(t *testing.T) {
 	t.Parallel()
 	type want struct {
@@ -189,7 +198,7 @@ func TestSelect(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, verdicts := Select(mustNew(t, tc.config), strings.Fields(tc.tags), tc.current)
+			got, verdicts := Select(mustNew(t, tc.config), input(tc.current, strings.Fields(tc.tags)...))
 			if diff := cmp.Diff(tc.want, want{got.Tag, got.Changed}); diff != "" {
 				t.Errorf("%s: Select(...): -want, +got:\n%s\n%s\n%v", tc.reason, diff, got.Reason, verdicts)
 			}
@@ -207,7 +216,8 @@ func TestVerdicts(t *testing.T) {
 		"1.5.0", "1.4.0", "1.3.0", "1.2.0", "1.1.0", "2.0.0", "1.4.1-rc.1", "1.4.1-alpine", "1.4", "latest",
 		"sha256-" + strings.Repeat("a", 64), "not a tag", "v1.2.0",
 	}
-	selection, got := Select(p, tags, "1.2.0")
+	in := input("1.2.0", tags...)
+	selection, got := Select(p, in)
 	want := []Verdict{
 		{"1.4.0", true, RuleNewest, "the newest in semver >=1.0.0 <2.0.0"},
 		{"1.3.0", true, RuleOutranked, "in semver >=1.0.0 <2.0.0, but 1.4.0 goes first"},
@@ -230,7 +240,7 @@ func TestVerdicts(t *testing.T) {
 		t.Errorf("Select(...).Reason = %q, want %q", selection.Reason, want)
 	}
 	for _, verdict := range want {
-		if diff := cmp.Diff(verdict, Explain(p, tags, "1.2.0", verdict.Tag)); diff != "" {
+		if diff := cmp.Diff(verdict, Explain(p, in, verdict.Tag)); diff != "" {
 			t.Errorf("Explain(..., %q): -want, +got:\n%s", verdict.Tag, diff)
 		}
 	}
@@ -255,7 +265,7 @@ func TestExplainUnlisted(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := Explain(Policy{}, []string{"1.1.0"}, "1.0.0", tc.asked)
+			got := Explain(Policy{}, input("1.0.0", "1.1.0"), tc.asked)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s: Explain(..., %q): -want, +got:\n%s", tc.reason, tc.asked, diff)
 			}
@@ -301,7 +311,7 @@ func TestCompare(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if order, ok := Compare(tc.a, tc.b); order != tc.order || ok != tc.ok {
+			if order, ok := (Policy{}).Compare(tc.a, tc.b); order != tc.order || ok != tc.ok {
 				t.Errorf("%s: Compare(%q, %q) = %d, %v, want %d, %v", tc.reason, tc.a, tc.b, order, ok, tc.order, tc.ok)
 			}
 		})

@@ -1,8 +1,9 @@
 package policy
 
 import (
-	"math"
+	"cmp"
 	"strings"
+	"time"
 
 	"github.com/Masterminds/semver/v3"
 )
@@ -10,102 +11,40 @@ import (
 // maxTagLength is the longest tag that a registry may have.
 const maxTagLength = 128
 
-// tag is a tag taken apart.
-type tag struct {
-	text string
-	// version holds the numbers and the pre-release; nil if this is no version.
-	version *semver.Version
-	// precision counts the numbers that the tag has.
-	precision int
+// Tag is what is known of a tag. Only its name has to be.
+type Tag struct {
+	Name string
+	// Digest is what it points to; empty if nobody asked.
+	Digest string
+	// Created is when the image says that it was made; zero if it does not say, or nobody looked.
+	Created time.Time
+	// Pushed is when the tag was first seen to point where it does; zero if that is not known.
+	Pushed time.Time
+	// Platforms are those that the image is there for, such as "linux/arm64/v8".
+	Platforms []string
+	// Inspected is whether somebody looked at the image, so that Created and Platforms are all that it says.
+	Inspected bool
+	// Problem is why looking at it failed; empty if it did not.
+	Problem string
+}
+
+// entry is a tag with its place in the order.
+type entry struct {
+	*Tag
+
+	rule   Rule
+	placed bool
+	value  string // what of the name is ordered
+
+	// Versions.
+	version   *semver.Version
+	precision int // how many numbers
 	prefixed  bool
-	variant   string
-	build     string
-}
+	variant   string // of calendar versions too
 
-func parseTag(text string) tag {
-	t := tag{text: text}
-	rest, prefixed := strings.CutPrefix(text, "v")
-	var numbers [3]uint64
-	for t.precision < len(numbers) {
-		number, after, ok := cutNumber(rest)
-		if !ok {
-			return tag{text: text}
-		}
-		numbers[t.precision] = number
-		t.precision++
-		if rest = after; !strings.HasPrefix(rest, ".") {
-			break
-		}
-		rest = rest[1:]
-		if t.precision == len(numbers) { // a fourth number, or a dot at the end
-			return tag{text: text}
-		}
-	}
-	if rest, t.build, _ = strings.Cut(rest, "_"); rest != "" && rest[0] != '-' {
-		return tag{text: text}
-	}
-	pre, variant := splitSuffix(strings.TrimPrefix(rest, "-"))
-	t.version = semver.New(numbers[0], numbers[1], numbers[2], pre, "")
-	t.variant, t.prefixed = variant, prefixed
-	return t
-}
-
-// cutNumber cuts a decimal number that fits 64 bits. Leading zeros, as dates have
-// them, are fine.
-func cutNumber(text string) (number uint64, rest string, ok bool) {
-	end := 0
-	for end < len(text) && '0' <= text[end] && text[end] <= '9' {
-		digit := uint64(text[end] - '0')
-		if number > (math.MaxUint64-digit)/10 {
-			return 0, text, false
-		}
-		number = number*10 + digit
-		end++
-	}
-	return number, text[end:], end > 0
-}
-
-// splitSuffix divides what follows the numbers into a pre-release and a variant.
-// The pre-release ends where the first part starts that is neither a number nor a
-// word for one.
-func splitSuffix(suffix string) (pre, variant string) {
-	if suffix == "" {
-		return "", ""
-	}
-	end := 0
-	for end < len(suffix) {
-		part, _, more := strings.Cut(suffix[end:], "-")
-		if !isPreRelease(part) {
-			break
-		}
-		end += len(part)
-		if more {
-			end++
-		}
-	}
-	return strings.TrimSuffix(suffix[:end], "-"), suffix[end:]
-}
-
-// isPreRelease tells whether a part of a suffix, such as "rc.1", "beta2" or "5",
-// is of a pre-release.
-func isPreRelease(part string) bool {
-	for identifier := range strings.SplitSeq(part, ".") {
-		word := strings.ToLower(strings.TrimRight(identifier, "0123456789"))
-		if identifier == "" || !preReleaseWord(word) {
-			return false
-		}
-	}
-	return true
-}
-
-func preReleaseWord(word string) bool {
-	switch word {
-	case "", // a number
-		"a", "alpha", "b", "beta", "c", "cr", "rc", "m", "milestone", "pre", "preview", "prerelease",
-		"dev", "devel", "snapshot", "nightly", "canary", "next", "ea", "test", "testing", "unstable", "experimental":
-		return true
-	}
-	return false
+	number   number
+	calendar [maxCalendarParts]uint64
+	time     time.Time
 }
 
 // isSignature tells whether a tag holds a signature, an attestation or an SBOM of
@@ -129,31 +68,37 @@ func isTag(text string) bool {
 	return true
 }
 
-// compare orders tags by version. Tags of one version are ordered by what keeps
-// the tag like the current one, then by their text, so that the order is total.
-func compare(a, b, current *tag) int {
-	if c := a.version.Compare(b.version); c != 0 {
-		return c
-	}
-	if a.precision != b.precision {
-		return a.precision - b.precision
-	}
-	if a.prefixed != b.prefixed {
-		if a.prefixed == current.prefixed {
-			return 1
+// natural orders texts the way people do: runs of digits by their number, the rest by bytes. It is total.
+func natural(a, b string) int {
+	x, y := a, b
+	for x != "" && y != "" {
+		digitsX, digitsY := digits(x), digits(y)
+		if digitsX > 0 && digitsY > 0 {
+			if c := compareDigits(x[:digitsX], y[:digitsY]); c != 0 {
+				return c
+			}
+			x, y = x[digitsX:], y[digitsY:]
+			continue
 		}
-		return -1
+		if c := cmp.Compare(x[0], y[0]); c != 0 {
+			return c
+		}
+		x, y = x[1:], y[1:]
 	}
-	return strings.Compare(a.text, b.text)
+	return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(a, b))
 }
 
-// Compare orders two tags by version: negative if a is lower than b. ok is false
-// if they cannot be compared, because one is no version or they are of different
-// variants.
-func Compare(a, b string) (order int, ok bool) {
-	x, y := parseTag(a), parseTag(b)
-	if x.version == nil || y.version == nil || x.variant != y.variant {
-		return 0, false
+// digits counts the decimal digits that a text begins with.
+func digits(text string) int {
+	end := 0
+	for end < len(text) && '0' <= text[end] && text[end] <= '9' {
+		end++
 	}
-	return x.version.Compare(y.version), true
+	return end
+}
+
+// compareDigits orders whole numbers of any length.
+func compareDigits(a, b string) int {
+	a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
+	return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
 }

@@ -28,6 +28,8 @@ const (
 	lookAgain = 5 * time.Second
 	// maxUntold bounds the announcements of a stream that wait for a store that takes none, such as one whose disk is full.
 	maxUntold = 100
+	// recordTimeout bounds the record of an announcement.
+	recordTimeout = 5 * time.Second
 	// drainSpread is how far apart the clusters of a closing automator are asked to come back.
 	drainSpread = 5 * time.Second
 )
@@ -242,6 +244,9 @@ func (f *follower) record(ctx context.Context) {
 		return
 	}
 	f.untold = f.untold[max(0, len(f.untold)-maxUntold):]
+	// The stream may have ended meanwhile; the announcement was made nevertheless.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
 	if err := f.server.events.append(ctx, f.untold); err != nil {
 		f.server.deps.Log.Error("announcement not recorded", zap.Error(err), zap.String(telemetry.Cluster, f.cluster))
 		return

@@ -42,9 +42,17 @@ type world struct {
 	grants []Grant
 	events []*statusv1.Event
 	refuse error
+	slow   chan struct{} // the store is, until this is closed; set before anything is stored
 }
 
-func (w *world) AppendEvents(_ context.Context, events []*statusv1.Event) error {
+func (w *world) AppendEvents(ctx context.Context, events []*statusv1.Event) error {
+	if w.slow != nil {
+		select {
+		case <-w.slow:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, events...)
@@ -185,6 +193,34 @@ func TestAnnouncementsWaitForTheStore(t *testing.T) {
 	}
 	if len(stored) < 3 {
 		t.Errorf("%d announcements are in the store, want the first three", len(stored))
+	}
+}
+
+// A cluster may have the content, and be gone again, before a slow store has the announcement: it is recorded all the same.
+func TestAnnouncementIsRecordedAfterTheStream(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.slow = make(chan struct{})
+	commit := w.repo.commit(t, map[string]string{"dev/a": "1"})
+	first := w.follow(t, 1, "dev")
+	announcedCommit(t, next(t, first))
+	content, err := ContentAt(t.Context(), w.repo, commit, []string{"dev"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := w.client.Follow(t.Context(), &relayv1.FollowRequest{Hello: hello(2), Sources: []*relayv1.FollowedSource{{
+		Source: revision.SourceToProto(main), Paths: []string{"dev"}, Held: revision.ToProto(revision.Revision{Commit: commit, ContentID: content}),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next(t, again) // the first stream is over by now
+	close(w.slow)
+	if _, err := first.Recv(); err == nil {
+		t.Error("the older stream goes on")
+	}
+	if stored := w.stored(); len(stored) != 1 || stored[0].GetState() != statusv1.EventState_EVENT_STATE_ANNOUNCED {
+		t.Errorf("stored: %v, want the announcement", stored)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/store"
 )
 
@@ -29,6 +30,8 @@ type repository struct {
 	known map[string]knownTag
 	dirty map[string]bool // tags that the cache does not have like this
 	tags  []store.Tag     // known, sorted; nil when it has to be made anew
+
+	listed, gone []policy.Tag // the same for policies
 
 	saving chan struct{} // holds one token: who writes to the cache
 }
@@ -183,8 +186,17 @@ func (r *repository) snapshot() Snapshot {
 			r.tags = append(r.tags, known.Tag)
 		}
 		slices.SortFunc(r.tags, func(a, b store.Tag) int { return strings.Compare(a.Name, b.Name) })
+		r.listed, r.gone = nil, nil
+		for _, tag := range r.tags {
+			known := policy.Tag{Name: tag.Name, Digest: tag.Digest, Pushed: tag.FirstSeen}
+			if tag.LastSeen.IsZero() {
+				r.listed = append(r.listed, known)
+			} else {
+				r.gone = append(r.gone, known)
+			}
+		}
 	}
-	s := Snapshot{Repository: r.name, Tags: r.tags, Scan: r.scan}
+	s := Snapshot{Repository: r.name, Tags: r.tags, Listed: r.listed, Gone: r.gone, Scan: r.scan}
 	if !r.busy {
 		s.Next = r.next
 	}

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/shared/config"
 )
@@ -88,6 +89,8 @@ type Snapshot struct {
 	Repository string
 	// Tags are all tags that are known, by name; a vanished one has LastSeen. MUST NOT be changed.
 	Tags []store.Tag
+	// Listed are those that are listed, and Gone those that are not any more, as policies want them. MUST NOT be changed.
+	Listed, Gone []policy.Tag
 	// Scan says how looking went.
 	Scan store.Scan
 	// Next is when it is looked at next, unless a hint comes first; zero while a look is under way.

@@ -36,55 +36,83 @@ type unanswered struct {
 	next    time.Time
 }
 
+// choice is what the policy of an image selected, and the question for its digest that is left.
+type choice struct {
+	app       *app
+	image     pipeline.Image
+	candidate pipeline.Candidate
+	open      question // empty if there is none
+}
+
 // candidates finds for every image what the first environment could run.
 func (u *Updater) candidates(ctx context.Context, v *view) {
-	questions := map[question][]string{}
-	var wanted []func(answers map[question]string)
+	var choices []choice
+	questions := map[question]bool{}
+	now := time.Now()
+	u.ripe = time.Time{}
 	for _, a := range v.apps {
-		first := a.input.Environments[a.Environments[0].Name]
 		for _, image := range a.Images {
-			repository := image.Repository.Name()
-			seen := u.deps.Images.Tags(repository)
-			if seen.Problem != "" {
-				v.problems = append(v.problems, imageProblem(a, image, seen.Problem))
-			}
-			if !seen.Looked {
+			c, ok := u.choose(v, a, image, now)
+			if !ok {
 				continue // Decide says so
 			}
-			running := first.Images[image.Name]
-			current := newest(running.Pins)
-			selection, _ := policy.Select(image.Policy, slices.Collect(maps.Keys(seen.Tags)), current.Tag)
-			candidate := pipeline.Candidate{Pin: pipeline.Pin{Tag: selection.Tag}, Reason: selection.Reason}
-			a.seen[image.Name] = seen.Tags[selection.Tag]
-			if !selection.Changed && current.Digest != "" {
-				candidate.Pin = current
+			choices = append(choices, c)
+			if c.open != (question{}) {
+				questions[c.open] = true
 			}
-			a.input.Candidates[image.Name] = candidate
-			if candidate.Pin.Tag == "" || candidate.Pin.Digest != "" || len(running.Pins) == 0 {
-				continue
-			}
-			q := question{repository, selection.Tag}
-			questions[q] = nil
-			wanted = append(wanted, func(answers map[question]string) {
-				candidate.Pin.Digest = answers[q]
-				if failed := u.digests[q]; failed != nil && candidate.Pin.Digest == "" {
-					v.problems = append(v.problems, imageProblem(a, image, failed.why))
-				}
-				a.input.Candidates[image.Name] = candidate
-			})
 		}
 	}
 	answers := u.ask(ctx, slices.Collect(maps.Keys(questions)))
-	for _, f := range wanted {
-		f(answers)
+	for _, c := range choices {
+		if c.open != (question{}) {
+			c.candidate.Pin.Digest = answers[c.open]
+			if failed := u.digests[c.open]; failed != nil && c.candidate.Pin.Digest == "" {
+				v.problems = append(v.problems, imageProblem(c.app, c.image, failed.why))
+			}
+		}
+		c.app.input.Candidates[c.image.Name] = c.candidate
 	}
 }
 
+// choose asks the policy of one image.
+func (u *Updater) choose(v *view, a *app, image pipeline.Image, now time.Time) (c choice, ok bool) {
+	repository := image.Repository.Name()
+	seen := u.deps.Images.Tags(repository)
+	if seen.Problem != "" {
+		v.problems = append(v.problems, imageProblem(a, image, seen.Problem))
+	}
+	if !seen.Looked {
+		return choice{}, false
+	}
+	running := a.input.Environments[a.Environments[0].Name].Images[image.Name]
+	current := newest(image.Policy, running.Pins)
+	in := policy.Input{Tags: seen.Tags, Current: seen.find(current.Tag), Now: now}
+	in.Current.Digest = current.Digest
+	selection, _ := policy.Select(image.Policy, in)
+	if again := selection.Again; !again.IsZero() && (u.ripe.IsZero() || again.Before(u.ripe)) {
+		u.ripe = again
+	}
+	pin := pipeline.Pin{Tag: selection.Tag, Digest: selection.Digest}
+	moves := selection.Changed && pin.Tag == current.Tag
+	switch {
+	case image.Policy.Held() != "":
+		pin = pipeline.Pin{} // not even the digest of the tag that is there
+	case !selection.Changed && current.Digest != "":
+		pin = current
+	}
+	a.seen[image.Name] = seen.find(pin.Tag).Pushed
+	c = choice{app: a, image: image, candidate: pipeline.Candidate{Pin: pin, Reason: selection.Reason, Moves: moves}}
+	if pin.Tag != "" && pin.Digest == "" && len(running.Pins) > 0 {
+		c.open = question{repository, pin.Tag}
+	}
+	return c, true
+}
+
 // newest is the pin that nothing may go below: the only one, or the highest of several.
-func newest(pins []pipeline.Pin) pipeline.Pin {
+func newest(p policy.Policy, pins []pipeline.Pin) pipeline.Pin {
 	var high pipeline.Pin
 	for i, pin := range pins {
-		if order, ok := policy.Compare(pin.Tag, high.Tag); i == 0 || ok && order > 0 {
+		if order, ok := p.Compare(pin.Tag, high.Tag); i == 0 || ok && order > 0 {
 			high = pin
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/revision"
@@ -21,12 +22,13 @@ type images struct {
 	mu       sync.Mutex
 	tags     map[string]map[string]time.Time
 	problems map[string]string
-	missing  map[string]bool // digests that cannot be had, by "repository:tag"
+	missing  map[string]bool       // digests that cannot be had, by "repository:tag"
+	known    map[string]policy.Tag // what else is known, likewise
 	asked    int
 }
 
 func newImages() *images {
-	return &images{tags: map[string]map[string]time.Time{}, problems: map[string]string{}, missing: map[string]bool{}}
+	return &images{tags: map[string]map[string]time.Time{}, problems: map[string]string{}, missing: map[string]bool{}, known: map[string]policy.Tag{}}
 }
 
 func (i *images) push(repository string, tags ...string) {
@@ -59,7 +61,16 @@ func (i *images) Tags(repository string) update.Seen {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	tags, looked := i.tags[repository]
-	return update.Seen{Tags: tags, Looked: looked, Problem: i.problems[repository]}
+	seen := update.Seen{Looked: looked, Problem: i.problems[repository]}
+	for _, name := range slices.Sorted(maps.Keys(tags)) {
+		tag := i.known[repository+":"+name]
+		tag.Name = name
+		if tag.Pushed.IsZero() {
+			tag.Pushed = tags[name]
+		}
+		seen.Tags = append(seen.Tags, tag)
+	}
+	return seen
 }
 
 func (i *images) Digest(_ context.Context, repository, tag string) (string, error) {

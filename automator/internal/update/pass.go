@@ -77,10 +77,13 @@ func (u *Updater) see(ctx context.Context) (*view, error) {
 
 // untilNext is when the loop has to look again by itself.
 func (u *Updater) untilNext() time.Duration {
-	if next := u.nextQuestion(); !next.IsZero() {
-		return max(0, time.Until(next))
+	wait := idle
+	for _, next := range []time.Time{u.nextQuestion(), u.ripe} {
+		if !next.IsZero() {
+			wait = min(wait, max(0, time.Until(next)))
+		}
 	}
-	return idle
+	return wait
 }
 
 // write commits and pushes all that is waiting.

@@ -67,7 +67,7 @@ func chaos(t *testing.T, steps, tags []int) (failed string) {
 		switch step {
 		case 0, 1, 2: // a release, or one that is old
 			s.images.push(repository, tag)
-			if order, _ := policy.Compare(tag, newest[repository]); order > 0 {
+			if order, _ := (policy.Policy{}).Compare(tag, newest[repository]); order > 0 {
 				newest[repository] = tag
 			}
 			s.updater.Wake()
@@ -82,7 +82,7 @@ func chaos(t *testing.T, steps, tags []int) (failed string) {
 		case 7: // refused
 			s.pushes.then(func(func() error) error { return fault.New(fault.Unauthorized, "frozen") })
 		case 8: // somebody writes something newer by hand
-			if order, _ := policy.Compare(tag, newest[repository]); order > 0 {
+			if order, _ := (policy.Policy{}).Compare(tag, newest[repository]); order > 0 {
 				newest[repository] = tag
 				s.images.push(repository, tag)
 				file := map[string]string{"env/dev/" + name + ".yaml": manifest(name, pinned(repository, tag))}

@@ -2,6 +2,8 @@ package update
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/telemetry"
@@ -62,10 +65,23 @@ type Images interface {
 	Digest(ctx context.Context, repository, tag string) (string, error)
 }
 
+// find returns what is known of a tag, listed or not.
+func (s *Seen) find(name string) policy.Tag {
+	for _, tags := range [][]policy.Tag{s.Tags, s.Gone} {
+		at, found := slices.BinarySearchFunc(tags, name, func(t policy.Tag, name string) int { return strings.Compare(t.Name, name) })
+		if found {
+			return tags[at]
+		}
+	}
+	return policy.Tag{Name: name}
+}
+
 // Seen is what was seen of an image repository.
 type Seen struct {
-	// Tags are its tags, with the time they were seen first.
-	Tags map[string]time.Time
+	// Tags are its tags, by name.
+	Tags []policy.Tag
+	// Gone are tags that it had and does not list any more, by name.
+	Gone []policy.Tag
 	// Looked is whether the registry has answered at all.
 	Looked bool
 	// Problem says why the last look was not complete; empty when it was.
@@ -108,6 +124,7 @@ type Updater struct {
 	history  history
 	surveys  surveys
 	digests  digests
+	ripe     time.Time // when a tag becomes old enough to be taken; zero when none waits for that
 	trouble  trouble
 	reported reported
 	untold   []Event // told of, and not taken by the store yet
