@@ -142,6 +142,7 @@ func (a *Automator) openWebhooks(context.Context) error {
 		HintImage:    func(repository, tag string) { a.scanner.Hint(repository, tag) },
 		FollowsGit:   func(name string) bool { return a.repos[name] != nil },
 		HintGit:      func(name string) { a.repos[name].hint() },
+		Refused:      a.refusedHooks(),
 	})
 	return err
 }

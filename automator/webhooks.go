@@ -7,6 +7,9 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -16,6 +19,19 @@ const (
 	// hookDrain bounds how long requests may go on after the end was asked for.
 	hookDrain = 5 * time.Second
 )
+
+// refusedPerMinute is how many refused deliveries are logged in a minute: somebody who guesses must not fill the disk.
+const refusedPerMinute = 10
+
+// refusedHooks logs deliveries that were refused.
+func (a *Automator) refusedHooks() func(kind, reason string) {
+	few := rate.NewLimiter(rate.Every(time.Minute/refusedPerMinute), refusedPerMinute)
+	return func(kind, reason string) {
+		if few.Allow() {
+			a.log.Warn("webhook refused", zap.String("kind", kind), zap.String("reason", reason))
+		}
+	}
+}
 
 // serveWebhooks listens for hints of registries and Git hosts.
 func (a *Automator) serveWebhooks(ctx context.Context) error {

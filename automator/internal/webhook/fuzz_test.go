@@ -48,3 +48,31 @@ func FuzzRegistryPayload(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPayloads checks that no body of any kind makes a notice which is not what it says.
+func FuzzPayloads(f *testing.F) {
+	kinds := providers()
+	for i := range kinds {
+		f.Add(i, []byte(`{"image":"ghcr.io/acme/api:1","docker_url":"quay.io/acme/api","updated_tags":["1"]}`))
+	}
+	f.Add(3, []byte(`{"push_data":{"tag":"1"},"repository":{"repo_name":"acme/api"}}`))
+	f.Add(5, []byte(`{"type":"PUSH_ARTIFACT","event_data":{"resources":[{"tag":"1","resource_url":"h.example.com/a/b:1"}]}}`))
+	f.Add(8, []byte(`{"message":{"data":"eyJhY3Rpb24iOiJJTlNFUlQiLCJ0YWciOiJnY3IuaW8vcC9hOjEifQ=="}}`))
+	f.Add(13, []byte(`{"context":{"type":"dev.cdevents.artifact.published.0.2.0"},"subject":{"id":"pkg:oci/api?repository_url=ghcr.io/acme/api&tag=1"}}`))
+	f.Fuzz(func(t *testing.T, kind int, body []byte) {
+		p := kinds[uint(kind)%uint(len(kinds))]
+		notices, err := p.parse(body)
+		if err != nil && (len(notices) > 0 || err.Error() == "" || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%s: %q with %v", p.name, err, notices)
+		}
+		for _, n := range notices {
+			repository, ok := n.locate(nil)
+			if !ok {
+				continue
+			}
+			if ref, err := imageref.Parse(repository + ":" + n.tag); err != nil || ref.Name() != repository || ref.Tag != n.tag {
+				t.Errorf("%s: %+v became %q, which reads as %+v, %v", p.name, n, repository, ref, err)
+			}
+		}
+	})
+}

@@ -3,14 +3,27 @@
 // A hint is never more than that: who takes it asks the registry or the Git server what is true. So a payload cannot say
 // anything that matters, and its worst use is to make us look once more, at most a bounded number of times a second.
 //
-// The handler checks the caller before it reads a body, reads a bounded body, puts what it found aside and answers. Run
-// passes hints on; nothing that happens there can hold a caller up.
+// The handler checks the caller before it parses a body, and before it reads one unless it is the body that is signed; it
+// reads a bounded body, puts what it found aside and answers. Run passes hints on; nothing that happens there can hold a
+// caller up.
+//
+// # Callers
+//
+// Registries post to /hooks/<kind>: distribution (or registry), dockerhub, github, gitlab, harbor, quay, ecr, gar, gcr, acr,
+// artifactory, nexus, cdevents, generic. Git hosts of any kind post to /hooks/git/<repository>. There is one secret, and
+// each caller proves that it knows it the way it can:
+//
+//	Authorization: Bearer, Basic (as the password), or the secret alone (Harbor, ACR, ECR, Quay, Azure DevOps, ...)
+//	X-Hub-Signature-256, X-Hub-Signature   HMAC-SHA256 of the body (GitHub, Bitbucket, Gitea)
+//	X-Gitea-Signature, X-Forgejo-Signature  likewise
+//	X-Gitlab-Token                          the secret
+//	X-JFrog-Event-Auth                      the secret, or HMAC-SHA256 of the body
+//	X-Nexus-Webhook-Signature               HMAC-SHA1 of the body, for Nexus alone
+//	?token=                                 the secret, for dockerhub, quay, gar and gcr, which can send no header
 package webhook
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,18 +65,21 @@ type Deps struct {
 	FollowsGit func(repository string) bool
 	// HintGit says that a Git repository may have changed.
 	HintGit func(repository string)
+	// Refused, if set, is told of every delivery that is refused: of which kind, and in a word why. It MUST NOT block.
+	Refused func(kind, reason string)
 }
 
 // Hooks is the handler. Serve it over HTTP, and run Run beside it.
 type Hooks struct {
-	token [sha256.Size]byte
-	hosts map[string]string
-	deps  Deps
-	mux   *http.ServeMux
-	inbox *inbox
+	secret     secret
+	hosts      map[string]string
+	deps       Deps
+	mux        *http.ServeMux
+	inbox      *inbox
+	deliveries *deliveries
 }
 
-// New returns a handler of POST /hooks/registry and POST /hooks/git/{repository}.
+// New returns the handler. A secret is required.
 func New(cfg Config, deps Deps) (*Hooks, error) {
 	if cfg.Token == "" {
 		return nil, errors.New("webhook token is empty; anybody could then make us ask registries and Git hosts")
@@ -72,8 +88,15 @@ func New(cfg Config, deps Deps) (*Hooks, error) {
 	for host, registry := range cfg.Hosts {
 		hosts[strings.ToLower(host)] = strings.ToLower(registry)
 	}
-	h := &Hooks{token: sha256.Sum256([]byte(cfg.Token)), hosts: hosts, deps: deps, mux: http.NewServeMux(), inbox: newInbox()}
-	h.mux.HandleFunc("POST /hooks/registry", h.registry)
+	if deps.Refused == nil {
+		deps.Refused = func(string, string) {}
+	}
+	h := &Hooks{
+		secret: newSecret(cfg.Token), hosts: hosts, deps: deps, mux: http.NewServeMux(), inbox: newInbox(), deliveries: newDeliveries(),
+	}
+	for _, p := range providers() {
+		h.mux.HandleFunc("POST /hooks/"+p.name, func(w http.ResponseWriter, req *http.Request) { h.registry(w, req, &p) })
+	}
 	h.mux.HandleFunc("POST /hooks/git/{repository}", h.git)
 	return h, nil
 }
@@ -89,44 +112,47 @@ func (h *Hooks) Run(ctx context.Context) error {
 	})
 }
 
-// ServeHTTP answers a call.
-func (h *Hooks) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if !h.authorized(req) {
+// ServeHTTP takes a notification.
+func (h *Hooks) ServeHTTP(w http.ResponseWriter, req *http.Request) { h.mux.ServeHTTP(w, req) }
+
+// refusal is why a delivery is not taken: in a word for counting, and in a sentence for the caller.
+type refusal struct {
+	code   int
+	reason string
+	text   string
+}
+
+func (h *Hooks) refuse(w http.ResponseWriter, kind string, r *refusal) {
+	h.deps.Refused(kind, r.reason)
+	if r.code == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="tandem"`)
-		refuse(w, http.StatusUnauthorized, "send the header Authorization: Bearer with the token of webhook.tokenFile")
-		return
 	}
-	h.mux.ServeHTTP(w, req)
+	answer(w, r.code, reply{Error: r.text})
 }
 
-// authorized compares in a time that tells nothing about the token, not even its length.
-func (h *Hooks) authorized(req *http.Request) bool {
-	scheme, given, _ := strings.Cut(req.Header.Get("Authorization"), " ")
-	sum := sha256.Sum256([]byte(given))
-	return subtle.ConstantTimeCompare(sum[:], h.token[:]) == 1 && strings.EqualFold(scheme, "Bearer")
+func unauthorized(text string) *refusal {
+	return &refusal{http.StatusUnauthorized, "unauthorized", text}
 }
 
-// registry takes a notification in the format of the distribution project, which is spoken by its registry and those
-// that are made from it.
-func (h *Hooks) registry(w http.ResponseWriter, req *http.Request) {
-	if kind := req.Header.Get("Content-Type"); !acceptable(kind) {
-		refuse(w, http.StatusUnsupportedMediaType, fmt.Sprintf("content type %.100q is not one of %s", kind, strings.Join(mediaTypes(), ", ")))
-		return
+// prove checks what can be checked of a caller before its body is read.
+func (h *Hooks) prove(req *http.Request, p *provider) (*proof, *refusal) {
+	proof := h.secret.proofOf(req, p)
+	switch {
+	case proof == nil:
+		return nil, unauthorized("send the header Authorization: Bearer with the secret of webhook.tokenFile, or sign the body with it")
+	case proof.signed() && len(proof.want) == 0:
+		return nil, unauthorized("the signature is not hexadecimal")
+	case !proof.signed() && !h.secret.holds(proof):
+		return nil, unauthorized("the secret is not that of webhook.tokenFile")
 	}
-	// Not every server can; then its own timeouts have to do.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxBody))
-	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("a notification may have %d bytes; send fewer events at a time", MaxBody))
-		return
-	}
-	if err != nil {
-		refuse(w, http.StatusBadRequest, "the body ended early")
-		return
-	}
-	notices, err := parse(body)
-	if err != nil {
-		refuse(w, http.StatusBadRequest, err.Error())
+	return proof, nil
+}
+
+// registry takes a notification of a registry.
+func (h *Hooks) registry(w http.ResponseWriter, req *http.Request, p *provider) {
+	notices, r := h.receive(w, req, p)
+	if r != nil {
+		h.refuse(w, p.name, r)
 		return
 	}
 	taken := 0
@@ -140,17 +166,82 @@ func (h *Hooks) registry(w http.ResponseWriter, req *http.Request) {
 	accept(w, taken)
 }
 
-// git takes word that a Git repository changed. Hosts send all kinds of bodies; what they say does not matter.
+// receive reads, checks and parses a body; nothing comes of one that was there already.
+func (h *Hooks) receive(w http.ResponseWriter, req *http.Request, p *provider) ([]notice, *refusal) {
+	proof, r := h.prove(req, p)
+	if r != nil {
+		return nil, r
+	}
+	if kind := req.Header.Get("Content-Type"); !acceptable(kind) {
+		return nil, &refusal{http.StatusUnsupportedMediaType, "media type",
+			fmt.Sprintf("content type %.100q is not JSON: one of %s", kind, strings.Join(mediaTypes(), ", "))}
+	}
+	body, r := readBody(w, req)
+	if r != nil {
+		return nil, r
+	}
+	if proof.signed() {
+		_, _ = proof.mac.Write(body) // a hash never fails
+		if !h.secret.holds(proof) {
+			return nil, unauthorized("the signature is not one of this body with the secret of webhook.tokenFile")
+		}
+	}
+	notices, err := p.parse(body)
+	if err != nil {
+		return nil, &refusal{http.StatusBadRequest, "body", err.Error()}
+	}
+	if id := deliveryID(req, proof); id != "" && h.deliveries.again(p.name+" "+id, time.Now()) {
+		return nil, nil
+	}
+	return notices, nil
+}
+
+func readBody(w http.ResponseWriter, req *http.Request) ([]byte, *refusal) {
+	// Not every server can; then its own timeouts have to do.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxBody))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return nil, &refusal{http.StatusRequestEntityTooLarge, "too large",
+			fmt.Sprintf("a notification may have %d bytes; send fewer events at a time", MaxBody)}
+	}
+	if err != nil {
+		return nil, &refusal{http.StatusBadRequest, "cut", "the body ended early"}
+	}
+	return body, nil
+}
+
+// git takes a push event of a Git host. What it says is of no concern: the repository is fetched.
 func (h *Hooks) git(w http.ResponseWriter, req *http.Request) {
-	repository := req.PathValue("repository")
-	if !h.deps.FollowsGit(repository) {
-		refuse(w, http.StatusNotFound, fmt.Sprintf("there is no repository %.253q in the configuration", repository))
+	proof, r := h.prove(req, &provider{})
+	if r != nil {
+		h.refuse(w, "git", r)
 		return
 	}
-	h.inbox.put(key{repository: repository, git: true}, "")
+	repository := req.PathValue("repository")
+	if !h.deps.FollowsGit(repository) {
+		h.refuse(w, "git", &refusal{http.StatusNotFound, "unknown repository",
+			fmt.Sprintf("there is no repository %.253q in the configuration", repository)})
+		return
+	}
+	hint := func() { h.inbox.put(key{repository: repository, git: true}, "") }
+	into := io.Discard
+	if proof.signed() {
+		into = proof.mac
+	} else {
+		hint() // before the body, which may take its time
+	}
 	// A caller that is answered amid its body may take that for a failure.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
-	_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, req.Body, maxIgnored))
+	_, err := io.Copy(into, http.MaxBytesReader(w, req.Body, maxIgnored))
+	if proof.signed() {
+		if err != nil || !h.secret.holds(proof) {
+			h.refuse(w, "git", unauthorized("the signature is not one of this body with the secret of webhook.tokenFile"))
+			return
+		}
+		if !h.deliveries.again("git "+repository+" "+deliveryID(req, proof), time.Now()) {
+			hint()
+		}
+	}
 	accept(w, 1)
 }
 
@@ -166,7 +257,7 @@ func mediaTypes() []string {
 
 func acceptable(contentType string) bool {
 	mediaType, _, err := mime.ParseMediaType(contentType)
-	return err == nil && slices.Contains(mediaTypes(), mediaType)
+	return err == nil && (slices.Contains(mediaTypes(), mediaType) || strings.HasSuffix(mediaType, "+json"))
 }
 
 // reply is the answer to a call: how many hints in it somebody will hear, or why it was not understood.
@@ -176,8 +267,6 @@ type reply struct {
 }
 
 func accept(w http.ResponseWriter, hints int) { answer(w, http.StatusAccepted, reply{Hints: &hints}) }
-
-func refuse(w http.ResponseWriter, code int, reason string) { answer(w, code, reply{Error: reason}) }
 
 func answer(w http.ResponseWriter, code int, body reply) {
 	w.Header().Set("Content-Type", "application/json")
