@@ -88,6 +88,9 @@ func (i images) Tags(repository string) update.Seen {
 	}
 }
 
+// Inspect has the images of tags looked at.
+func (i images) Inspect(repository string, tags []string) { i.scanner.Inspect(repository, tags) }
+
 // Digest returns what a tag points to.
 func (i images) Digest(ctx context.Context, repository, tag string) (string, error) {
 	return i.scanner.Resolve(ctx, repository, tag)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -256,8 +257,7 @@ func (a *Automator) imageChanged(string, time.Time) {
 
 // followImages has the scanner follow the images of every pipeline.
 func (a *Automator) followImages() {
-	seen := map[string]bool{}
-	var targets []scan.Target
+	moving := map[string][]string{}
 	for _, r := range a.repos {
 		set := r.set.Load()
 		if set == nil {
@@ -265,12 +265,19 @@ func (a *Automator) followImages() {
 		}
 		for _, p := range set.Pipelines {
 			for _, image := range p.Images {
-				if name := image.Repository.Name(); !seen[name] {
-					seen[name] = true
-					targets = append(targets, scan.Target{Repository: name})
+				name := image.Repository.Name()
+				tags := moving[name]
+				if tag := image.Policy.Follows(); tag != "" {
+					tags = append(tags, tag)
 				}
+				moving[name] = tags
 			}
 		}
+	}
+	targets := make([]scan.Target, 0, len(moving))
+	for name, tags := range moving {
+		slices.Sort(tags)
+		targets = append(targets, scan.Target{Repository: name, Moving: slices.Compact(tags)})
 	}
 	a.scanner.Follow(targets)
 }

@@ -49,6 +49,8 @@ const (
 	MaxVerdicts = 50
 	// MaxInspect is how many tags [Select] asks to have looked at.
 	MaxInspect = 1000
+	// maxAhead is how many of them where the first may do.
+	maxAhead = 8
 )
 
 // Verdict says what became of a tag.

@@ -52,9 +52,13 @@ func (j *judgement) held(s Selection) Selection {
 
 // unknown are the tags that stand before everything that is known.
 func (j *judgement) unknown() []string {
+	most := MaxInspect
+	if len(j.judged) > 0 && j.judged[0].placed {
+		most = maxAhead // its image decides whether the next one matters
+	}
 	var names []string
 	for _, e := range j.judged {
-		if e.rule != RuleUnknown || len(names) == MaxInspect {
+		if e.rule != RuleUnknown || len(names) == most {
 			break
 		}
 		names = append(names, e.Name)

@@ -62,6 +62,7 @@ func (s *Scanner) look(ctx context.Context, r *repository, moving []string) {
 		for tag, digest := range digests {
 			n = n.plus(r.confirm(tag, digest, now))
 		}
+		r.retryInspections(now)
 		before = r.scan.LastError
 		if ctx.Err() == nil {
 			r.record(complete, err, now)
@@ -171,7 +172,7 @@ func (s *Scanner) announce(r *repository, n news, at time.Time) {
 	if !n.any() {
 		return
 	}
-	s.log(r).Debug("image tags changed", zap.Int("added", n.added), zap.Int("vanished", n.vanished), zap.Int("moved", n.moved), zap.Int("resolved", n.resolved))
+	s.log(r).Debug("image tags changed", zap.Int("added", n.added), zap.Int("vanished", n.vanished), zap.Int("moved", n.moved), zap.Int("resolved", n.resolved), zap.Int("inspected", n.inspected))
 	s.deps.Changed(r.name, at)
 }
 

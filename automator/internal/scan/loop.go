@@ -92,7 +92,9 @@ func (s *Scanner) due(now time.Time) (jobs []job, wait time.Duration) {
 				}
 			}
 		}
-		at := later(r.next, s.paused[r.host])
+		inspect, at := s.dueInspections(r, now)
+		jobs, next = append(jobs, inspect...), earlier(next, at)
+		at = later(r.next, s.paused[r.host])
 		switch {
 		case r.busy:
 		case at.After(now):

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/scan"
 	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/shared/config"
@@ -51,6 +52,7 @@ type world struct {
 
 	mu      sync.Mutex
 	images  map[string]map[string]string // repository, tag, digest
+	made    map[string]time.Time         // by tag
 	partial map[string]bool
 	failing map[string]error         // by "list repository" and "head repository:tag"
 	blocked map[string]chan struct{} // likewise: the answer, made before, comes when it is closed
@@ -78,7 +80,7 @@ func newWorld(t *testing.T, cache scan.Cache, cfg scan.Config) *world {
 	t.Helper()
 	w := &world{
 		t: t, began: time.Now(), cache: cache,
-		images: map[string]map[string]string{}, partial: map[string]bool{}, failing: map[string]error{}, blocked: map[string]chan struct{}{},
+		images: map[string]map[string]string{}, made: map[string]time.Time{}, partial: map[string]bool{}, failing: map[string]error{}, blocked: map[string]chan struct{}{},
 	}
 	for _, repository := range []string{api, web, other} {
 		w.images[repository] = map[string]string{"1.0.0": "sha256:" + repository}
@@ -235,6 +237,20 @@ func (w *world) Digest(ctx context.Context, repository, tag string) (string, err
 		return nil
 	})
 	return digest, err
+}
+
+// Inspect is the registry's answer for one image.
+func (w *world) Inspect(ctx context.Context, repository, tag string) (registry.Image, error) {
+	var image registry.Image
+	err := w.answer(ctx, "inspect "+repository+":"+tag, func() error {
+		digest, ok := w.images[repository][tag]
+		if !ok {
+			return fault.New(fault.NotFound, "no such tag")
+		}
+		image = registry.Image{Digest: digest, Created: w.made[tag], Platforms: []string{"linux/amd64", "linux/arm64"}}
+		return nil
+	})
+	return image, err
 }
 
 func (w *world) answer(ctx context.Context, what string, f func() error) error {

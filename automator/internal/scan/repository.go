@@ -26,6 +26,8 @@ type repository struct {
 	next   time.Time
 	hints  map[string]*hint
 
+	inspections map[string]*inspection
+
 	scan  store.Scan
 	known map[string]knownTag
 	dirty map[string]bool // tags that the cache does not have like this
@@ -53,9 +55,12 @@ type knownTag struct {
 
 func newRepository(name string) *repository {
 	return &repository{
-		name:   name,
-		host:   hostOf(name),
-		hints:  make(map[string]*hint),
+		name:  name,
+		host:  hostOf(name),
+		hints: make(map[string]*hint),
+
+		inspections: make(map[string]*inspection),
+
 		known:  make(map[string]knownTag),
 		dirty:  make(map[string]bool),
 		saving: make(chan struct{}, 1),
@@ -120,7 +125,7 @@ func (r *repository) merge(tags []string, complete bool, began, now time.Time) (
 			n.added++
 		case !known.LastSeen.IsZero():
 			// It may have been pushed anew, so its digest is not known any more.
-			r.set(knownTag{Tag: store.Tag{Name: name, FirstSeen: known.FirstSeen}})
+			r.set(knownTag{Tag: store.Tag{Name: name, FirstSeen: known.FirstSeen, Moved: now}})
 			n.added++
 		}
 	}
@@ -148,6 +153,7 @@ func (r *repository) confirm(tag, digest string, now time.Time) (n news) {
 		n.resolved++
 	case known.Digest != digest:
 		n.moved++
+		known.Moved = now
 	}
 	if !ok {
 		known = knownTag{Tag: store.Tag{Name: tag, FirstSeen: now}}
@@ -188,7 +194,7 @@ func (r *repository) snapshot() Snapshot {
 		slices.SortFunc(r.tags, func(a, b store.Tag) int { return strings.Compare(a.Name, b.Name) })
 		r.listed, r.gone = nil, nil
 		for _, tag := range r.tags {
-			known := policy.Tag{Name: tag.Name, Digest: tag.Digest, Pushed: tag.FirstSeen}
+			known := r.forPolicy(&tag)
 			if tag.LastSeen.IsZero() {
 				r.listed = append(r.listed, known)
 			} else {
@@ -205,16 +211,17 @@ func (r *repository) snapshot() Snapshot {
 
 // news counts what changed.
 type news struct {
-	added    int // tags that are new, or back
-	vanished int
-	moved    int // digests that differ from the known ones
-	resolved int // digests that were not known
+	added     int // tags that are new, or back
+	vanished  int
+	moved     int // digests that differ from the known ones
+	resolved  int // digests that were not known
+	inspected int // images that were looked at, or could not be
 }
 
 func (n news) any() bool { return n != news{} }
 
 func (n news) plus(m news) news {
-	return news{n.added + m.added, n.vanished + m.vanished, n.moved + m.moved, n.resolved + m.resolved}
+	return news{n.added + m.added, n.vanished + m.vanished, n.moved + m.moved, n.resolved + m.resolved, n.inspected + m.inspected}
 }
 
 func later(a, b time.Time) time.Time {

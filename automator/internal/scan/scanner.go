@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-cd/tandem/automator/internal/policy"
+	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/shared/config"
 )
@@ -28,6 +30,8 @@ type Registry interface {
 	Tags(ctx context.Context, repository string) (tags []string, complete bool, err error)
 	// Digest returns what a tag points to now.
 	Digest(ctx context.Context, repository, tag string) (string, error)
+	// Inspect looks at the image that a tag points to now.
+	Inspect(ctx context.Context, repository, tag string) (registry.Image, error)
 }
 
 // Cache remembers over a restart.
@@ -106,10 +110,11 @@ type Scanner struct {
 	mu           sync.Mutex
 	repositories map[string]*repository
 	// paused has the registries that asked for a pause, and until when.
-	paused map[string]time.Time
-	looks  int            // under way
-	asks   int            // loads and hints under way
-	atHost map[string]int // looks under way, by registry
+	paused     map[string]time.Time
+	looks      int            // under way
+	asks       int            // loads and hints under way
+	inspecting int            // images that are looked at
+	atHost     map[string]int // looks under way, by registry
 }
 
 // New returns a scanner that follows nothing yet.
@@ -138,8 +143,11 @@ func (s *Scanner) Follow(targets []Target) {
 	wanted := make(map[string]*repository, len(targets))
 	for _, target := range targets {
 		r := s.repositories[target.Repository]
-		if r == nil {
+		switch {
+		case r == nil:
 			r = newRepository(target.Repository)
+		case !slices.Equal(r.moving, target.Moving):
+			r.lookSoon(time.Now())
 		}
 		r.moving = target.Moving
 		wanted[target.Repository] = r

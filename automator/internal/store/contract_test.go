@@ -344,7 +344,9 @@ func tags(t *testing.T, open func(store.Retention) *store.Store) {
 	}
 	at := epoch.Add(time.Microsecond)
 	scan := store.Scan{LastAttempt: at, LastComplete: at}
-	first := []store.Tag{{Name: "1.0.0", Digest: "sha256:a", FirstSeen: at}, {Name: "1.1.0", FirstSeen: at}}
+	first := []store.Tag{{Name: "1.0.0", Digest: "sha256:a", FirstSeen: at}, {
+		Name: "1.1.0", FirstSeen: at, Moved: at, Inspected: "sha256:b", Created: at, Platforms: "linux/amd64 linux/arm64",
+	}}
 	if err := s.PutTags(t.Context(), repository, scan, first); err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,14 @@ type Tag struct {
 	FirstSeen time.Time
 	// LastSeen is the last complete list that had it, for a tag that vanished from the list; zero while it is listed.
 	LastSeen time.Time
+	// Moved is when the digest was first seen, for a tag that pointed to something else before; else zero.
+	Moved time.Time
+	// Inspected is the digest of the image that somebody looked at; empty when nobody did.
+	Inspected string
+	// Created is when that image says it was made; zero when it does not say.
+	Created time.Time
+	// Platforms are those of that image, separated by spaces.
+	Platforms string
 }
 
 // Tags returns what is known of a repository, tags by name.
@@ -41,31 +49,36 @@ func (s *Store) Tags(ctx context.Context, repository string) (scan Scan, tags []
 		return Scan{}, nil, fmt.Errorf("read tags of %s: %w", repository, err)
 	}
 	scan.LastAttempt, scan.LastComplete = fromMicros(attempt), fromMicros(complete)
-	rows, err := s.read.QueryContext(ctx, `SELECT tag, digest, first_seen, last_seen FROM tags WHERE repository = $1 ORDER BY tag`, repository)
+	rows, err := s.read.QueryContext(ctx, selectTags, repository)
 	if err != nil {
 		return Scan{}, nil, fmt.Errorf("read tags of %s: %w", repository, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var tag Tag
-		var first, last int64
-		if err := rows.Scan(&tag.Name, &tag.Digest, &first, &last); err != nil {
+		var first, last, moved, created int64
+		if err := rows.Scan(&tag.Name, &tag.Digest, &first, &last, &moved, &tag.Inspected, &created, &tag.Platforms); err != nil {
 			return Scan{}, nil, fmt.Errorf("read tags of %s: %w", repository, err)
 		}
 		tag.FirstSeen, tag.LastSeen = fromMicros(first), fromMicros(last)
+		tag.Moved, tag.Created = fromMicros(moved), fromMicros(created)
 		tags = append(tags, tag)
 	}
 	return scan, tags, rows.Err()
 }
 
 const (
+	selectTags = `SELECT tag, digest, first_seen, last_seen, moved, inspected, created, platforms FROM tags WHERE repository = $1 ORDER BY tag`
+
 	putScan = `INSERT INTO scans (repository, last_attempt, last_complete, last_error) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (repository) DO UPDATE SET
 			last_attempt = excluded.last_attempt, last_complete = excluded.last_complete, last_error = excluded.last_error`
 
-	putTag = `INSERT INTO tags (repository, tag, digest, first_seen, last_seen) VALUES ($1, $2, $3, $4, $5)
+	putTag = `INSERT INTO tags (repository, tag, digest, first_seen, last_seen, moved, inspected, created, platforms)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (repository, tag) DO UPDATE SET
-			digest = excluded.digest, first_seen = excluded.first_seen, last_seen = excluded.last_seen`
+			digest = excluded.digest, first_seen = excluded.first_seen, last_seen = excluded.last_seen, moved = excluded.moved,
+			inspected = excluded.inspected, created = excluded.created, platforms = excluded.platforms`
 )
 
 // PutTags records how a scan went and the tags that it changed. Tags that are not named stay as they are.
@@ -83,7 +96,9 @@ func (s *Store) PutTags(ctx context.Context, repository string, scan Scan, chang
 		}
 		defer put.Close()
 		for _, tag := range changed {
-			if _, err := put.ExecContext(ctx, repository, tag.Name, tag.Digest, toMicros(tag.FirstSeen), toMicros(tag.LastSeen)); err != nil {
+			_, err := put.ExecContext(ctx, repository, tag.Name, tag.Digest, toMicros(tag.FirstSeen), toMicros(tag.LastSeen),
+				toMicros(tag.Moved), tag.Inspected, toMicros(tag.Created), tag.Platforms)
+			if err != nil {
 				return err
 			}
 		}

@@ -89,6 +89,9 @@ func (u *Updater) choose(v *view, a *app, image pipeline.Image, now time.Time) (
 	in := policy.Input{Tags: seen.Tags, Current: seen.find(current.Tag), Now: now}
 	in.Current.Digest = current.Digest
 	selection, _ := policy.Select(image.Policy, in)
+	if len(selection.Inspect) > 0 {
+		u.deps.Images.Inspect(repository, selection.Inspect)
+	}
 	if again := selection.Again; !again.IsZero() && (u.ripe.IsZero() || again.Before(u.ripe)) {
 		u.ripe = again
 	}

@@ -63,6 +63,8 @@ type Images interface {
 	Tags(repository string) Seen
 	// Digest returns what a tag points to, and asks the registry when that is not known.
 	Digest(ctx context.Context, repository, tag string) (string, error)
+	// Inspect has the images of tags looked at. It returns at once; what they say is in Tags later.
+	Inspect(repository string, tags []string)
 }
 
 // find returns what is known of a tag, listed or not.
