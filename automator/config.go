@@ -69,7 +69,7 @@ type ProxyConfig struct {
 type WebhookConfig struct {
 	// Listen is its address; empty serves no webhooks.
 	Listen string `yaml:"listen"`
-	// TokenFile holds the bearer token that callers must show.
+	// TokenFile holds the secret that callers show, or sign their bodies with.
 	TokenFile string `yaml:"tokenFile"`
 	// Hosts maps the host that a registry calls itself in notifications to the host that pipelines write.
 	Hosts map[string]string `yaml:"hosts"`
@@ -125,7 +125,7 @@ func (c *Config) Validate() error {
 	require(c.Signing.Email, "signing.email", "who makes commits")
 	require(c.Signing.SSHKeyFile, "signing.sshKeyFile", "the key that signs commits; make one with ssh-keygen -t ed25519")
 	if c.Webhook.Listen != "" {
-		require(c.Webhook.TokenFile, "webhook.tokenFile", "the bearer token that callers must show")
+		require(c.Webhook.TokenFile, "webhook.tokenFile", "the secret that callers show, or sign their bodies with")
 	}
 	if len(c.Repositories) == 0 {
 		problems = append(problems, errors.New("repositories is empty: name at least one Git repository"))

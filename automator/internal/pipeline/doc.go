@@ -15,9 +15,15 @@
 //	  repository: ghcr.io/acme/checkout-api
 //	  policy: {semver: ">=1.0.0 <2.0.0"}   # the default takes the newest version
 //	  deny: ["-rc"]                        # and allow: expressions on tags
+//	  platform: linux/arm64                # an image without it is no candidate
+//	  minAge: 3d                           # since the tag was seen first
+//	  hold: the auditors are here          # changes nothing, and says why
 //	environments:                          # in the order of promotion
 //	- {name: dev, path: env/dev, cluster: dev-eu}
 //	- {name: prod, path: env/prod, cluster: prod-eu, promote: auto}
+//
+// A policy is one of semver, newest (created, pushed), numeric and lexical (asc, desc), calver (a format), follow and pin (a
+// tag); with match and extract, preReleases, precision (keep, any) and downgrade where they make sense.
 //
 // .tandem/clusters.yaml says what each cluster may receive:
 //

@@ -5,7 +5,24 @@
 // whatever the order of the tags.
 //
 //	p, err := policy.New(policy.Config{Semver: ">=1.0.0 <2.0.0", Deny: []string{"-rc"}})
-//	selection, verdicts := policy.Select(p, tags, "1.4.2")
+//	selection, verdicts := policy.Select(p, policy.Input{Tags: tags, Current: policy.Tag{Name: "1.4.2"}, Now: now})
+//
+// # Orders
+//
+//	semver   by version; the highest in the range. The default, with every version in range
+//	newest   by time: created is what the image says of itself, pushed is when its tag was seen first
+//	numeric  by decimal number of any length; asc takes the highest, desc the lowest
+//	lexical  by bytes; asc takes the last, desc the first
+//	calver   by the numbers of a format, from left to right, the date among them by year, month or week, and day
+//	follow   one tag, wherever it points to
+//	pin      one tag, older or not
+//
+// What is ordered is the tag, or what match and extract cut out of it. Two tags of the same place: the one with more
+// numbers goes first, then the one with a v if the current tag has one and without if not, then the higher name, digits
+// compared as numbers. So every order is total, and a tag that is malformed changes nothing about the others.
+//
+// A least age counts from when the tag was first seen to point where it does, never from what the image says. What only
+// the image says (its time, its platforms) is asked for by name: see [Selection].
 //
 // # How a tag is read
 //
@@ -23,7 +40,7 @@
 //
 // # What is never chosen
 //
-// A version lower than the one in Git, even if that one vanished from the
+// Unless a policy says downgrade: a version lower than the one in Git, even if that one vanished from the
 // registry. Signatures and attestations (sha256-...). A pre-release, unless the
 // range names one. Tags that are no versions; they do not disturb the others.
 package policy
