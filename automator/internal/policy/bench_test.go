@@ -2,7 +2,10 @@ package policy
 
 import (
 	"fmt"
+	"sort"
 	"testing"
+
+	"github.com/Masterminds/semver/v3"
 )
 
 // manyTags is a repository as large as they come: releases, pre-releases,
@@ -23,6 +26,7 @@ func manyTags() []string {
 
 func BenchmarkSelect50000(b *testing.B) {
 	in := input("v3.1.2", manyTags()...)
+	in.Tags = sorted(in.Tags) // as the scanner has them
 	configs := map[string]Config{
 		"Newest":      {},
 		"Range":       {Semver: ">=1.0.0 <20.0.0"},
@@ -38,5 +42,28 @@ func BenchmarkSelect50000(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkNaive50000 is what one would write first: every tag through the library's parser, then a sort. It knows neither
+// variants nor precision, and gives no reasons.
+func BenchmarkNaive50000(b *testing.B) {
+	tags := manyTags()
+	constraint, err := semver.NewConstraint(">=1.0.0 <20.0.0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		var versions semver.Collection
+		for _, tag := range tags {
+			if v, err := semver.NewVersion(tag); err == nil && constraint.Check(v) {
+				versions = append(versions, v)
+			}
+		}
+		sort.Sort(versions)
+		if len(versions) == 0 {
+			b.Fatal("nothing is in range")
+		}
 	}
 }

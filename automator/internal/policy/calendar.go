@@ -115,8 +115,10 @@ func (k calendar) place(e *entry) Rule {
 		if length == 0 {
 			length = digits(rest)
 		}
-		padded := length > 1 && rest[0] == '0' && part.token.digits == 0 && part.token.date != 0
-		if length == 0 || digits(rest) < length || padded || i == len(k.parts)-1 && digits(rest) > length {
+		if length == 0 || digits(rest) < length || i == len(k.parts)-1 && digits(rest) > length {
+			return RuleCalver
+		}
+		if padded := length > 1 && rest[0] == '0'; padded && part.token.digits == 0 && part.token.date != 0 {
 			return RuleCalver
 		}
 		number, _, ok := cutNumber(rest[:length])

@@ -218,7 +218,10 @@ func (j *judgement) look(e *entry) Rule {
 	case rule == RuleOutranked && j.policy.downgrade:
 		j.stays = e
 	}
-	e.placed = e.placed || j.current.placed
+	if tag := e.Tag; !e.placed && j.current.placed { // by its whole name, where what match cuts out has none
+		*e = j.current
+		e.Tag = tag
+	}
 	return RuleCurrent
 }
 

@@ -27,7 +27,7 @@ func TestInspectLooksAtEachImageOnce(t *testing.T) {
 		w.change(func() { w.made["1.0.0"] = created })
 		w.asked()
 		w.changes()
-		w.Inspect(api, []string{"1.0.0", "unheard-of"})
+		w.Scanner.Inspect(api, []string{"1.0.0", "unheard-of"})
 		w.after(0)
 		if diff := cmp.Diff([]string{"inspect " + api + ":1.0.0"}, w.asked()); diff != "" {
 			t.Errorf("asked: -want, +got:\n%s", diff)
@@ -42,7 +42,7 @@ func TestInspectLooksAtEachImageOnce(t *testing.T) {
 		if diff := cmp.Diff([]string{api}, w.changes()); diff != "" {
 			t.Errorf("announced: -want, +got:\n%s", diff)
 		}
-		w.Inspect(api, []string{"1.0.0"})
+		w.Scanner.Inspect(api, []string{"1.0.0"})
 		w.after(0)
 		if asked := w.asked(); len(asked) != 0 {
 			t.Errorf("looked again: %v", asked)
@@ -68,7 +68,7 @@ func TestInspectIsBoundedAndAnnouncedOnce(t *testing.T) {
 		w.after(2 * interval)
 		w.changes()
 		release := w.block("inspect " + api + ":" + tags[0])
-		w.Inspect(api, tags)
+		w.Scanner.Inspect(api, tags)
 		w.after(0)
 		if running, most := w.load(); running != 1 || most > 8 {
 			t.Errorf("%d are looked at, %d at most at a time", running, most)
@@ -89,7 +89,7 @@ func TestInspectGivesUpUntilTheNextLook(t *testing.T) {
 		w.change(func() { w.failing[what] = errBoom })
 		w.changes()
 		w.asked()
-		w.Inspect(api, []string{"1.0.0"})
+		w.Scanner.Inspect(api, []string{"1.0.0"})
 		w.after(time.Minute)
 		if asked := w.asked(); len(asked) != 3 {
 			t.Errorf("asked %v, want three attempts", asked)
@@ -112,7 +112,7 @@ func TestInspectRespectsAPause(t *testing.T) {
 	inWorld(t, func(w *world) {
 		what := "inspect " + api + ":1.0.0"
 		w.change(func() { w.failing[what] = pauseError{after: time.Minute} })
-		w.Inspect(api, []string{"1.0.0"})
+		w.Scanner.Inspect(api, []string{"1.0.0"})
 		w.after(time.Second)
 		w.change(func() { delete(w.failing, what) })
 		w.after(50 * time.Second)
