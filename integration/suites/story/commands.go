@@ -23,10 +23,11 @@ type command = func(ts *testscript.TestScript, neg bool, args []string)
 // failure.
 func commands() map[string]command {
 	return map[string]command{
-		"seed": do("TAG", 1, seed), "push": do("TAG", 1, push), "commit": do("WHO MESSAGE FILE...", 3, commit),
+		"seed": do("TAG", 1, seed), "push": do("TAG [CREATED]", 1, push), "commit": do("WHO MESSAGE FILE...", 3, commit),
 		"start": do("AGENT [SITE]", 1, start), "stop": do("AGENT [SITE]", 1, stop), "kill9": do("AGENT [SITE]", 1, kill),
 		"runs": do("TAG [SITE]", 1, runs), "state": do("SYNC STATE", 2, state), "problem": do("SYNC REGEXP", 2, problem),
 		"fine": do("SYNC", 1, fine), "pipeline-problem": do("REGEXP", 1, pipelineProblem), "event": do("STATE REGEXP", 2, event),
+		"reason": do("REGEXP", 1, reason), "verdict": do("TAG RULE", 2, verdict),
 		"commits": do("N", 1, commits), "once": do("", 0, once), "git": do("ARG...", 1, git),
 		"kube": do("VERB KIND NAME [ARG...]", 3, kube), "apply": do("FILE", 1, applyFile),
 		"objects": do("KIND REGEXP N", 3, objects), "remove": do("KIND REGEXP", 2, remove),
@@ -54,8 +55,16 @@ func seed(s *Teller, _ *testscript.TestScript, args []string) error {
 	return s.World.Sites[home].Apply(s.ctx, env.SampleSyncFor(home))
 }
 
+// push pushes a new image under a tag; with a time, the image says that it was made then.
 func push(s *Teller, _ *testscript.TestScript, args []string) error {
-	pushed, err := s.World.Registry.Push(s.ctx, repo, args[0], registry.Image{})
+	image := registry.Image{}
+	if len(args) > 1 {
+		var err error
+		if image.Created, err = time.Parse(time.RFC3339, args[1]); err != nil {
+			return err
+		}
+	}
+	pushed, err := s.World.Registry.Push(s.ctx, repo, args[0], image)
 	s.pushed[args[0]] = pushed
 	return err
 }
