@@ -33,6 +33,7 @@ func TestRefusals(t *testing.T) {
 		"NoIdentity":     {reason: "Nobody could connect.", chart: automatorChart, set: []string{"tls.secretName="}, want: "authority.secretName is missing"},
 		"TwoIdentities":  {reason: "Which one counts would be a guess.", chart: automatorChart, set: []string{"authority.secretName=a"}, want: "both set"},
 		"WebhookToken":   {reason: "Anybody could send hints.", chart: automatorChart, set: []string{"webhook.enabled=true"}, want: "webhook.tokenSecret is missing"},
+		"ProxyInClear":   {reason: "Whoever reaches the port speaks for the proxy.", chart: automatorChart, set: []string{"proxy.port=9080"}, want: "proxy.port is open without TLS"},
 		"IngressOfNone":  {reason: "It would lead nowhere.", chart: automatorChart, set: []string{"webhook.ingress.enabled=true"}, want: "webhook.enabled is false"},
 	}
 	for name, tc := range cases {

@@ -76,11 +76,7 @@ func (s *Site) config() fields {
 		"status":     fields{"listen": s.status, "tls": fields{"cert": s.serving.Cert, "key": s.serving.Key}},
 		"kubeconfig": s.world.file(s.Name, "kubeconfig"),
 		"namespaces": namespaces,
-		"trust": fields{
-			"mode":        "signed",
-			"humans":      []any{fields{"name": "ada", "keys": []string{line(s.world.keys.human)}}},
-			"automations": []any{fields{"name": "tandem", "keys": []string{line(s.world.keys.robot)}, "images": []string{s.world.Registry.Host() + "/*"}}},
-		},
+		"trust":      s.world.Trust(),
 	}
 }
 
@@ -101,3 +97,12 @@ func (w *World) writeCLIConfig() error {
 // CLIConfig is the file that the tandem command reads, by --config or
 // TANDEM_CONFIG. Its contexts are "automator", the current one, and the sites.
 func (w *World) CLIConfig() string { return w.file("tandem.yaml") }
+
+// Trust is whose commits a synchronizer of the world believes, as its configuration says it.
+func (w *World) Trust() map[string]any {
+	return fields{
+		"mode":        "signed",
+		"humans":      []any{fields{"name": "ada", "keys": []string{line(w.keys.human)}}},
+		"automations": []any{fields{"name": "tandem", "keys": []string{line(w.keys.robot)}, "images": []string{w.Registry.Host() + "/*"}}},
+	}
+}

@@ -38,6 +38,8 @@ type GroundOptions struct {
 	// Kubeconfig attaches to a cluster that runs already instead of starting one.
 	// Its current user must be allowed everything.
 	Kubeconfig string
+	// Bare installs nothing of the product in the cluster: no kind Sync, no roles.
+	Bare bool
 	// Audit records requests to the API server, see Kube.Requests.
 	Audit bool
 	// BetweenEtcd puts a proxy between the API server and etcd, see
@@ -148,6 +150,9 @@ func (g *Ground) connect() (err error) {
 
 // install applies what a user applies once per cluster.
 func (g *Ground) install(ctx context.Context) error {
+	if g.opts.Bare {
+		return nil
+	}
 	for _, name := range []string{"crds/syncs.tandem.dev.yaml", "rbac/synchronizer.yaml"} {
 		manifest, err := os.ReadFile(filepath.Join(g.source, "deploy", filepath.FromSlash(name)))
 		if err != nil {

@@ -106,18 +106,17 @@ subjects: [{kind: ServiceAccount, name: viewer, namespace: NAMESPACE}]
 const everywhere = `apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: tandem-synchronizer-everywhere}
-rules: [{apiGroups: ["*"], resources: ["*"], verbs: [get, list, watch]}]
+rules:
+  - {apiGroups: ["*"], resources: ["*"], verbs: [get, list, watch]}
+  - {apiGroups: [tandem.dev], resources: [syncs, syncs/status], verbs: [patch]}
+  - {apiGroups: [""], resources: [configmaps], verbs: [create, patch, delete]}
+  - {apiGroups: [""], resources: [events], verbs: [create, patch]}
+  - {apiGroups: [""], resources: [serviceaccounts], verbs: [impersonate]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: tandem-synchronizer-everywhere}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tandem-synchronizer-everywhere}
-subjects: [{kind: ServiceAccount, name: tandem-synchronizer, namespace: tandem-system}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: tandem-synchronizer}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tandem-synchronizer}
 subjects: [{kind: ServiceAccount, name: tandem-synchronizer, namespace: tandem-system}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1

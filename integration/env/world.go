@@ -277,4 +277,13 @@ func (w *World) identity(role rpc.Role, name string) (rpc.TLSFiles, error) {
 	return w.ca.Client(rpc.Identity{Role: role, Name: name})
 }
 
+// Issue makes the files of somebody whom the automator is to know, such as a cluster that is installed in another way
+// than AddSite does it.
+func (w *World) Issue(role rpc.Role, name string) (rpc.TLSFiles, error) {
+	return w.identity(role, name)
+}
+
+// Relay is the address at which clusters reach the automator.
+func (w *World) Relay() string { return w.addresses.grpc }
+
 func newToken() string { return strings.ToLower(rand.Text()) }

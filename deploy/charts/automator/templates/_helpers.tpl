@@ -1,7 +1,9 @@
 {{/* What must be chosen, said before anything is installed. */}}
 {{- define "automator.check" -}}
 {{- if and .Values.authority.secretName .Values.tls.secretName }}{{ fail "\n\nauthority.secretName and tls.secretName are both set: keep authority for clusters that enroll, or tls when you issue every certificate yourself" }}{{ end -}}
-{{- if not (or .Values.authority.secretName .Values.tls.secretName) }}{{ fail "\n\nauthority.secretName is missing: it names a Secret of type kubernetes.io/tls with the CA that identifies clusters and people; docs/install.md makes one (or set tls.secretName to issue every certificate yourself)" }}{{ end -}}
+{{- if not (or .Values.authority.secretName .Values.tls.secretName) }}{{ fail (printf "\n\nauthority.secretName is missing: it names a Secret with the CA that identifies clusters and people (tandem ca create --out tandem-ca; kubectl -n %s create secret tls tandem-authority --cert tandem-ca/ca.crt --key tandem-ca/ca.key), or set tls.secretName to issue every certificate yourself" .Release.Namespace) }}{{ end -}}
+{{- if and .Values.proxy.port (not (and .Values.proxy.names .Values.networkPolicy.proxyFrom)) }}{{ fail "\n\nproxy.port is open without TLS: name the hosts by which the proxy is called in proxy.names, and the proxy itself in networkPolicy.proxyFrom" }}{{ end -}}
+{{- if and .Values.tls.secretName (or .Values.proxy.names .Values.proxy.port) }}{{ fail "\n\nproxy needs authority.secretName: passes are signed by keys whose certificates the authority issued" }}{{ end -}}
 {{- if not .Values.signing.email }}{{ fail "\n\nsigning.email is missing: it stands in every commit (--set signing.email=tandem@example.com)" }}{{ end -}}
 {{- if not .Values.signing.secretName }}{{ fail (printf "\n\nsigning.secretName is missing: it names a Secret with the key that signs commits (ssh-keygen -t ed25519 -N '' -f tandem; kubectl -n %s create secret generic tandem-signing --from-file=ssh-privatekey=tandem)" .Release.Namespace) }}{{ end -}}
 {{- if not .Values.repositories }}{{ fail "\n\nrepositories is empty: name at least one Git repository (--set repositories[0].name=deploy --set repositories[0].url=ssh://git@github.com/acme/deploy.git)" }}{{ end -}}
@@ -18,6 +20,12 @@
 {{- $_ := set $config "authority" (dict "certFile" "/etc/tandem/authority/tls.crt" "keyFile" "/etc/tandem/authority/tls.key" "serverNames" (concat $own .Values.authority.serverNames | uniq)) -}}
 {{- else -}}
 {{- $_ := set $config "tls" (dict "cert" "/etc/tandem/tls/tls.crt" "key" "/etc/tandem/tls/tls.key" "ca" "/etc/tandem/tls/ca.crt") -}}
+{{- end -}}
+{{- with .Values.admins }}{{ $_ := set $config "admins" . }}{{ end -}}
+{{- if or .Values.proxy.names .Values.proxy.port -}}
+{{- $proxy := dict "names" .Values.proxy.names -}}
+{{- if .Values.proxy.port }}{{ $_ := set $proxy "listen" (printf ":%v" .Values.proxy.port) }}{{ end -}}
+{{- $_ := set $config "proxy" $proxy -}}
 {{- end -}}
 {{- if .Values.webhook.enabled -}}
 {{- $webhook := dict "listen" (printf ":%v" .Values.webhook.port) "tokenFile" "/etc/tandem/webhook/token" -}}

@@ -23,10 +23,15 @@
 {{- define "synchronizer.config" -}}
 {{- $automator := dict "address" .Values.automator.address -}}
 {{- with .Values.automator.serverName }}{{ $_ := set $automator "serverName" . }}{{ end -}}
+{{- if .Values.automator.proxy.terminatesTLS -}}
+{{- $proxy := dict "terminatesTLS" true -}}
+{{- if .Values.automator.proxy.caSecret }}{{ $_ := set $proxy "caFile" "/etc/tandem/proxy/ca.crt" }}{{ end -}}
+{{- $_ := set $automator "proxy" $proxy -}}
+{{- end -}}
 {{- $config := dict "cluster" .Values.cluster "automator" $automator -}}
 {{- if include "synchronizer.enrolls" . -}}
 {{- $secret := dict "namespace" .Release.Namespace "name" .Values.enrollment.identitySecret -}}
-{{- $_ := set $config "enrollment" (dict "tokenFile" "/etc/tandem/join/token" "secret" $secret "dir" "/var/lib/tandem/identity") -}}
+{{- $_ := set $config "enrollment" (dict "tokenFile" "/etc/tandem/join/token" "secret" $secret) -}}
 {{- else -}}
 {{- $_ := set $automator "tls" (dict "cert" "/etc/tandem/tls/tls.crt" "key" "/etc/tandem/tls/tls.key" "ca" "/etc/tandem/tls/ca.crt") -}}
 {{- end -}}
