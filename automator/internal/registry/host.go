@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -35,6 +36,7 @@ type host struct {
 	base   *http.Transport
 	puller *remote.Puller
 	made   time.Time
+	seen   map[string]bool // digests that it has, by their reference
 }
 
 func newHost(registry string, cfg Host, common Config) *host {
@@ -97,6 +99,33 @@ func (h *host) getPuller() (*remote.Puller, error) {
 	}
 	h.puller, h.made = puller, time.Now()
 	return puller, nil
+}
+
+// maxSeen bounds the digests that are remembered; beyond it all are asked for once more.
+const maxSeen = 10_000
+
+// has tells whether the registry has a manifest that it has named. One that cannot say so is believed.
+func (h *host) has(ctx context.Context, puller *remote.Puller, ref name.Digest) (bool, error) {
+	h.mu.Lock()
+	seen := h.seen[ref.Name()]
+	h.mu.Unlock()
+	if seen {
+		return true, nil
+	}
+	_, err := puller.Head(ctx, ref)
+	if answer, ok := errors.AsType[*transport.Error](err); ok && answer.StatusCode == http.StatusNotFound {
+		return false, nil
+	}
+	if err != nil && !headUnsupported(err) {
+		return false, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.seen == nil || len(h.seen) >= maxSeen {
+		h.seen = map[string]bool{}
+	}
+	h.seen[ref.Name()] = true
+	return true, nil
 }
 
 // forget drops the puller, so that the next question begins with a handshake.

@@ -81,7 +81,8 @@ func (c *Client) Tags(ctx context.Context, repository string) (tags []string, co
 }
 
 // Digest returns the digest that a tag points to now. It asks by HEAD, which Docker Hub does not count as a pull, and by
-// GET where a registry does not answer HEAD properly.
+// GET where a registry does not answer HEAD properly. A digest that is heard for the first time is asked for too: what the
+// registry does not have nobody can pull, and once it is in Git it stays there until the next version.
 func (c *Client) Digest(ctx context.Context, repository, tag string) (string, error) {
 	h, repo, err := c.locate(repository)
 	if err != nil {
@@ -93,10 +94,17 @@ func (c *Client) Digest(ctx context.Context, repository, tag string) (string, er
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeouts.Digest.Or(defaultDigestTimeout), errDigestTimeout)
 	defer cancel()
 	var digest v1.Hash
+	present := true
 	err = h.ask(ctx, func(puller *remote.Puller) error {
-		digest, err = resolve(ctx, puller, repo.Tag(tag))
+		if digest, err = resolve(ctx, puller, repo.Tag(tag)); err == nil {
+			present, err = h.has(ctx, puller, repo.Digest(digest.String()))
+		}
 		return err
 	})
+	if err == nil && !present {
+		return "", fault.New(fault.NotFound, "digest of %s:%s: the registry says that it is %s, and does not have that: a cache in front of it may be stale",
+			repo.Name(), tag, digest)
+	}
 	if err != nil {
 		return "", h.explain(ctx, subject{repository: repo, tag: tag}, err)
 	}

@@ -290,6 +290,37 @@ func TestDigestRefusesWhatIsNone(t *testing.T) {
 	}
 }
 
+// A stale cache before a registry names what is not there any more; once the cache knows better so do we, and what was found
+// once is not looked for again.
+func TestDigestThatTheRegistryDoesNotHave(t *testing.T) {
+	t.Parallel()
+	var stale atomic.Bool
+	w := newWorld(t, on("/manifests/1.0.0", func(rw http.ResponseWriter, req *http.Request) bool {
+		if req.Method != http.MethodHead || !stale.Load() {
+			return false
+		}
+		rw.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		rw.Header().Set("Content-Length", "10")
+		rw.Header().Set("Docker-Content-Digest", "sha256:"+strings.Repeat("ab", 32))
+		return true
+	}))
+	want := w.push("acme/api", "1.0.0", "one")
+	client := w.client()
+	stale.Store(true)
+	if got, err := client.Digest(t.Context(), w.host+"/acme/api", "1.0.0"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("Digest(...) = %q, %v, want that it is not there", got, err)
+	}
+	stale.Store(false)
+	for range 3 {
+		if got, err := client.Digest(t.Context(), w.host+"/acme/api", "1.0.0"); err != nil || got != want {
+			t.Errorf("Digest(...) = %q, %v, want %q", got, err, want)
+		}
+	}
+	if n := w.count(func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/manifests/"+want) }); n != 1 {
+		t.Errorf("what the registry has was looked for %d times, want once", n)
+	}
+}
+
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
 	var complain atomic.Bool
