@@ -33,16 +33,20 @@ func gitStories() []Story {
 
 const (
 	writers          = 20
-	commitsPerWriter = 4
+	commitsPerWriter = 3
+	// atOnce is how many of them race for the branch at a time: more would only keep each other from winning, as every
+	// loser makes its commit anew.
+	atOnce = 3
 	pushesMeanwhile  = 3
 )
 
 // foreignWriters has half of the people change what the cluster receives, and half of them something else.
 func foreignWriters(ctx context.Context, s *Scene) error {
 	group, groupCtx := errgroup.WithContext(ctx)
+	places := make(chan struct{}, atOnce)
 	ids := make(chan string, writers*commitsPerWriter)
 	for writer := range writers {
-		group.Go(func() error { return s.write(groupCtx, writer, ids) })
+		group.Go(func() error { return s.write(groupCtx, writer, places, ids) })
 	}
 	for range pushesMeanwhile {
 		if err := s.Release(ctx); err != nil {
@@ -62,13 +66,14 @@ func foreignWriters(ctx context.Context, s *Scene) error {
 }
 
 // write commits, and does it again when somebody else was first, as people do.
-func (s *Scene) write(ctx context.Context, writer int, ids chan<- string) error {
+func (s *Scene) write(ctx context.Context, writer int, places chan struct{}, ids chan<- string) error {
 	for i := range commitsPerWriter {
 		path, content := fmt.Sprintf("docs/%d.md", writer), fmt.Sprintf("Line %d\n", i)
 		if writer%2 == 0 {
 			path = fmt.Sprintf("env/%s/writer-%d.yaml", site, writer)
 			content = fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: writer-%d}\ndata: {line: \"%d\"}\n", writer, i)
 		}
+		places <- struct{}{}
 		for {
 			id, err := s.World.Commit(ctx, gitserver.Change{
 				Files: map[string]string{path: content}, Message: fmt.Sprintf("Writer %d, line %d", writer, i),
@@ -79,9 +84,11 @@ func (s *Scene) write(ctx context.Context, writer int, ids chan<- string) error 
 				break
 			}
 			if ctx.Err() != nil {
+				<-places
 				return errors.Join(ctx.Err(), err)
 			}
 		}
+		<-places
 	}
 	return nil
 }
