@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"sync"
@@ -123,6 +124,10 @@ func resolve(ctx context.Context, puller *remote.Puller, ref name.Tag) (v1.Hash,
 	got, err := puller.Get(ctx, ref)
 	if err != nil {
 		return v1.Hash{}, err
+	}
+	// The digest is that of whatever was answered, such as a proxy's page for people to sign in.
+	if kind := got.MediaType; !kind.IsImage() && !kind.IsIndex() && !kind.IsSchema1() {
+		return v1.Hash{}, fmt.Errorf("answered with %.100q instead of a manifest: something that is no registry may stand in its place", kind)
 	}
 	return got.Digest, nil
 }

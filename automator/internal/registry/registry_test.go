@@ -290,6 +290,19 @@ func TestDigestRefusesWhatIsNone(t *testing.T) {
 	}
 }
 
+// A proxy that wants people to sign in answers everything with a page; its hash is no digest of an image.
+func TestDigestOfAPage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, on("/manifests/1.0.0", func(rw http.ResponseWriter, _ *http.Request) bool {
+		rw.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(rw, "<html><body>Please sign in.</body></html>")
+		return true
+	}))
+	if got, err := w.client().Digest(t.Context(), w.host+"/acme/api", "1.0.0"); err == nil {
+		t.Errorf("Digest(...) = %q, want an error", got)
+	}
+}
+
 // A stale cache before a registry names what is not there any more; once the cache knows better so do we, and what was found
 // once is not looked for again.
 func TestDigestThatTheRegistryDoesNotHave(t *testing.T) {
