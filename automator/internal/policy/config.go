@@ -67,7 +67,7 @@ type Fault struct {
 }
 
 // Faults are all that is wrong with a [Config].
-type Faults []Fault
+type Faults []Fault //nolint:errname // people read them, and New names the type
 
 // Error returns one fault on each line.
 func (f Faults) Error() string {

@@ -63,7 +63,7 @@ func TestSchemes(t *testing.T) {
 	}
 }
 
-var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant that Go has no literal for
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 // made returns a tag that was looked at.
 func made(name string, ago time.Duration, platforms ...string) Tag {

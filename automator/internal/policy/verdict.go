@@ -164,7 +164,7 @@ func (j *judgement) verdict(e *entry) Verdict {
 }
 
 func (j *judgement) reason(e *entry) string {
-	switch e.rule {
+	switch e.rule { //nolint:exhaustive // nameReason has the rest
 	case RuleVariant:
 		return fmt.Sprintf("%s, the current tag is %s", variant(e.variant), variant(j.current.variant))
 	case RulePrecision:
@@ -192,7 +192,7 @@ func (j *judgement) reason(e *entry) string {
 
 // nameReason puts the rules in words that look at the name alone.
 func (j *judgement) nameReason(e *entry) string {
-	switch e.rule {
+	switch e.rule { //nolint:exhaustive // reason has the rest
 	case RuleName:
 		return "not a name that a tag can have"
 	case RuleSignature:
