@@ -59,7 +59,7 @@ func configOf(order uint8) Config {
 // someTags gives tags times that depend on their names, some of them the same.
 func someTags(list string) []Tag {
 	var tags []Tag
-	for _, name := range strings.FieldsSeq(list) {
+	for name := range strings.FieldsSeq(list) {
 		if slices.ContainsFunc(tags, func(t Tag) bool { return t.Name == name }) {
 			continue
 		}
