@@ -65,7 +65,10 @@ func etcdWiped(ctx context.Context, s *Scene) error {
 		return err
 	}
 	s.Want.UIDs = nil
-	if err := errors.Join(s.Site.Apply(ctx, bystander), s.Site.Apply(ctx, env.SampleSyncFor(site)), s.Site.Synchronizer.Start(ctx)); err != nil {
+	// Nothing in the cluster knows any more what was verified, and the branch's head is the automator's. So the values that
+	// it is installed with name a commit to trust; without one the Sync is refused, and says so.
+	sync := env.SampleSyncFor(site) + "  trust: {since: " + s.Want.Foreign[0] + "}\n"
+	if err := errors.Join(s.Site.Apply(ctx, bystander), s.Site.Apply(ctx, sync), s.Site.Synchronizer.Start(ctx)); err != nil {
 		return err
 	}
 	live, err := s.live(ctx)
