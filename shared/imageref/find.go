@@ -250,6 +250,9 @@ func (f *finder) comment(line, after int) string {
 
 // quotePlain bounds and, where it must, quotes a name taken from the file.
 func quotePlain(s string) string {
+	if len(s) < 64 && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+		return s
+	}
 	if q := quote(s); q != `"`+s+`"` {
 		return q
 	}

@@ -19,14 +19,15 @@ func (f *finder) free(p place, key string) {
 		patched := patchedField(p.node)
 		for i := 0; i+1 < len(p.node.Content); i += 2 {
 			name, value := p.node.Content[i], p.node.Content[i+1]
-			if name.Kind == yaml.ScalarNode && !taken[value] {
-				at := f.enter(p, value, strings.TrimPrefix(p.fields+"."+quotePlain(name.Value), "."))
-				as := name.Value
-				if patched != "" && as == "value" {
-					as = patched
-				}
-				f.freeValue(at, as, as == "image" && (patched != "" || isContainers(key)))
+			as := name.Value
+			if patched != "" && as == "value" {
+				as = patched
 			}
+			if name.Kind != yaml.ScalarNode || taken[value] || !mayHold(value, as) {
+				continue
+			}
+			at := f.enter(p, value, strings.TrimPrefix(p.fields+"."+quotePlain(name.Value), "."))
+			f.freeValue(at, as, as == "image" && (patched != "" || isContainers(key)))
 		}
 	case yaml.SequenceNode:
 		if key == "parameters" {
@@ -34,10 +35,23 @@ func (f *finder) free(p place, key string) {
 			return
 		}
 		for i, node := range p.node.Content {
+			if !mayHold(node, key) {
+				continue
+			}
 			f.freeValue(f.enter(p, node, p.fields+"["+itoa(i)+"]"), key, false)
 		}
 	case yaml.DocumentNode, yaml.ScalarNode, yaml.AliasNode:
 	}
+}
+
+// mayHold tells whether there can be an image in the value of a key.
+func mayHold(n *yaml.Node, key string) bool {
+	return n.Kind == yaml.MappingNode || n.Kind == yaml.SequenceNode || isImageKey(key) || isTextKey(key)
+}
+
+// isTextKey tells the keys whose value can be YAML in a text.
+func isTextKey(key string) bool {
+	return key == "values" || key == "patch" || key == "patchesStrategicMerge"
 }
 
 // freeValue looks at the value of a key. A text is an image if its key says so and
@@ -48,7 +62,7 @@ func (f *finder) freeValue(p place, key string, container bool) {
 		return
 	}
 	node := resolved(p.node)
-	if (key == "values" || key == "patch" || key == "patchesStrategicMerge") && isText(p.node) {
+	if isTextKey(key) && isText(p.node) {
 		f.nestedIn(p)
 		return
 	}
@@ -99,5 +113,13 @@ func hasSuffixFold(s, suffix string) bool {
 
 // plainKey is a key as it is compared: imageTag, image_tag and image-tag are one.
 func plainKey(key string) string {
-	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(key))
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '_' || r == '-':
+			return -1
+		case r >= 'A' && r <= 'Z':
+			return r - 'A' + 'a'
+		}
+		return r
+	}, key)
 }
