@@ -81,13 +81,13 @@ func (c *collector) note(at value, what, format string, args ...any) {
 // does not spoil the others.
 func (c *collector) result(source Source) Result {
 	r := Result{Files: map[string][]byte{}}
-	for _, name := range slices.Sorted(maps.Keys(c.apps)) {
+	for _, name := range c.order() {
 		a := c.apps[name]
 		file := pipeline.Folder + "/" + name + ".yaml"
 		a.images = slices.DeleteFunc(a.images, func(i image) bool {
 			alone := *a
 			alone.images = []image{i}
-			problems := parsed(file, alone.render(source))
+			problems := parsed(nil, file, alone.render(source))
 			for _, p := range problems {
 				c.note(i.from, "image "+i.name+" of "+a.name, "it was left out: %s", p.Message)
 			}
@@ -98,7 +98,7 @@ func (c *collector) result(source Source) Result {
 			continue
 		}
 		content := a.render(source)
-		problems := parsed(file, content)
+		problems := parsed(r.Files, file, content)
 		for _, p := range problems {
 			c.note(a.from, a.what, "the pipeline made of it is not written, because of %s", p)
 		}
@@ -113,6 +113,17 @@ func (c *collector) result(source Source) Result {
 	return r
 }
 
-func parsed(file string, content []byte) []pipeline.Problem {
-	return pipeline.Load("repository", map[string][]byte{file: content}).Problems
+// order names the apps, those of the deeper folders first: where two would write the
+// same image to the same place, the one that means less keeps it.
+func (c *collector) order() []string {
+	return slices.SortedFunc(maps.Keys(c.apps), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(c.apps[b].path), len(c.apps[a].path)), cmp.Compare(a, b))
+	})
+}
+
+// parsed returns the problems of a file beside others, which have none.
+func parsed(others map[string][]byte, file string, content []byte) []pipeline.Problem {
+	files := map[string][]byte{file: content}
+	maps.Copy(files, others)
+	return pipeline.Load("repository", files).Problems
 }
