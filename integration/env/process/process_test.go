@@ -146,6 +146,15 @@ func TestStopKillsInTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// It does not listen before it says so.
+	if err := p.Ready(t.Context(), func(context.Context) error {
+		if content, err := os.ReadFile(log); err != nil || !strings.Contains(string(content), "deaf") {
+			return errNotReady
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := p.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) {

@@ -70,7 +70,7 @@ func TestAFailureBlocksLaterWavesOnly(t *testing.T) {
 			if !strings.Contains(did, "apply b") || strings.Contains(did, "apply c") {
 				t.Errorf("did %s; want the rest of the wave, and not the next", did)
 			}
-			delete(w.fail, "a")
+			w.mend("a")
 			w.pass(time.Minute)
 			if did := strings.Join(w.took(), ", "); !strings.Contains(did, "apply a") || !strings.Contains(did, "apply c") {
 				t.Errorf("did %s after it was put right; want both", did)

@@ -109,19 +109,24 @@ func (w *world) sync(change func(*v1alpha1.Sync)) { w.syncNamed("web", "uid-1", 
 
 // syncNamed does so with another Sync. The Sync "db" has the objects whose names begin with db, and every other the rest.
 func (w *world) syncNamed(name, uid string, change func(*v1alpha1.Sync)) {
-	s := w.resources[name]
-	if s == nil {
-		s = &v1alpha1.Sync{}
-		s.Namespace, s.Name, s.UID = "shop", name, types.UID(uid)
-		s.Spec.Source = v1alpha1.Source{Repository: "deploy", Ref: "refs/heads/main"}
-		s.Spec.Path = "env"
-		w.resources[name] = s
+	s := &v1alpha1.Sync{}
+	s.Namespace, s.Name, s.UID = "shop", name, types.UID(uid)
+	s.Spec.Source = v1alpha1.Source{Repository: "deploy", Ref: "refs/heads/main"}
+	s.Spec.Path = "env"
+	w.mu.Lock()
+	if known := w.resources[name]; known != nil {
+		s = known.DeepCopy()
 	}
+	w.mu.Unlock()
 	s.Generation++
 	if change != nil {
 		change(s)
 	}
-	w.loop.SyncChanged(s.DeepCopy())
+	w.mu.Lock()
+	w.resources[name] = s
+	changed := s.DeepCopy()
+	w.mu.Unlock()
+	w.loop.SyncChanged(changed)
 	w.settle()
 }
 
@@ -189,8 +194,9 @@ func (w *world) touch(name string, change func(*live.Record)) {
 	if r.UID == "" {
 		delete(w.objects, key(name))
 	}
+	names := slices.Collect(maps.Keys(w.resources))
 	w.mu.Unlock()
-	for name := range w.resources {
+	for _, name := range names {
 		w.loop.ObjectChanged(v1alpha1.Label("shop", name))
 	}
 	w.settle()
@@ -220,7 +226,18 @@ func (w *world) told() []string {
 	return said
 }
 
-func (w *world) status() v1alpha1.Status { return w.resources["web"].Status }
+func (w *world) status() v1alpha1.Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.resources["web"].Status
+}
+
+// mend lets an object be applied that was refused.
+func (w *world) mend(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.fail, name)
+}
 
 // The interfaces of Deps.
 
@@ -370,6 +387,8 @@ func (w *world) WriteStatus(_ context.Context, s *v1alpha1.Sync) error {
 }
 
 func (w *world) AddFinalizer(_ context.Context, s *v1alpha1.Sync) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.resources[s.Name].Finalizers = []string{v1alpha1.Finalizer}
 	return nil
 }
