@@ -20,8 +20,10 @@ import (
 const (
 	// MaxSyncsPerCluster bounds its Syncs.
 	MaxSyncsPerCluster = 20_000
-	// MaxBytesPerCluster bounds their status together, and MaxSyncBytes that of one.
-	MaxBytesPerCluster, MaxSyncBytes = 64 << 20, 256 << 10
+	// MaxBytesPerCluster bounds their status together, in bytes.
+	MaxBytesPerCluster = 64 << 20
+	// MaxSyncBytes bounds the status of one, in bytes.
+	MaxSyncBytes = 256 << 10
 )
 
 // Key names one Sync of one cluster.

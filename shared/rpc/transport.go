@@ -25,7 +25,7 @@ const (
 	// has three streams and one transfer for each source that changed.
 	MaxCalls = 512
 	// maxHandshakes bounds the connections of which nobody knows yet whose they are. A further one closes the oldest:
-	// who means it is done within milliseconds, and who stalls stalls himself.
+	// who means it is done within milliseconds, and who stalls is the one that goes.
 	maxHandshakes = 4096
 	// maxAnonymous bounds the connections of callers without a certificate together, as MaxConnections does.
 	maxAnonymous = 1024
@@ -33,6 +33,9 @@ const (
 	handshakeTimeout = 10 * time.Second
 	// idleTimeout is how long a connection without a call is kept.
 	idleTimeout = 5 * time.Minute
+	// streamWindow and connWindow bound what a caller has sent and nobody has read yet, in bytes. By default gRPC lets them
+	// grow to 16 MiB a connection.
+	streamWindow, connWindow = 64 << 10, 256 << 10
 	// readBuffer and writeBuffer are the buffers of a connection, in bytes. The first is kept for as long as the connection
 	// lives, the second is borrowed for a write: thousands of connections have nothing to say most of the time.
 	readBuffer, writeBuffer = 2 << 10, 8 << 10
@@ -46,6 +49,7 @@ func transport(config *tls.Config) []grpc.ServerOption {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: ServerPing, Timeout: PingTimeout, MaxConnectionIdle: idleTimeout}),
 		grpc.ConnectionTimeout(handshakeTimeout), grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ReadBufferSize(readBuffer), grpc.WriteBufferSize(writeBuffer),
+		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),
 		grpc.ChainUnaryInterceptor(quota.unary), grpc.ChainStreamInterceptor(quota.stream),
 	}
 	if config != nil {
