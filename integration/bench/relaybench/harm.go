@@ -14,7 +14,7 @@ const (
 	// attacker is the attacker's cluster.
 	attacker = "mallory"
 	// attackRounds is how many commits are announced during an attack.
-	attackRounds = 10
+	attackRounds = 5
 	// attackWarm is how long an attack goes on before it is measured.
 	attackWarm = 2 * time.Second
 	// longHistory is how many commits a chain has that is asked for in a loop.
