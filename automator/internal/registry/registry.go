@@ -8,6 +8,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -125,9 +126,13 @@ func resolve(ctx context.Context, puller *remote.Puller, ref name.Tag) (v1.Hash,
 	if err != nil {
 		return v1.Hash{}, err
 	}
-	// The digest is that of whatever was answered, such as a proxy's page for people to sign in.
-	if kind := got.MediaType; !kind.IsImage() && !kind.IsIndex() && !kind.IsSchema1() {
-		return v1.Hash{}, fmt.Errorf("answered with %.100q instead of a manifest: something that is no registry may stand in its place", kind)
+	// The digest is that of whatever was answered, such as a proxy's page for people to sign in, or nothing at all.
+	var manifest struct {
+		SchemaVersion int `json:"schemaVersion"`
+	}
+	kind := got.MediaType
+	if err := json.Unmarshal(got.Manifest, &manifest); err != nil || manifest.SchemaVersion == 0 || !kind.IsImage() && !kind.IsIndex() && !kind.IsSchema1() {
+		return v1.Hash{}, fmt.Errorf("answered with %d bytes of %.100q that are no manifest: something that is no registry may stand in its place", len(got.Manifest), kind)
 	}
 	return got.Digest, nil
 }

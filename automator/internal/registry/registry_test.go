@@ -290,16 +290,23 @@ func TestDigestRefusesWhatIsNone(t *testing.T) {
 	}
 }
 
-// A proxy that wants people to sign in answers everything with a page; its hash is no digest of an image.
-func TestDigestOfAPage(t *testing.T) {
+// A proxy that wants people to sign in answers everything with a page; its hash is no digest of an image. Nor is that of
+// nothing, however it is labelled.
+func TestDigestOfNoManifest(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, on("/manifests/1.0.0", func(rw http.ResponseWriter, _ *http.Request) bool {
-		rw.Header().Set("Content-Type", "text/html")
-		fmt.Fprint(rw, "<html><body>Please sign in.</body></html>")
-		return true
-	}))
-	if got, err := w.client().Digest(t.Context(), w.host+"/acme/api", "1.0.0"); err == nil {
-		t.Errorf("Digest(...) = %q, want an error", got)
+	const image = "application/vnd.oci.image.manifest.v1+json"
+	for name, answer := range map[string]struct{ kind, body string }{
+		"Page": {"text/html", "<html><body>Please sign in.</body></html>"}, "PageLabelled": {image, "<html></html>"},
+		"Nothing": {image, ""}, "OtherJSON": {image, `{"error":"sign in"}`},
+	} {
+		w := newWorld(t, on("/manifests/1.0.0", func(rw http.ResponseWriter, _ *http.Request) bool {
+			rw.Header().Set("Content-Type", answer.kind)
+			fmt.Fprint(rw, answer.body)
+			return true
+		}))
+		if got, err := w.client().Digest(t.Context(), w.host+"/acme/api", "1.0.0"); err == nil {
+			t.Errorf("%s: Digest(...) = %q, want an error", name, got)
+		}
 	}
 }
 
