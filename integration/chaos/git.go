@@ -36,8 +36,8 @@ const (
 	commitsPerWriter = 3
 	// atOnce is how many of them race for the branch at a time: more would only keep each other from winning, as every
 	// loser makes its commit anew.
-	atOnce = 3
-	pushesMeanwhile  = 3
+	atOnce          = 3
+	pushesMeanwhile = 3
 )
 
 // foreignWriters has half of the people change what the cluster receives, and half of them something else.

@@ -21,7 +21,7 @@ import (
 	"github.com/tandem-cd/tandem/integration/env/helm"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files and deploy/rbac") //nolint:gochecknoglobals // a flag
+var update = flag.Bool("update", false, "rewrite the golden files and deploy/rbac")
 
 const (
 	// source is the source tree, as seen from here.
@@ -35,18 +35,18 @@ const (
 )
 
 // pinned is Helm, for every test.
-var pinned *helm.Helm //nolint:gochecknoglobals // set once, by TestMain
+var pinned *helm.Helm
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(testMain(m)) //nolint:forbidigo // the only way out of TestMain
+	os.Exit(testMain(m))
 }
 
 func testMain(m *testing.M) int {
 	home, err := os.MkdirTemp("", "tandem-helm-")
 	if err == nil {
 		defer os.RemoveAll(home)
-		pinned, err = helm.New(context.Background(), source, home, "") //nolint:forbidigo // TestMain has none
+		pinned, err = helm.New(context.Background(), source, home, "")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -90,6 +90,7 @@ func forEach(t *testing.T, test func(t *testing.T, chart, values string)) {
 }
 
 func TestLint(t *testing.T) {
+	t.Parallel()
 	forEach(t, func(t *testing.T, chart, values string) {
 		t.Helper()
 		if _, err := pinned.Run(t.Context(), "lint", "--strict", chartDir(chart), "--values", values); err != nil {
@@ -101,6 +102,7 @@ func TestLint(t *testing.T) {
 // TestTemplates compares what is rendered with the golden files. The definition of the kind Sync is left out of them:
 // TestCRD compares it.
 func TestTemplates(t *testing.T) {
+	t.Parallel()
 	forEach(t, func(t *testing.T, chart, values string) {
 		t.Helper()
 		rendered, err := render(t, chart, values)

@@ -12,13 +12,14 @@ import (
 )
 
 // loaders read a configuration file as the agents do.
-var loaders = map[string]func(path string) error{ //nolint:gochecknoglobals // a constant
+var loaders = map[string]func(path string) error{
 	automatorChart:    func(path string) error { _, err := automator.Load(path); return err },
 	synchronizerChart: func(path string) error { _, err := synchronizer.Load(path); return err },
 }
 
 // TestConfig has the agents read what the charts configure: they refuse a key that they do not know.
 func TestConfig(t *testing.T) {
+	t.Parallel()
 	forEach(t, func(t *testing.T, chart, values string) {
 		t.Helper()
 		rendered, err := render(t, chart, values)

@@ -7,6 +7,7 @@ import (
 
 // TestRefusals tries what an installer forgets or mistypes. The message is for him, so it has to name the key.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		reason string
 		chart  string

@@ -101,7 +101,7 @@ func keysOf(values map[string]any, prefix string) []string {
 }
 
 // freeForm are values whose keys the chart does not choose.
-var freeForm = map[string]bool{"resources": true} //nolint:gochecknoglobals // a constant
+var freeForm = map[string]bool{"resources": true}
 
 // propertiesOf are the paths of the properties of a schema.
 func propertiesOf(definitions, schema map[string]any, prefix string) []string {

@@ -26,7 +26,7 @@ var codeBlock = regexp.MustCompile("(?ms)^```.*?^```|`[^`\n]*`")
 func markdown(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	for _, name := range strings.Fields(string(run(t, "git", "ls-files", "--cached", "--others", "--exclude-standard", "--", "*.md"))) {
+	for name := range strings.FieldsSeq(string(run(t, "git", "ls-files", "--cached", "--others", "--exclude-standard", "--", "*.md"))) {
 		if !strings.Contains(name, "/testdata/") {
 			names = append(names, name)
 		}

@@ -42,7 +42,9 @@ func calendarTokens() []calendarToken {
 		{name: "WW", min: 1, max: 53, date: 2},
 		{name: "0D", min: 1, max: 31, digits: 2, date: 3},
 		{name: "DD", min: 1, max: 31, date: 3},
-		{name: "MAJOR"}, {name: "MINOR"}, {name: "MICRO"},
+		{name: "MAJOR"},
+		{name: "MINOR"},
+		{name: "MICRO"},
 	}
 }
 

@@ -51,8 +51,15 @@ const orders = 9
 
 func configOf(order uint8) Config {
 	return []Config{
-		{}, {Semver: ">=1.0.0-0", Precision: "any"}, {Newest: "created"}, {Newest: "pushed"}, {Numeric: "asc"}, {Numeric: "desc"},
-		{Lexical: "asc"}, {Calver: "YYYY.0M.0D"}, {Follow: "main"},
+		{},
+		{Semver: ">=1.0.0-0", Precision: "any"},
+		{Newest: "created"},
+		{Newest: "pushed"},
+		{Numeric: "asc"},
+		{Numeric: "desc"},
+		{Lexical: "asc"},
+		{Calver: "YYYY.0M.0D"},
+		{Follow: "main"},
 	}[order%orders]
 }
 

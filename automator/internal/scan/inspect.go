@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// maxInspecting is how many images are looked at at a time.
+	// maxInspecting is how many images are looked at side by side.
 	maxInspecting = 8
 	// maxInspections bounds the images of one repository that wait for that. Whoever needs more asks again.
 	maxInspections = policy.MaxInspect

@@ -173,8 +173,10 @@ func (h *Hooks) receive(w http.ResponseWriter, req *http.Request, p *provider) (
 		return nil, r
 	}
 	if kind := req.Header.Get("Content-Type"); !acceptable(kind) {
-		return nil, &refusal{http.StatusUnsupportedMediaType, "media type",
-			fmt.Sprintf("content type %.100q is not JSON: one of %s", kind, strings.Join(mediaTypes(), ", "))}
+		return nil, &refusal{
+			http.StatusUnsupportedMediaType, "media type",
+			fmt.Sprintf("content type %.100q is not JSON: one of %s", kind, strings.Join(mediaTypes(), ", ")),
+		}
 	}
 	body, r := readBody(w, req)
 	if r != nil {
@@ -201,8 +203,10 @@ func readBody(w http.ResponseWriter, req *http.Request) ([]byte, *refusal) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxBody))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return nil, &refusal{http.StatusRequestEntityTooLarge, "too large",
-			fmt.Sprintf("a notification may have %d bytes; send fewer events at a time", MaxBody)}
+		return nil, &refusal{
+			http.StatusRequestEntityTooLarge, "too large",
+			fmt.Sprintf("a notification may have %d bytes; send fewer events at a time", MaxBody),
+		}
 	}
 	if err != nil {
 		return nil, &refusal{http.StatusBadRequest, "cut", "the body ended early"}
@@ -219,8 +223,10 @@ func (h *Hooks) git(w http.ResponseWriter, req *http.Request) {
 	}
 	repository := req.PathValue("repository")
 	if !h.deps.FollowsGit(repository) {
-		h.refuse(w, "git", &refusal{http.StatusNotFound, "unknown repository",
-			fmt.Sprintf("there is no repository %.253q in the configuration", repository)})
+		h.refuse(w, "git", &refusal{
+			http.StatusNotFound, "unknown repository",
+			fmt.Sprintf("there is no repository %.253q in the configuration", repository),
+		})
 		return
 	}
 	hint := func() { h.inbox.put(key{repository: repository, git: true}, "") }

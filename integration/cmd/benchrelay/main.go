@@ -49,9 +49,9 @@ func realMain(ctx context.Context, args []string, out, narration io.Writer) erro
 	if opts.Program, err = relaybench.Build(ctx, dir); err != nil {
 		return err
 	}
-	measure, print := relaybench.Run, table
+	measure, show := relaybench.Run, table
 	if hostile {
-		measure, print = relaybench.RunHostile, harmTable
+		measure, show = relaybench.RunHostile, harmTable
 	}
 	report, err := measure(ctx, opts)
 	if err != nil {
@@ -65,7 +65,7 @@ func realMain(ctx context.Context, args []string, out, narration io.Writer) erro
 		_, err = fmt.Fprintf(out, "%s\n", line)
 		return err
 	}
-	return print(out, report)
+	return show(out, report)
 }
 
 func parse(args []string, usage io.Writer) (opts relaybench.Options, format string, hostile bool, err error) {

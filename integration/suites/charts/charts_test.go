@@ -36,11 +36,11 @@ const (
 )
 
 var (
-	syncs       = schema.GroupVersionResource{Group: "tandem.dev", Version: "v1alpha1", Resource: "syncs"}                         //nolint:gochecknoglobals // a constant
-	kinds       = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"} //nolint:gochecknoglobals // a constant
-	configs     = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}                                               //nolint:gochecknoglobals // a constant
-	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}                               //nolint:gochecknoglobals // a constant
-	roles       = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}                //nolint:gochecknoglobals // a constant
+	syncs       = schema.GroupVersionResource{Group: "tandem.dev", Version: "v1alpha1", Resource: "syncs"}
+	kinds       = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+	configs     = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
+	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	roles       = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}
 )
 
 // installation is what the steps of a test share.
