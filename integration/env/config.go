@@ -49,6 +49,14 @@ func (w *World) automatorConfig(files rpc.TLSFiles) (fields, error) {
 		"repositories": []any{repository},
 		"registries":   fields{"hosts": fields{w.Registry.Host(): fields{"insecure": true}}},
 	}
+	if life := w.opts.Enroll; life > 0 {
+		delete(config, "tls")
+		config["authority"] = fields{
+			"certFile": w.file("keys", "ca.crt"), "keyFile": w.file("keys", "ca.key"),
+			"serverNames": []string{"localhost", loopback}, "certificateLife": life.String(),
+		}
+		config["admins"] = []string{User}
+	}
 	if every := w.opts.PollInterval; every > 0 {
 		repository["pollInterval"] = every.String()
 	}
@@ -67,7 +75,7 @@ func (s *Site) config() fields {
 	if s.world.opts.Everywhere {
 		namespaces = nil
 	}
-	return fields{
+	config := fields{
 		"cluster":    s.Name,
 		"automator":  fields{"address": s.automator, "tls": tlsFields(s.identity)},
 		"stateDir":   s.world.file(s.Name, "state"),
@@ -78,7 +86,17 @@ func (s *Site) config() fields {
 		"namespaces": namespaces,
 		"trust":      s.world.Trust(),
 	}
+	if s.world.opts.Enroll > 0 {
+		config["automator"] = fields{"address": s.relayAddress()}
+		config["enrollment"] = fields{
+			"tokenFile": s.TokenFile(), "secret": fields{"namespace": s.Namespace, "name": IdentitySecret},
+		}
+	}
+	return config
 }
+
+// TokenFile is where the synchronizer looks for a token to enroll with.
+func (s *Site) TokenFile() string { return s.world.file(s.Name, "enrollment-token") }
 
 // writeCLIConfig writes what `tandem --config` reads: a context for the
 // automator, and one for each site.

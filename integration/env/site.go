@@ -29,6 +29,9 @@ const (
 	// viewerAccount may look at a site's namespace, and so ask its synchronizer.
 	viewerAccount = "viewer"
 
+	// IdentitySecret is where a site that enrolls keeps its identity, in its namespace.
+	IdentitySecret = "tandem-identity"
+
 	// tokenLife is how long a world's tokens are good for.
 	tokenLife = 24 * time.Hour
 
@@ -126,6 +129,21 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-
 subjects: [{kind: ServiceAccount, name: tandem, namespace: NAMESPACE}]
 `
 
+// keeper may keep the synchronizer's identity in a Secret of the namespace.
+const keeper = `apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: tandem-identity}
+rules:
+  - {apiGroups: [""], resources: [secrets], verbs: [create]}
+  - {apiGroups: [""], resources: [secrets], resourceNames: [` + IdentitySecret + `], verbs: [get, update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: tandem-identity}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: tandem-identity}
+subjects: [{kind: ServiceAccount, name: ` + synchronizerAccount + `, namespace: ` + systemNamespace + `}]
+`
+
 // install applies what a user applies once per namespace, and writes the files
 // with which the synchronizer and a viewer connect.
 func (s *Site) install(ctx context.Context) error {
@@ -134,7 +152,7 @@ func (s *Site) install(ctx context.Context) error {
 		return err
 	}
 	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: NAMESPACE}\n---\n"
-	texts := []string{namespace, string(manifest), viewer}
+	texts := []string{namespace, string(manifest), viewer, keeper}
 	if s.world.opts.Everywhere {
 		texts = append(texts, everywhere)
 	}

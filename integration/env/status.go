@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	enrollmentv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/enrollment/v1"
 	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/rpc"
@@ -26,6 +27,12 @@ func (w *World) Status() (statusv1.StatusServiceClient, error) {
 func (w *World) Pipelines() (pipelinev1.PipelineServiceClient, error) {
 	conn, err := w.automatorConn()
 	return pipelinev1.NewPipelineServiceClient(conn), err
+}
+
+// Enrollment administers the automator's identities, as User.
+func (w *World) Enrollment() (enrollmentv1.EnrollmentAdminServiceClient, error) {
+	conn, err := w.automatorConn()
+	return enrollmentv1.NewEnrollmentAdminServiceClient(conn), err
 }
 
 func (w *World) automatorConn() (*grpc.ClientConn, error) {

@@ -72,6 +72,9 @@ type Options struct {
 	// registries, when nobody tells it that something has changed; by default a
 	// few minutes, so that what should be told at once is seen not to be.
 	PollInterval, ScanInterval time.Duration
+	// Enroll has the sites enroll by tokens, for certificates that live so long; otherwise every site has its certificate
+	// in files from the beginning.
+	Enroll time.Duration
 	// LogLevel of the agents; info by default.
 	LogLevel string
 }

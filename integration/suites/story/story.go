@@ -70,7 +70,8 @@ func Ground(t testing.TB) *env.Ground {
 
 // Run runs the stories in testdata.
 //
-// A file named "world" says what a story needs besides the usual: a line "remote ssh", or "sites dev prod". The condition
+// A file named "world" says what a story needs besides the usual: a line "remote ssh", "sites dev prod", or "enroll 20s" for
+// sites that enroll by tokens, for certificates that live so long. The condition
 // [long] holds unless the tests are short.
 func Run(t *testing.T) {
 	t.Helper()
@@ -116,6 +117,8 @@ func setUp(t *testing.T, g *env.Ground, e *testscript.Env) error {
 	e.Defer(func() { s.end(t) })
 	e.Setenv("IMAGE", world.Image(repo))
 	e.Setenv("TANDEM_CONFIG", world.CLIConfig())
+	e.Setenv("WORLD", world.Dir())
+	e.Setenv("TOKEN", world.Sites[home].TokenFile())
 	e.Setenv("NAMESPACE", world.Sites[home].Namespace)
 	e.Setenv("PATH", filepath.Dir(g.Program("tandem"))+string(filepath.ListSeparator)+e.Getenv("PATH"))
 	return nil
@@ -132,6 +135,10 @@ func readOptions(path string) (env.Options, error) {
 		switch {
 		case len(words) == 2 && words[0] == "remote" && words[1] == "ssh":
 			options.Remote = env.SSH
+		case len(words) == 2 && words[0] == "enroll":
+			if options.Enroll, err = time.ParseDuration(words[1]); err != nil {
+				return options, fmt.Errorf("world: %w", err)
+			}
 		case len(words) > 1 && words[0] == "sites":
 			options.Sites = words[1:]
 		default:

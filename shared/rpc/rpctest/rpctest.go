@@ -22,14 +22,14 @@ import (
 // life is how long everything a CA makes is valid.
 const life = 24 * time.Hour
 
-// CA is a certificate authority whose key lives in memory only.
+// CA is a certificate authority for a day.
 type CA struct {
 	dir  string
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// NewCA makes a CA and writes its certificate to dir/ca.crt.
+// NewCA makes a CA and writes its certificate to dir/ca.crt and its key to dir/ca.key.
 func NewCA(dir string) (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -47,6 +47,13 @@ func NewCA(dir string) (*CA, error) {
 		return nil, err
 	}
 	ca := &CA{dir: dir, cert: cert, key: key}
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := writePEM(filepath.Join(dir, "ca.key"), "EC PRIVATE KEY", keyDER); err != nil {
+		return nil, err
+	}
 	return ca, writePEM(filepath.Join(dir, "ca.crt"), "CERTIFICATE", der)
 }
 
