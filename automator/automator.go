@@ -78,7 +78,7 @@ func (a *Automator) openStore(ctx context.Context) (err error) {
 	if err := os.MkdirAll(a.cfg.StateDir, 0o700); err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
-	storeConfig := store.Config{Path: filepath.Join(a.cfg.StateDir, "tandem.db")}
+	storeConfig := store.Config{Path: filepath.Join(a.cfg.StateDir, store.FileName)}
 	if err := storeConfig.Validate(); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -164,11 +163,7 @@ func (a *app) writePair(dir, name string, cert, key []byte) error {
 		fmt.Fprintf(a.out, "%s\n%s (a secret)\n", certFile, keyFile)
 		return nil
 	}
-	raw, err := json.Marshal(map[string]string{"certificate": certFile, "key": keyFile})
-	if err != nil {
-		return err
-	}
-	return a.raw(raw)
+	return a.object(map[string]string{"certificate": certFile, "key": keyFile})
 }
 
 func writeNew(path string, content []byte, mode fs.FileMode) error {

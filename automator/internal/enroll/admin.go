@@ -30,6 +30,7 @@ const (
 type Admin struct {
 	enrollmentv1.UnimplementedEnrollmentAdminServiceServer
 	service *Service
+	backups backups
 }
 
 // NewAdmin returns the administration of a service.

@@ -43,13 +43,14 @@ type world struct {
 	signer  *authority.Authority
 	logs    *observer.ObservedLogs
 	address string
+	plain   string // the address without TLS, for a proxy
 	stop    func()
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), admins: []string{"ann"}}
-	cert, key, err := authority.Create(time.Now(), 365*24*time.Hour)
+	cert, key, err := authority.Create(time.Now().AddDate(0, 0, -60), 365*24*time.Hour) // older than any certificate in these tests
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func (w *world) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := rpc.NewServer(rpc.ServerConfig{
+	cfg := rpc.ServerConfig{
 		TLS: w.signer.ServerTLS(), Identify: service.Identify, Calls: calls, Log: log,
 		Public: func(method string) bool { return strings.Contains(method, ".EnrollmentService/") },
 		Authorize: func(_ context.Context, id rpc.Identity, method string) error {
@@ -113,17 +114,23 @@ func (w *world) start() {
 			}
 			return service.AdmitAdmin(id)
 		},
-	})
-	enrollmentv1.RegisterEnrollmentServiceServer(server.GRPC, service)
-	enrollmentv1.RegisterEnrollmentAdminServiceServer(server.GRPC, enroll.NewAdmin(service))
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
 	}
-	w.address = listener.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = server.Serve(ctx, listener) })
+	serve := func(cfg rpc.ServerConfig) string {
+		server := rpc.NewServer(cfg)
+		enrollmentv1.RegisterEnrollmentServiceServer(server.GRPC, service)
+		enrollmentv1.RegisterEnrollmentAdminServiceServer(server.GRPC, enroll.NewAdmin(service))
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() { _ = server.Serve(ctx, listener) })
+		return listener.Addr().String()
+	}
+	w.address = serve(cfg)
+	cfg.TLS = nil
+	w.plain = serve(cfg)
 	w.stop = sync.OnceFunc(func() {
 		cancel()
 		wg.Wait()
