@@ -87,7 +87,7 @@ func (s *Site) config() fields {
 		"trust":      s.world.Trust(),
 	}
 	if s.world.opts.Enroll > 0 {
-		config["automator"] = fields{"address": s.relayAddress()}
+		config["automator"] = fields{"address": s.automator}
 		config["enrollment"] = fields{
 			"tokenFile": s.TokenFile(), "secret": fields{"namespace": s.Namespace, "name": IdentitySecret},
 		}
