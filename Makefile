@@ -168,6 +168,20 @@ seeds: cgo ## Run the committed corpus of every fuzz target
 demo: ## Run the main job, narrated, on a control plane, registry and Git server of its own; ARGS=--once
 	go run ./integration/cmd/demo $(ARGS)
 
+# --- images ------------------------------------------------------------------
+
+.PHONY: images
+images: ## Build the container images into .tmp/images, without a container engine; ARGS="--push ghcr.io/acme"
+	go run ./integration/cmd/images $(ARGS)
+
+.PHONY: images-test
+images-test: cgo $(BIN)/gotestsum ## Test the images, for both architectures, and by running what is in them (as root)
+	@$(gotestsum) $(RACE) ./integration/images/...
+
+.PHONY: images-lock
+images-lock: ## Pin the newest Debian packages for the automator's image; needs gpgv, as Debian machines have it
+	go run ./integration/cmd/images lock
+
 # --- judge -------------------------------------------------------------------
 
 .PHONY: lint

@@ -91,6 +91,7 @@ var parts = map[string]part{
 	"integration/chaos":  system,
 	"integration/cmd":    command,
 	"integration/env":    system,
+	"integration/images": system,
 	"integration/rules":  system,
 	"integration/suites": system,
 }
