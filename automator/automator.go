@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ssh"
 
@@ -39,6 +40,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/fleet"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/run"
+	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/shared/telemetry/admin"
 )
 
@@ -61,11 +63,14 @@ type Automator struct {
 	enroll   *enroll.Service
 	server   *rpc.Server
 	proxied  *rpc.Server // for a proxy that ends TLS; nil without one
+	metrics  *prometheus.Registry
+	measured *rpc.Metrics // of both servers
 }
 
 // New opens what the automator works with: the event log, the mirrors, the keys. It talks to nobody yet.
 func New(ctx context.Context, cfg Config, log *zap.Logger) (*Automator, error) {
-	a := &Automator{cfg: cfg, log: log, fleet: fleet.New(), calls: rpc.NewCalls()}
+	a := &Automator{cfg: cfg, log: log, fleet: fleet.New(), calls: rpc.NewCalls(), metrics: telemetry.NewMetrics("tandem_automator", Version)}
+	a.measure()
 	for _, open := range []func(context.Context) error{a.openStore, a.openScanner, a.openRepositories, a.openRelay, a.openWebhooks, a.openEnrollment, a.openServer} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, a.close())
@@ -78,7 +83,7 @@ func (a *Automator) openStore(ctx context.Context) (err error) {
 	if err := os.MkdirAll(a.cfg.StateDir, 0o700); err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
-	storeConfig := store.Config{Path: filepath.Join(a.cfg.StateDir, store.FileName)}
+	storeConfig := store.Config{Path: filepath.Join(a.cfg.StateDir, store.FileName), Metrics: a.metrics}
 	if err := storeConfig.Validate(); err != nil {
 		return err
 	}
@@ -87,7 +92,9 @@ func (a *Automator) openStore(ctx context.Context) (err error) {
 }
 
 func (a *Automator) openScanner(context.Context) (err error) {
-	if a.registry, err = registry.New(a.cfg.Registries); err != nil {
+	registries := a.cfg.Registries
+	registries.Metrics = a.metrics
+	if a.registry, err = registry.New(registries); err != nil {
 		return fmt.Errorf("registries: %w", err)
 	}
 	scanConfig := scan.Config{Interval: a.cfg.ScanInterval}
@@ -95,7 +102,7 @@ func (a *Automator) openScanner(context.Context) (err error) {
 		return fmt.Errorf("scanInterval: %w", err)
 	}
 	a.scanner, err = scan.New(scanConfig, scan.Deps{
-		Registry: a.registry, Cache: a.store, Log: a.log, Changed: a.imageChanged,
+		Registry: a.registry, Cache: a.store, Log: a.log, Metrics: a.metrics, Changed: a.imageChanged,
 	})
 	return err
 }
@@ -124,7 +131,7 @@ func readSigner(path string) (ssh.Signer, error) {
 
 func (a *Automator) openRelay(context.Context) error {
 	a.relay = relay.New(relay.Config{Version: Version}, relay.Deps{
-		Repository: a.repos.forRelay, Grants: a.repos.grants, Events: eventLog{a.store}, Fleet: a.fleet, Log: a.log,
+		Repository: a.repos.forRelay, Grants: a.repos.grants, Events: eventLog{a.store}, Fleet: a.fleet, Log: a.log, Metrics: a.metrics,
 	})
 	return nil
 }
@@ -143,6 +150,7 @@ func (a *Automator) openWebhooks(context.Context) error {
 		FollowsGit:   func(name string) bool { return a.repos[name] != nil },
 		HintGit:      func(name string) { a.repos[name].hint() },
 		Refused:      a.refusedHooks(),
+		Metrics:      a.metrics,
 	})
 	return err
 }
@@ -175,7 +183,7 @@ func (a *Automator) openServer(context.Context) error {
 
 func (a *Automator) newServer(config *tls.Config) *rpc.Server {
 	server := rpc.NewServer(rpc.ServerConfig{
-		TLS: config, Identify: a.enroll.Identify, Authorize: a.authorize, Public: isPublic, Calls: a.calls, Log: a.log,
+		TLS: config, Identify: a.enroll.Identify, Authorize: a.authorize, Public: isPublic, Calls: a.calls, Log: a.log, Metrics: a.measured,
 	})
 	enrollmentv1.RegisterEnrollmentServiceServer(server.GRPC, a.enroll)
 	enrollmentv1.RegisterEnrollmentAdminServiceServer(server.GRPC, enroll.NewAdmin(a.enroll))
@@ -198,7 +206,9 @@ func (a *Automator) Run(ctx context.Context) error {
 		{Name: "server", Run: func(ctx context.Context) error { return a.server.Serve(ctx, listener) }},
 		{Name: "drain", Run: a.drain},
 		{Name: "memory", Run: tidy},
-		{Name: "admin", Run: func(ctx context.Context) error { return admin.Serve(ctx, a.cfg.Admin, a.ready) }},
+		{Name: "admin", Run: func(ctx context.Context) error {
+			return admin.Serve(ctx, admin.Config{Address: a.cfg.Admin, Ready: a.ready, Metrics: a.metrics})
+		}},
 	}
 	if a.hooks != nil {
 		tasks = append(tasks, run.Task{Name: "hints", Run: a.hooks.Run}, run.Task{Name: "webhooks", Run: a.serveWebhooks})

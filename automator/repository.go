@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ssh"
 
@@ -46,6 +47,8 @@ func openRepositories(ctx context.Context, a *Automator, signer ssh.Signer) (rep
 		r := &repository{cfg: cfg, owner: a, fetch: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
 		mirror := cfg.mirror(filepath.Join(a.cfg.StateDir, "repositories", cfg.Name))
 		mirror.OnChange = func([]gitrepo.RefChange) { signal(r.moved) }
+		metrics := prometheus.WrapRegistererWith(prometheus.Labels{"repository": cfg.Name}, a.metrics)
+		mirror.Metrics = metrics
 		var err error
 		if r.mirror, err = gitrepo.Open(ctx, mirror); err != nil {
 			return all, err
@@ -54,7 +57,7 @@ func openRepositories(ctx context.Context, a *Automator, signer ssh.Signer) (rep
 		source := revision.Source{Repository: cfg.Name, Ref: cfg.ref()}
 		r.updater = update.New(
 			update.Config{Source: source, Name: a.cfg.Signing.Name, Email: a.cfg.Signing.Email, Signer: signer},
-			update.Deps{Repository: r.mirror, Images: images{a.scanner}, Evidence: evidence{a.fleet}, Events: eventLog{a.store}, Log: a.log},
+			update.Deps{Repository: r.mirror, Images: images{a.scanner}, Evidence: evidence{a.fleet}, Events: eventLog{a.store}, Log: a.log, Metrics: metrics},
 		)
 	}
 	return all, nil

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
@@ -29,6 +30,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/run"
+	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/shared/telemetry/admin"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
 	"github.com/tandem-cd/tandem/synchronizer/internal/converge"
@@ -67,18 +69,21 @@ type Synchronizer struct {
 	fleet    *fleet.State
 	recent   *fleet.Recent
 	status   *rpc.Server
+	metrics  *prometheus.Registry
 }
 
 // New opens what the synchronizer works with. It talks to nobody yet.
 func New(cfg Config, log *zap.Logger) (*Synchronizer, error) {
-	s := &Synchronizer{cfg: cfg, log: log, fleet: fleet.New(), recent: fleet.NewRecent(recentEvents)}
+	s := &Synchronizer{cfg: cfg, log: log, fleet: fleet.New(), recent: fleet.NewRecent(recentEvents), metrics: telemetry.NewMetrics("tandem_synchronizer", Version)}
 	restConfig, err := connect(cfg.Kubeconfig)
 	if err != nil {
 		return nil, err
 	}
+	restConfig.Wrap(newAPIMetrics(s.metrics).wrap)
 	if s.store, err = objects.Open(filepath.Join(cfg.StateDir, "objects")); err != nil {
 		return nil, err
 	}
+	s.measure()
 	if err := s.openRelay(restConfig); err != nil {
 		return nil, err
 	}
@@ -105,7 +110,7 @@ func (s *Synchronizer) openRelay(config *rest.Config) (err error) {
 		return err
 	}
 	hello := &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: replica(), Protocol: relay.Protocol, Version: Version}
-	s.reporter, err = report.New(report.Config{Hello: hello, Dir: filepath.Join(s.cfg.StateDir, "events")}, s.link, s.fleet, s.log)
+	s.reporter, err = report.New(report.Config{Hello: hello, Dir: filepath.Join(s.cfg.StateDir, "events"), Metrics: s.metrics}, s.link, s.fleet, s.log)
 	return err
 }
 
@@ -124,7 +129,7 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 	}
 	mapper := live.NewMapper(discoverer)
 	changed := func(label string) { s.loop.ObjectChanged(label) }
-	s.live = live.New(live.Config{Namespaces: s.cfg.Namespaces, Changed: changed, ImagesChanged: changed}, client, mapper)
+	s.live = live.New(live.Config{Namespaces: s.cfg.Namespaces, Changed: changed, ImagesChanged: changed, Metrics: s.metrics}, client, mapper)
 	s.syncs = syncs.New(client, s.cfg.Namespaces, s.log)
 	applier, err := apply.New(apply.Config{}, config, apply.Deps{
 		Kinds: mapper, Established: s.live.Established,
@@ -138,9 +143,9 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 		Permit: s.permit, Unverified: policy.Mode() == trust.Relay, Workers: s.cfg.Workers,
 		Relay: follow, Trees: s.store, Verifier: newVerifier(policy, s.store), Renderer: renderer{store: s.store, mapper: mapper},
 		Live: s.live, Inventory: shards.New(client, s.log), Applier: applier,
-		Syncs: s.syncs, Reporter: facts{reporter: s.reporter, recent: s.recent, fleet: s.fleet, cluster: s.cfg.Cluster}, Log: s.log,
+		Syncs: s.syncs, Reporter: facts{reporter: s.reporter, recent: s.recent, fleet: s.fleet, cluster: s.cfg.Cluster}, Log: s.log, Metrics: s.metrics,
 	})
-	s.relay = relay.New(relay.Config{Cluster: s.cfg.Cluster, Replica: replica(), Version: Version}, s.link, s.store, s.loop, s.log)
+	s.relay = relay.New(relay.Config{Cluster: s.cfg.Cluster, Replica: replica(), Version: Version, Metrics: s.metrics}, s.link, s.store, s.loop, s.log)
 	follow.client = s.relay
 	return nil
 }
@@ -184,7 +189,9 @@ func (s *Synchronizer) Run(ctx context.Context) error {
 		{Name: "report", Run: s.whenListed(s.whenEnrolled(s.reporter.Run))},
 		{Name: "collect", Run: s.whenListed(s.collect)},
 		{Name: "status", Run: s.serveStatus},
-		{Name: "admin", Run: func(ctx context.Context) error { return admin.Serve(ctx, s.cfg.Admin, s.ready) }},
+		{Name: "admin", Run: func(ctx context.Context) error {
+			return admin.Serve(ctx, admin.Config{Address: s.cfg.Admin, Ready: s.ready, Metrics: s.metrics})
+		}},
 	}
 	if s.keeper != nil {
 		tasks = append(tasks, run.Task{Name: "identity", Run: s.keeper.Run})

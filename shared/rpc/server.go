@@ -54,6 +54,8 @@ type ServerConfig struct {
 	Public func(method string) bool
 	// Calls keeps the open calls, so that they can be ended; nil when nobody will.
 	Calls *Calls
+	// Metrics count the calls; nil counts for nobody.
+	Metrics *Metrics
 	// Log takes panics of handlers.
 	Log *zap.Logger
 }
@@ -69,6 +71,9 @@ type Server struct {
 // NewServer returns a server with health and reflection registered.
 func NewServer(cfg ServerConfig) *Server {
 	guard := &guard{cfg: cfg}
+	if guard.cfg.Metrics == nil {
+		guard.cfg.Metrics = NewMetrics(nil)
+	}
 	if guard.cfg.Calls == nil {
 		guard.cfg.Calls = NewCalls()
 	}
@@ -106,6 +111,7 @@ func (s *Server) shutdown() {
 type guard struct{ cfg ServerConfig }
 
 func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
+	defer g.cfg.Metrics.took(info.FullMethod, time.Now())
 	defer func() { err = g.finish(recover(), info.FullMethod, err) }()
 	ctx, finish, err := g.admit(ctx, info.FullMethod)
 	if err != nil {
@@ -148,10 +154,13 @@ func (g *guard) admit(ctx context.Context, method string) (context.Context, func
 
 func (g *guard) finish(panicked any, method string, err error) error {
 	if panicked != nil {
+		g.cfg.Metrics.panics.WithLabelValues().Inc()
 		g.cfg.Log.Error("handler panicked", zap.String("method", method), zap.Any("panic", panicked), zap.ByteString("stack", debug.Stack()))
 		err = fault.New(fault.Internal, "internal error in %s; the server's log has the details", method)
 	}
-	return fault.ToStatus(err)
+	err = fault.ToStatus(err)
+	g.cfg.Metrics.ended(method, err)
+	return err
 }
 
 // admitted is a stream whose context knows the caller.

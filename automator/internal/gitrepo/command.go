@@ -46,7 +46,11 @@ func (r *Repo) run(ctx context.Context, c command) ([]byte, error) {
 	cmd.Env, cmd.Dir = env, r.cfg.Dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, stdout, stderr
 	r.contain(cmd)
+	began := time.Now()
 	err = cmd.Run()
+	if c.remote {
+		r.metrics.ran(c, began, errors.Join(ctx.Err(), err))
+	}
 	if ctx.Err() != nil && cmd.Process != nil {
 		killGroup(cmd.Process.Pid)
 		r.suspect.Store(true)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tandem-cd/tandem/shared/fault"
 )
 
@@ -29,6 +31,8 @@ type Config struct {
 	PushTimeout time.Duration
 	// OnChange is told which refs of the mirror moved, by a fetch or by our own push. It must not block.
 	OnChange func([]RefChange)
+	// Metrics is where metrics are registered; nil counts for nobody. Each mirror needs labels of its own.
+	Metrics prometheus.Registerer
 }
 
 // Auth is how the remote knows us. Every secret is a file, read anew for each command, so that a rotated one is used at

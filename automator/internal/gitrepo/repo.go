@@ -35,6 +35,7 @@ type Repo struct {
 	suspect atomic.Bool   // a command was stopped half way and may have left lock files
 	rebuilt atomic.Bool   // the mirror was rebuilt once already
 	objects *objects
+	metrics *metrics
 
 	deflaters sync.Pool // of *zlib.Writer
 
@@ -62,7 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Repo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repository %q: %w", cfg.Name, err)
 	}
-	r := &Repo{cfg: cfg, git: git, lock: lock, busy: make(chan struct{}, 1)}
+	r := &Repo{cfg: cfg, git: git, lock: lock, busy: make(chan struct{}, 1), metrics: newMetrics(cfg.Metrics)}
 	r.objects = newObjects(r)
 	if err := r.load(ctx); err != nil {
 		_ = r.Close()

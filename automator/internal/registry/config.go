@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tandem-cd/tandem/shared/config"
 )
@@ -35,6 +36,8 @@ type Config struct {
 	Timeouts Timeouts `yaml:"timeouts"`
 	// UserAgent is how requests introduce themselves; empty means tandem-automator.
 	UserAgent string `yaml:"-"`
+	// Metrics is where metrics are registered; nil counts for nobody.
+	Metrics prometheus.Registerer `yaml:"-"`
 }
 
 // Host is what is special about one registry.

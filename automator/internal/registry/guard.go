@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Limits on what a registry can answer.
@@ -34,6 +35,7 @@ type guard struct {
 	host     string
 	insecure bool
 	budget   *budget
+	metrics  *metrics
 	inner    http.RoundTripper
 }
 
@@ -41,7 +43,9 @@ type guard struct {
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	req, err := g.admit(req)
 	if err == nil {
+		began := time.Now()
 		err = g.budget.wait(req.Context())
+		g.metrics.waitedFor(g.host, began)
 	}
 	if err != nil {
 		if req.Body != nil {
@@ -49,7 +53,9 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	began := time.Now()
 	resp, err := g.inner.RoundTrip(req)
+	g.metrics.answered(g.host, began, resp)
 	if err != nil {
 		return nil, err
 	}

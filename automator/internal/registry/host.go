@@ -31,6 +31,7 @@ type host struct {
 	timeouts  Timeouts
 	userAgent string
 	budget    *budget
+	metrics   *metrics
 
 	mu     sync.Mutex
 	base   *http.Transport
@@ -39,13 +40,14 @@ type host struct {
 	seen   map[string]bool // digests that it has, by their reference
 }
 
-func newHost(registry string, cfg Host, common Config) *host {
+func newHost(registry string, cfg Host, common Config, metrics *metrics) *host {
 	return &host{
 		name:      registry,
 		cfg:       cfg,
 		timeouts:  common.Timeouts,
 		userAgent: common.UserAgent,
 		budget:    newBudget(registry, cfg.RequestsPerSecond),
+		metrics:   metrics,
 	}
 }
 
@@ -86,7 +88,7 @@ func (h *host) getPuller() (*remote.Puller, error) {
 		h.base = base
 	}
 	puller, err := remote.NewPuller(
-		remote.WithTransport(&guard{host: h.name, insecure: h.cfg.Insecure, budget: h.budget, inner: h.base}),
+		remote.WithTransport(&guard{host: h.name, insecure: h.cfg.Insecure, budget: h.budget, metrics: h.metrics, inner: h.base}),
 		remote.WithAuthFromKeychain(&keychain{cfg: h.cfg}),
 		remote.WithUserAgent(h.userAgent),
 		remote.WithPageSize(PageSize),

@@ -39,7 +39,8 @@ var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
 // Client asks registries. It is safe for concurrent use.
 type Client struct {
-	cfg Config
+	cfg     Config
+	metrics *metrics
 
 	mu    sync.Mutex
 	hosts map[string]*host
@@ -50,7 +51,7 @@ func New(cfg Config) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Client{cfg: cfg, hosts: make(map[string]*host)}, nil
+	return &Client{cfg: cfg, metrics: newMetrics(cfg.Metrics), hosts: make(map[string]*host)}, nil
 }
 
 // Close drops idle connections.
@@ -153,7 +154,7 @@ func (c *Client) locate(repository string) (*host, name.Repository, error) {
 	defer c.mu.Unlock()
 	h := c.hosts[repo.RegistryStr()]
 	if h == nil {
-		h = newHost(repo.RegistryStr(), cfg, c.cfg)
+		h = newHost(repo.RegistryStr(), cfg, c.cfg, c.metrics)
 		c.hosts[repo.RegistryStr()] = h
 	}
 	return h, repo, nil

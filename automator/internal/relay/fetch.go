@@ -42,17 +42,25 @@ func (s *Server) Fetch(req *relayv1.FetchRequest, stream grpc.ServerStreamingSer
 	if err != nil {
 		return err
 	}
-	budget := s.budgets.of(req.GetHello().GetCluster())
-	done, err := budget.fetch(ctx, req.GetHello().GetCluster())
+	began := time.Now()
+	plan, err := s.transfer(ctx, req.GetHello().GetCluster(), repo, fetch, stream.Send)
+	s.metrics.transferred(began, plan, err)
+	return err
+}
+
+// transfer puts a transfer together and sends it.
+func (s *Server) transfer(ctx context.Context, cluster string, repo Repository, fetch fetchRequest, send func(*relayv1.FetchResponse) error) (*transfer, error) {
+	budget := s.budgets.of(cluster)
+	done, err := budget.fetch(ctx, cluster)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
 	plan, err := s.collect(ctx, budget, repo, fetch)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.deliver(ctx, repo, plan, stream.Send)
+	return plan, s.deliver(ctx, repo, plan, send)
 }
 
 // deliver sends a transfer, beside a bounded number of others.

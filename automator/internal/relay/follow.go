@@ -153,6 +153,7 @@ func (s *Server) welcome() *relayv1.Welcome {
 func beat() *relayv1.Heartbeat { return &relayv1.Heartbeat{Time: timestamppb.Now()} }
 
 func (f *follower) drain(after time.Duration, reason string) error {
+	f.server.metrics.drains.WithLabelValues().Inc()
 	return f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_Drain{
 		Drain: &relayv1.Drain{ReconnectAfter: durationpb.New(after), Reason: reason},
 	}})
@@ -227,6 +228,7 @@ func (f *follower) announce(ctx context.Context, at *followed, rev revision.Revi
 	if err != nil {
 		return err
 	}
+	f.server.metrics.announcements.WithLabelValues().Inc()
 	at.tip, at.content, at.told, at.problem = rev.Commit, rev.ContentID, true, ""
 	f.untold = append(f.untold, &statusv1.Event{
 		Id: announcedID(f.cluster, at.source, rev.ContentID), Time: now, State: statusv1.EventState_EVENT_STATE_ANNOUNCED,
@@ -267,6 +269,7 @@ func (f *follower) tellProblem(at *followed, cause error) error {
 		return nil
 	}
 	at.problem = cause.Error()
+	f.server.metrics.problems.WithLabelValues().Inc()
 	f.server.deps.Log.Warn("source not served", zap.String(telemetry.Cluster, f.cluster),
 		zap.String(telemetry.Repository, at.source.Repository), zap.String(telemetry.Ref, at.source.Ref), zap.Error(cause))
 	return f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_SourceProblem{SourceProblem: &relayv1.SourceProblem{

@@ -141,6 +141,7 @@ func (r *reporter) event(ctx context.Context, event *statusv1.Event, out *speake
 	if err := r.server.events.append(ctx, []*statusv1.Event{event}); err != nil {
 		return err
 	}
+	r.server.metrics.events.WithLabelValues().Inc()
 	return out.send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Ack{Ack: &relayv1.EventAck{Ids: [][]byte{event.GetId()}}}})
 }
 
@@ -148,6 +149,7 @@ func (r *reporter) sync(status *statusv1.Sync) error {
 	if status.GetCluster() != r.cluster {
 		return fault.New(fault.Invalid, "status is for cluster %q, not %q", status.GetCluster(), r.cluster)
 	}
+	r.server.metrics.statuses.WithLabelValues().Inc()
 	if !r.inFull {
 		return r.server.deps.Fleet.Put(status)
 	}

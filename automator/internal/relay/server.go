@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
 
@@ -74,6 +75,8 @@ type Deps struct {
 	Fleet *fleet.State
 	// Log takes what a person would want in a timeline.
 	Log *zap.Logger
+	// Metrics is where metrics are registered; nil counts for nobody.
+	Metrics prometheus.Registerer
 }
 
 // Server serves RelayService.
@@ -93,6 +96,7 @@ type Server struct {
 	drains   drains
 	closing  chan struct{}
 	close    func()
+	metrics  *metrics
 }
 
 // New returns a Server.
@@ -107,6 +111,7 @@ func New(cfg Config, deps Deps) *Server {
 		cfg: cfg, deps: deps, collects: semaphore.NewWeighted(maxCollects), held: semaphore.NewWeighted(maxHeld), sends: semaphore.NewWeighted(maxSends), closing: make(chan struct{}),
 		follows: newSessions(deps.Fleet), reports: newSessions(fleet.New()), events: newAppender(deps.Events),
 	}
+	s.metrics = newMetrics(deps.Metrics, s)
 	s.close = sync.OnceFunc(func() { close(s.closing); s.drains.run() })
 	return s
 }

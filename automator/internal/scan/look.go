@@ -54,6 +54,7 @@ func (s *Scanner) look(ctx context.Context, r *repository, moving []string) {
 		}
 		digests[tag] = digest
 	}
+	s.metrics.looked(began, err)
 
 	now := time.Now()
 	var before string
@@ -116,6 +117,7 @@ func (s *Scanner) report(r *repository, before string, err error) {
 // askHint asks for the digest of one tag.
 func (s *Scanner) askHint(ctx context.Context, r *repository, tag string) {
 	digest, err := s.deps.Registry.Digest(ctx, r.name, tag)
+	s.metrics.hinted(err)
 	now := time.Now()
 	var n news
 	if err == nil {
@@ -172,6 +174,7 @@ func (s *Scanner) announce(r *repository, n news, at time.Time) {
 	if !n.any() {
 		return
 	}
+	s.metrics.news.WithLabelValues().Inc()
 	s.log(r).Debug("image tags changed", zap.Int("added", n.added), zap.Int("vanished", n.vanished), zap.Int("moved", n.moved), zap.Int("resolved", n.resolved), zap.Int("inspected", n.inspected))
 	s.deps.Changed(r.name, at)
 }

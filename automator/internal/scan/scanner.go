@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/tandem-cd/tandem/automator/internal/policy"
@@ -74,6 +75,8 @@ type Deps struct {
 	Cache Cache
 	// Log gets what a person would want to know.
 	Log *zap.Logger
+	// Metrics is where metrics are registered; nil counts for nobody.
+	Metrics prometheus.Registerer
 	// Changed is called when the tags of a repository or a digest became known or changed, at a time. It MUST NOT block:
 	// the look that found the change waits for it.
 	Changed func(repository string, at time.Time)
@@ -107,6 +110,8 @@ type Scanner struct {
 	deps Deps
 	wake chan struct{}
 
+	metrics *metrics
+
 	mu           sync.Mutex
 	repositories map[string]*repository
 	// paused has the registries that asked for a pause, and until when.
@@ -125,14 +130,16 @@ func New(cfg Config, deps Deps) (*Scanner, error) {
 	if deps.Changed == nil {
 		deps.Changed = func(string, time.Time) {}
 	}
-	return &Scanner{
+	s := &Scanner{
 		cfg:          cfg,
 		deps:         deps,
 		wake:         make(chan struct{}, 1),
 		repositories: make(map[string]*repository),
 		paused:       make(map[string]time.Time),
 		atHost:       make(map[string]int),
-	}, nil
+	}
+	s.metrics = newMetrics(deps.Metrics, s)
+	return s, nil
 }
 
 // Follow replaces the set of repositories that are looked at. What is known of those that stay is kept; those that go are

@@ -38,6 +38,7 @@ func (s *Store) AppendEvents(ctx context.Context, events []*statusv1.Event) (fre
 	if err != nil {
 		return nil, fmt.Errorf("append %d events: %w", len(events), err)
 	}
+	s.metrics.events.WithLabelValues().Add(float64(len(fresh)))
 	if len(fresh) > 0 {
 		s.signals.notify()
 	}

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tandem-cd/tandem/shared/config"
 )
 
@@ -29,6 +31,8 @@ type Config struct {
 	Path string `yaml:"path"`
 	// Retention bounds what is kept.
 	Retention Retention `yaml:"retention"`
+	// Metrics is where metrics are registered; nil counts for nobody.
+	Metrics prometheus.Registerer `yaml:"-"`
 }
 
 // Retention bounds what is kept; 0 means the default.
@@ -69,6 +73,7 @@ type Store struct {
 	read *sql.DB
 
 	signals signals
+	metrics *metrics
 }
 
 // Open opens the store, makes it if there is none, and brings an older schema up to date. A file that is damaged, that
@@ -85,6 +90,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.write, s.read, err = openSQLite(ctx, path); err != nil {
 		return nil, explainSQLite(path, err)
 	}
+	s.metrics = newMetrics(cfg.Metrics, path)
 	return s, nil
 }
 
@@ -94,7 +100,9 @@ func (s *Store) Close() error {
 }
 
 // inTransaction runs f in a transaction of the writer. It is durable once inTransaction has returned without an error.
-func (s *Store) inTransaction(ctx context.Context, f func(*sql.Tx) error) error {
+func (s *Store) inTransaction(ctx context.Context, f func(*sql.Tx) error) (err error) {
+	began := time.Now()
+	defer func() { s.metrics.wrote(began, err) }()
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err

@@ -18,9 +18,12 @@ func (u *Updater) pass(ctx context.Context) time.Duration {
 	if wait := time.Until(u.trouble.nextLook); wait > 0 {
 		return wait
 	}
+	began := time.Now()
+	defer func() { u.metrics.seconds.WithLabelValues().Observe(time.Since(began).Seconds()) }()
 	v, err := u.see(ctx)
 	switch {
 	case err != nil:
+		u.metrics.passes.WithLabelValues(notLooked).Inc()
 		return u.lookFailed(ctx, err)
 	case v == nil:
 		u.publish(Status{Source: u.cfg.Source, Looked: time.Now(), Problems: []Problem{{Problem: pipeline.Problem{
@@ -28,6 +31,7 @@ func (u *Updater) pass(ctx context.Context) time.Duration {
 		}}}})
 		return idle
 	}
+	u.metrics.passes.WithLabelValues(looked).Inc()
 	c := v.edit()
 	if len(c.files) == 0 {
 		u.trouble = trouble{}
@@ -96,6 +100,7 @@ func (u *Updater) write(ctx context.Context, v *view, c change) time.Duration {
 	if err == nil {
 		err = u.deps.Repository.Push(ctx, []gitrepo.RefUpdate{{Ref: u.cfg.Source.Ref, Old: v.tip, New: id}})
 	}
+	u.metrics.pushed(began, err)
 	if err != nil {
 		return u.pushFailed(ctx, v.tip, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ssh"
 
@@ -113,6 +114,8 @@ type Deps struct {
 	Evidence   Evidence
 	Events     Events
 	Log        *zap.Logger
+	// Metrics is where metrics are registered; nil counts for nobody. Each writer needs labels of its own.
+	Metrics prometheus.Registerer
 }
 
 // Updater is the single writer of one branch.
@@ -121,6 +124,8 @@ type Updater struct {
 	deps Deps
 	log  *zap.Logger
 	wake chan struct{}
+
+	metrics *metrics
 
 	// The loop's own; nobody else touches them.
 	history  history
@@ -147,7 +152,7 @@ func New(cfg Config, deps Deps) *Updater {
 	if cfg.Patience <= 0 {
 		cfg.Patience = defaultPatience
 	}
-	return &Updater{
+	u := &Updater{
 		cfg:     cfg,
 		deps:    deps,
 		surveys: surveys{reader: deps.Repository},
@@ -156,6 +161,8 @@ func New(cfg Config, deps Deps) *Updater {
 		log:     deps.Log.With(zap.String(telemetry.Repository, cfg.Source.Repository), zap.String(telemetry.Ref, cfg.Source.Ref)),
 		wake:    make(chan struct{}, 1),
 	}
+	u.metrics = newMetrics(deps.Metrics, u)
+	return u
 }
 
 // Wake says that something may have changed. It returns at once, and any number of wakes during a pass make one more.

@@ -33,6 +33,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Limits on what a caller can send.
@@ -67,6 +69,8 @@ type Deps struct {
 	HintGit func(repository string)
 	// Refused, if set, is told of every delivery that is refused: of which kind, and in a word why. It MUST NOT block.
 	Refused func(kind, reason string)
+	// Metrics is where metrics are registered; nil counts for nobody.
+	Metrics prometheus.Registerer
 }
 
 // Hooks is the handler. Serve it over HTTP, and run Run beside it.
@@ -77,6 +81,8 @@ type Hooks struct {
 	mux        *http.ServeMux
 	inbox      *inbox
 	deliveries *deliveries
+
+	metrics *metrics
 }
 
 // New returns the handler. A secret is required.
@@ -93,6 +99,7 @@ func New(cfg Config, deps Deps) (*Hooks, error) {
 	}
 	h := &Hooks{
 		secret: newSecret(cfg.Token), hosts: hosts, deps: deps, mux: http.NewServeMux(), inbox: newInbox(), deliveries: newDeliveries(),
+		metrics: newMetrics(deps.Metrics),
 	}
 	for _, p := range providers() {
 		h.mux.HandleFunc("POST /hooks/"+p.name, func(w http.ResponseWriter, req *http.Request) { h.registry(w, req, &p) })
@@ -113,7 +120,9 @@ func (h *Hooks) Run(ctx context.Context) error {
 }
 
 // ServeHTTP takes a notification.
-func (h *Hooks) ServeHTTP(w http.ResponseWriter, req *http.Request) { h.mux.ServeHTTP(w, req) }
+func (h *Hooks) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	h.mux.ServeHTTP(&counted{ResponseWriter: w, metrics: h.metrics}, req)
+}
 
 // refusal is why a delivery is not taken: in a word for counting, and in a sentence for the caller.
 type refusal struct {
@@ -160,6 +169,7 @@ func (h *Hooks) registry(w http.ResponseWriter, req *http.Request, p *provider) 
 		repository, ok := n.locate(h.hosts)
 		if ok && h.deps.FollowsImage(repository) {
 			h.inbox.put(key{repository: repository}, n.tag)
+			h.metrics.hints.WithLabelValues("registry").Inc()
 			taken++
 		}
 	}
@@ -229,7 +239,10 @@ func (h *Hooks) git(w http.ResponseWriter, req *http.Request) {
 		})
 		return
 	}
-	hint := func() { h.inbox.put(key{repository: repository, git: true}, "") }
+	hint := func() {
+		h.inbox.put(key{repository: repository, git: true}, "")
+		h.metrics.hints.WithLabelValues("git").Inc()
+	}
 	into := io.Discard
 	if proof.signed() {
 		into = proof.mac

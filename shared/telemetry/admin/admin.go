@@ -9,24 +9,34 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // timeout bounds a request, and how long open ones may go on after the end was asked for.
 const timeout = 5 * time.Second
 
-// Serve answers at an address until the context is done; with an empty address it only waits. ready returns why the
-// process cannot do its work yet, or nil.
-func Serve(ctx context.Context, address string, ready func() error) error {
-	if address == "" {
+// Config is what is served.
+type Config struct {
+	// Address is where; empty serves nothing.
+	Address string
+	// Ready returns why the process cannot do its work yet, or nil.
+	Ready func() error
+	// Metrics is what /metrics shows.
+	Metrics prometheus.Gatherer
+}
+
+// Serve answers until the context is done; with an empty address it only waits.
+func Serve(ctx context.Context, cfg Config) error {
+	if cfg.Address == "" {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	server := &http.Server{Handler: Handler(ready), ReadHeaderTimeout: timeout, ReadTimeout: timeout}
+	server := &http.Server{Handler: Handler(cfg), ReadHeaderTimeout: timeout, ReadTimeout: timeout}
 	stop := context.AfterFunc(ctx, func() {
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()
@@ -40,16 +50,16 @@ func Serve(ctx context.Context, address string, ready func() error) error {
 }
 
 // Handler answers the three questions.
-func Handler(ready func() error) http.Handler {
+func Handler(cfg Config) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := ready(); err != nil {
+		if err := cfg.Ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.Handle("GET /metrics", promhttp.Handler())
+	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Metrics, promhttp.HandlerOpts{}))
 	return mux
 }

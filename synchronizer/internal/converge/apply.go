@@ -43,7 +43,9 @@ func (p *pass) render(ctx context.Context) bool {
 	if w.current && (w.stale.IsZero() || time.Until(w.stale) > 0) {
 		return true
 	}
+	began := now()
 	result, err := p.loop.deps.Renderer.Render(ctx, p.sync, w.verified, w.rendered)
+	p.loop.metrics.renders.WithLabelValues().Observe(time.Since(began).Seconds())
 	if err != nil {
 		w.problems.render = []v1alpha1.Problem{{Kind: v1alpha1.ProblemRender, Message: sentence(err), Commit: w.verified.String()}}
 		p.failed("tree not rendered", err)
@@ -75,6 +77,7 @@ func (p *pass) apply(ctx context.Context) {
 	p.noteDrift(made)
 	p.noteBehind(made.Behind)
 	steps := p.due(made)
+	p.loop.metrics.planned(len(steps))
 	if len(steps) > 0 {
 		if !p.take(ctx, steps) {
 			return // superseded: the newer content is next
@@ -251,7 +254,9 @@ func (p *pass) take(ctx context.Context, steps []plan.Step) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		p.took(r, tally)
+		l.metrics.took(r)
 	})
+	l.metrics.applied.WithLabelValues().Observe(time.Since(start).Seconds())
 	superseded := ctx.Err() != nil
 	if err != nil && !superseded {
 		p.failed("steps not taken", err)
@@ -493,6 +498,9 @@ func (p *pass) noteDrift(made plan.Plan) {
 			Kind: v1alpha1.ProblemDrift, Object: s.Key.String(), File: s.Desired.Origin.File, Line: s.Desired.Origin.Line,
 			Message: describeDrift(s) + " differs from Git and is left so, because spec.drift is report.",
 		})
+	}
+	if more := len(made.Drift) - int(w.status.Objects.Drifted); more > 0 {
+		p.loop.metrics.drifted.WithLabelValues(told).Add(float64(more))
 	}
 	w.status.Objects.Drifted = int32(len(made.Drift))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -38,6 +39,8 @@ type Deps struct {
 	Syncs     Syncs
 	Reporter  Reporter
 	Log       *zap.Logger
+	// Metrics is where metrics are registered; nil counts for nobody.
+	Metrics prometheus.Registerer
 	// Workers is how many Syncs are worked on at a time; DefaultWorkers when 0.
 	Workers int
 }

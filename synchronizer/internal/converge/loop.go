@@ -28,6 +28,8 @@ type Loop struct {
 	deps  Deps
 	queue workqueue.TypedDelayingInterface[types.NamespacedName]
 
+	metrics *metrics
+
 	mu      sync.Mutex
 	entries map[types.NamespacedName]*entry
 	labels  map[string]types.NamespacedName // by LabelSync's value
@@ -60,12 +62,14 @@ func New(deps Deps) *Loop {
 	if deps.Workers <= 0 {
 		deps.Workers = DefaultWorkers
 	}
-	return &Loop{
+	l := &Loop{
 		deps:    deps,
 		queue:   workqueue.NewTypedDelayingQueue[types.NamespacedName](),
 		entries: map[types.NamespacedName]*entry{}, labels: map[string]types.NamespacedName{},
 		listed: make(chan struct{}),
 	}
+	l.metrics = newMetrics(deps.Metrics, l)
+	return l
 }
 
 // Listed is closed when every Sync is known.

@@ -65,6 +65,7 @@ func (p *pass) verify(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("verify %s: %w", d.Commit, err)
 	}
+	p.loop.metrics.judged(verdict.Refusal != nil)
 	if verdict.Refusal != nil {
 		p.refused(*verdict.Refusal, content)
 	} else {

@@ -94,7 +94,11 @@ func (l *Loop) pass(ctx context.Context, key types.NamespacedName) time.Duration
 	if !ok {
 		return 0
 	}
+	began := now()
+	l.metrics.busy.WithLabelValues().Inc()
 	p.run(ctx)
+	l.metrics.busy.WithLabelValues().Dec()
+	l.metrics.passed(began, p.hindered)
 	if !p.hindered {
 		p.work.attempts = 0
 	}

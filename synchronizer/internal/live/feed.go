@@ -32,6 +32,7 @@ type feed struct {
 	namespace string // empty: cluster-scoped objects, or all namespaces
 	selector  string
 	unserved  func() // called once when the API server no longer knows the resource
+	metrics   *metrics
 
 	mu      sync.Mutex
 	failure error     // of the last request; nil while it works
@@ -78,12 +79,14 @@ func (f *feed) source(client dynamic.Interface) cache.ListerWatcher {
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			options.LabelSelector = f.selector
 			list, err := resource.List(ctx, options)
+			f.metrics.lists.WithLabelValues(resultOf(err)).Inc()
 			f.note(err)
 			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.LabelSelector = f.selector
 			w, err := resource.Watch(ctx, options)
+			f.metrics.watches.WithLabelValues(resultOf(err)).Inc()
 			f.note(err)
 			return w, err
 		},

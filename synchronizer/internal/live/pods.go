@@ -43,7 +43,7 @@ type pods struct {
 
 func newPods(store *Store, namespace string) *pods {
 	return &pods{
-		feed:  feed{resource: schema.GroupVersionResource{Version: "v1", Resource: "pods"}, namespace: namespace},
+		feed:  feed{resource: schema.GroupVersionResource{Version: "v1", Resource: "pods"}, namespace: namespace, metrics: store.metrics},
 		store: store, since: time.Now(),
 		records: map[id]*pod{}, of: map[object.Key]map[id]*pod{},
 	}

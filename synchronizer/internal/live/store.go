@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
@@ -30,15 +31,18 @@ type Config struct {
 	// ImagesChanged is called when the pods of a Sync run something else. It
 	// MUST NOT block.
 	ImagesChanged func(label string)
+	// Metrics is where metrics are registered; nil counts for nobody.
+	Metrics prometheus.Registerer
 }
 
 // Store holds the records of all objects that carry a Sync's label, of the
 // kinds that Syncs need. Its methods may be called at any time.
 type Store struct {
-	config Config
-	client dynamic.Interface
-	mapper *Mapper
-	wake   chan struct{} // there may be something to map, start or look at again
+	config  Config
+	client  dynamic.Interface
+	mapper  *Mapper
+	metrics *metrics
+	wake    chan struct{} // there may be something to map, start or look at again
 
 	mu      sync.RWMutex
 	needs   map[string]needs // by label of the Sync
@@ -71,6 +75,7 @@ func New(config Config, client dynamic.Interface, mapper *Mapper) *Store {
 		pods:    map[string]*pods{},
 		waiting: map[chan struct{}]bool{},
 	}
+	s.metrics = newMetrics(config.Metrics, s)
 	mapper.changed = s.look
 	return s
 }

@@ -30,7 +30,7 @@ type watched struct {
 
 func newWatched(store *Store, at place, kind schema.GroupVersionKind) *watched {
 	w := &watched{
-		feed: feed{resource: at.resource, namespace: at.namespace, selector: v1alpha1.LabelSync},
+		feed: feed{resource: at.resource, namespace: at.namespace, selector: v1alpha1.LabelSync, metrics: store.metrics},
 		kind: kind, store: store,
 		users:   map[string]bool{},
 		records: map[id]*entry{}, bySync: map[string]map[id]*entry{},

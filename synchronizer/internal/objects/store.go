@@ -144,3 +144,18 @@ func (s *Store) Commit(_ context.Context, id gitobject.ID) ([]byte, error) {
 func (s *Store) Tag(_ context.Context, id gitobject.ID) ([]byte, error) {
 	return s.read(id, gitobject.TypeTag)
 }
+
+// Size returns how many objects there are and their bytes on disk. It looks at every file; do not ask all the time.
+func (s *Store) Size() (count int, bytes int64) {
+	_ = filepath.WalkDir(s.dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return nil //nolint:nilerr // what cannot be read has no size
+		}
+		if stat, err := entry.Info(); err == nil {
+			count++
+			bytes += stat.Size()
+		}
+		return nil
+	})
+	return count, bytes
+}

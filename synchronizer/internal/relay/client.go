@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
@@ -116,6 +117,8 @@ type Config struct {
 	Version string
 	// Backoff is how reconnects are spread; zero is 1 s to 60 s.
 	Backoff backoff.Backoff
+	// Metrics is where metrics are registered; nil counts for nobody.
+	Metrics prometheus.Registerer
 }
 
 // Dial makes a connection to the automator.
@@ -128,6 +131,7 @@ type Client struct {
 	store   Store
 	handler Handler
 	log     *zap.Logger
+	metrics *metrics
 
 	mu      sync.Mutex
 	subs    map[revision.Source]Subscription
@@ -141,7 +145,7 @@ type Client struct {
 // New returns a client that hands what it receives to handler.
 func New(cfg Config, link *Link, store Store, handler Handler, log *zap.Logger) *Client {
 	return &Client{
-		cfg: cfg, link: link, store: store, handler: handler, log: log,
+		cfg: cfg, link: link, store: store, handler: handler, log: log, metrics: newMetrics(cfg.Metrics),
 		subs: map[revision.Source]Subscription{}, reshape: make(chan struct{}, 1),
 		epoch: time.Now().UnixNano(), whole: map[string]bool{},
 	}
@@ -251,6 +255,7 @@ func (c *Client) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		started := time.Now()
 		after, err := c.session(ctx)
+		c.metrics.ended(err)
 		if ctx.Err() != nil {
 			break
 		}

@@ -215,7 +215,9 @@ type request struct {
 	paths           []string
 }
 
-func (f *fetcher) fetch(ctx context.Context, r request) (received, error) {
+func (f *fetcher) fetch(ctx context.Context, r request) (got received, err error) {
+	began := time.Now()
+	defer func() { f.client.metrics.transferred(began, got, err) }()
 	ctx, cancel := context.WithTimeout(ctx, transferTimeout)
 	defer cancel()
 	stream, err := f.api.Fetch(ctx, &relayv1.FetchRequest{
@@ -225,7 +227,7 @@ func (f *fetcher) fetch(ctx context.Context, r request) (received, error) {
 	if err != nil {
 		return received{}, fmt.Errorf("fetch %s: %w", r.want, err)
 	}
-	got, err := receive(ctx, stream, f.client.store)
+	got, err = receive(ctx, stream, f.client.store)
 	if err != nil {
 		return got, fmt.Errorf("fetch %s: %w", r.want, err)
 	}

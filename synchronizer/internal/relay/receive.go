@@ -32,6 +32,9 @@ type Objects interface {
 type received struct {
 	chain []gitobject.ID
 	until gitobject.ID
+	// objects and bytes are how much that was.
+	objects int32
+	bytes   int64
 }
 
 // receiver is the state machine of one transfer: header, then objects, then trailer. Anything else is an error, and
@@ -75,6 +78,7 @@ func (r *receiver) finish() (received, error) {
 	if !r.done {
 		return received{}, fault.New(fault.Internal, "the transfer ended before its trailer; nothing of it is used")
 	}
+	r.out.objects, r.out.bytes = r.count, r.bytes
 	return r.out, nil
 }
 

@@ -131,6 +131,7 @@ func (s *session) read(ctx context.Context, cancel context.CancelCauseFunc) erro
 			limit = 3 * heartbeat
 		}
 		silence.Reset(limit)
+		s.client.metrics.last.WithLabelValues().SetToCurrentTime()
 		if err := s.take(ctx, message); err != nil {
 			return err
 		}
@@ -141,6 +142,7 @@ func (s *session) take(ctx context.Context, message *relayv1.FollowResponse) err
 	handler := s.client.handler
 	switch m := message.GetMessage().(type) {
 	case *relayv1.FollowResponse_Welcome:
+		s.client.metrics.connected.WithLabelValues().Set(1)
 		s.client.log.Info("connected", zap.String("automator", m.Welcome.GetVersion()))
 	case *relayv1.FollowResponse_Announcement:
 		return s.announced(ctx, m.Announcement)
@@ -189,6 +191,7 @@ func (s *session) announced(ctx context.Context, a *relayv1.Announcement) error 
 	if err != nil {
 		return err
 	}
+	s.client.metrics.announcements.WithLabelValues().Inc()
 	s.client.log.Info("announced", zap.String(telemetry.Repository, source.Repository), zap.Stringer(telemetry.Commit, commit))
 	s.client.handler.Denied(source, a.GetDeniedPaths())
 	s.client.handler.Announced(source, commit, a.GetTime().AsTime())

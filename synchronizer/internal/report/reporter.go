@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -42,6 +43,8 @@ type Config struct {
 	Dir string
 	// Backoff is how reconnects are spread; zero is 1 s to 60 s.
 	Backoff backoff.Backoff
+	// Metrics is where metrics are registered; nil counts for nobody.
+	Metrics prometheus.Registerer
 }
 
 // Connector hands out the connection to the automator.
@@ -58,6 +61,8 @@ type Reporter struct {
 	spool *spool
 	log   *zap.Logger
 	epoch int64
+
+	metrics *metrics
 }
 
 // New returns a reporter that sends every change of state, and opens the event spool.
@@ -66,7 +71,10 @@ func New(cfg Config, link Connector, state *fleet.State, log *zap.Logger) (*Repo
 	if err != nil {
 		return nil, err
 	}
-	return &Reporter{cfg: cfg, link: link, state: state, spool: spool, log: log, epoch: time.Now().UnixNano()}, nil
+	return &Reporter{
+		cfg: cfg, link: link, state: state, spool: spool, log: log, epoch: time.Now().UnixNano(),
+		metrics: newMetrics(cfg.Metrics, spool),
+	}, nil
 }
 
 // Event keeps an event until the automator has it. The event's cluster and id are filled in; one that is sent already
@@ -74,8 +82,11 @@ func New(cfg Config, link Connector, state *fleet.State, log *zap.Logger) (*Repo
 func (r *Reporter) Event(event *statusv1.Event) {
 	event.Cluster = r.cfg.Hello.GetCluster()
 	event.Id = EventID(event)
+	r.metrics.events.WithLabelValues().Inc()
 	dropped, err := r.spool.add(event)
+	r.metrics.givenUp.WithLabelValues().Add(float64(dropped))
 	if err != nil {
+		r.metrics.givenUp.WithLabelValues().Inc()
 		r.log.Error("event not kept on disk; it is lost if this process dies before the automator has it", zap.Error(err))
 	}
 	if dropped > 0 {
@@ -96,6 +107,8 @@ func (r *Reporter) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		started := time.Now()
 		err := r.session(ctx)
+		r.metrics.connected.WithLabelValues().Set(0)
+		r.metrics.sessions.WithLabelValues().Inc()
 		if ctx.Err() != nil {
 			break
 		}
@@ -133,6 +146,7 @@ func (r *Reporter) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.metrics.connected.WithLabelValues().Set(1)
 	s.heartbeat = welcome.GetWelcome().GetHeartbeat().AsDuration()
 	if s.heartbeat <= 0 {
 		s.heartbeat = defaultHeartbeat
@@ -192,6 +206,7 @@ func (s *session) acknowledged(ids [][]byte) error {
 	if err != nil {
 		return fault.New(fault.Internal, "forget acknowledged events: %w", err)
 	}
+	s.reporter.metrics.acknowledged.WithLabelValues().Add(float64(count))
 	s.mu.Lock()
 	s.flying -= count
 	s.mu.Unlock()
@@ -247,6 +262,7 @@ func (s *session) status(changes []fleet.Change) error {
 			return err
 		}
 	}
+	s.reporter.metrics.statuses.WithLabelValues().Add(float64(len(changes)))
 	for _, change := range changes {
 		if err := s.send(changeToProto(change)); err != nil {
 			return err
