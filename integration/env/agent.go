@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/tandem-cd/tandem/integration/env/process"
@@ -48,22 +47,9 @@ func (a *Agent) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-func (a *Agent) healthy(ctx context.Context) error { return a.ask(ctx, "/healthz") }
-
-func (a *Agent) ask(ctx context.Context, path string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.cfg.admin+path, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", path, response.Status)
-	}
-	return nil
+func (a *Agent) healthy(ctx context.Context) error {
+	_, err := a.Get(ctx, "/healthz")
+	return err
 }
 
 // Kill ends the agent without warning, as kill -9 does.
