@@ -143,7 +143,7 @@ func documented(t *testing.T, found map[string]map[string]*metric) {
 		}
 	}
 	if *update {
-		if err := os.WriteFile(path, text, 0o644); err != nil { //nolint:gosec // a document is for everybody
+		if err := os.WriteFile(path, text, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
