@@ -118,7 +118,8 @@ func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 		return nil, err
 	}
 	defer finish()
-	return next(ctx, req)
+	resp, err = next(ctx, req)
+	return resp, ended(ctx, err)
 }
 
 func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
@@ -128,7 +129,15 @@ func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 		return err
 	}
 	defer finish()
-	return next(srv, &admitted{ServerStream: stream, ctx: ctx})
+	return ended(ctx, next(srv, &admitted{ServerStream: stream, ctx: ctx}))
+}
+
+// ended returns why a call was ended, where a handler only says that its context was done.
+func ended(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); err != nil && fault.Is(cause, fault.Unauthorized) {
+		return cause
+	}
+	return err
 }
 
 // admit lets a call in. What it returns is to be called at the call's end.
