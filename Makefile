@@ -27,9 +27,9 @@ PACKAGES := $(MODULES:%=./%/...)
 TMP := .tmp
 BIN := $(TMP)/bin
 
-# Suites and benchmarks of the whole system start a control plane: they are no
-# unit tests, whatever their flags.
-list-unit = packages=$$(go list $(1) | grep -Ev '/integration/(bench|suites)(/|$$)')
+# Suites and benchmarks of the whole system start a control plane, and images
+# are built for minutes: they are no unit tests, whatever their flags.
+list-unit = packages=$$(go list $(1) | grep -Ev '/integration/(bench|images|suites)(/|$$)')
 # pkgname keeps the output short; the closing line counts what ran.
 gotestsum = $(BIN)/gotestsum --format pkgname --format-hide-empty-pkg --hide-summary skipped --
 
