@@ -49,7 +49,7 @@ func assemble(spec Spec, stamp Stamp, platform v1.Platform, trees []*layer.Tree,
 			what = "debian: pinned packages"
 		}
 		history := v1.History{Created: v1.Time{Time: stamp.Created}, CreatedBy: what}
-		if image, err = mutate.Append(image, mutate.Addendum{Layer: packed, History: history, MediaType: types.OCILayer}); err != nil {
+		if image, err = mutate.Append(image, mutate.Addendum{Layer: plain{packed}, History: history, MediaType: types.OCILayer}); err != nil {
 			return Platform{}, err
 		}
 	}
@@ -61,6 +61,10 @@ func assemble(spec Spec, stamp Stamp, platform v1.Platform, trees []*layer.Tree,
 	artifact, err := attach(annotated, sbom, map[string]string{"org.opencontainers.image.created": stamp.Created.Format(time.RFC3339)})
 	return Platform{Platform: platform, Image: annotated, SBOM: artifact}, err
 }
+
+// plain hides the descriptor of a layer, which has an empty map of annotations where a manifest that is read has none: a
+// validation takes them for two.
+type plain struct{ v1.Layer }
 
 func configure(image v1.Image, spec Spec, stamp Stamp, platform v1.Platform) (v1.Image, error) {
 	config, err := image.ConfigFile()

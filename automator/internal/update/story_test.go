@@ -315,10 +315,10 @@ func TestStoryPoller(t *testing.T) {
 	wg.Go(func() { _ = updater.Run(ctx) })
 	wg.Go(func() { _ = poller.Run(ctx) })
 	s.await("the branch was looked at", func() bool { return len(updater.Status().Pipelines) == 1 })
-	s.images.push(api, "1.1.0")
 	s.person.Write(map[string]string{"env/dev/api.yaml": manifest("api", pinned(api, "0.9.0"))})
 	s.person.Commit("older")
-	s.person.Push()
+	s.person.Push() // nobody else has a reason to push yet
+	s.images.push(api, "1.1.0")
 	poller.Hint()
 	s.awaitImage("api", pinned(api, "1.1.0"))
 	s.await("the mirror is tidy", func() bool { return !repo.MaintenanceDue() })
