@@ -168,7 +168,7 @@ func (a *Automator) openEnrollment(ctx context.Context) (err error) {
 	}
 	a.enroll, err = enroll.New(ctx, enroll.Config{Audiences: a.cfg.Proxy.Names, Admins: a.cfg.Admins}, enroll.Deps{
 		Authority: signer, Store: a.store, Calls: a.calls, Log: a.log,
-		Granted: func(cluster string) bool { return len(a.repos.grants(cluster)) > 0 },
+		Granted: a.granted,
 	})
 	return err
 }

@@ -279,7 +279,7 @@ func (k *Keeper) accept(kept Kept, answer *enrollmentv1.Certificate) (Kept, erro
 	if id.Role != rpc.RoleCluster || id.Name != k.cfg.Cluster {
 		return Kept{}, fmt.Errorf("the automator knows this as %s, but the configuration calls it cluster %q; make them equal: either change cluster, or take a token of `tandem cluster enroll %s`", id, k.cfg.Cluster, k.cfg.Cluster)
 	}
-	if _, err := cert.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: cert.NotBefore.Add(time.Second), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+	if _, err := cert.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: cert.NotAfter.Add(-time.Second), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
 		return Kept{}, fmt.Errorf("the automator's answer does not fit together: %w", err)
 	}
 	kept.Certificate = cert
