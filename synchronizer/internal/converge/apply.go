@@ -87,7 +87,7 @@ func (p *pass) apply(ctx context.Context) {
 		}
 	}
 	p.noteFailures()
-	if made.WaitsForHooksOnly() && (w.status.Applied == nil || w.status.Applied.ContentID != w.content.String()) {
+	if made.WaitsForHooksOnly() && !p.isApplied() {
 		p.applied(len(steps))
 	}
 }

@@ -26,9 +26,7 @@ func dependencies(s *v1alpha1.Sync) []types.NamespacedName {
 // depend reports whether the Syncs that this one depends on let it go on. What is applied already waits for nobody, so that
 // drift is healed whatever becomes of them.
 func (p *pass) depend() bool {
-	w := p.work
-	applied := w.status.Applied != nil && w.status.Applied.ContentID == w.content.String()
-	if len(p.sync.Spec.DependsOn) == 0 || applied {
+	if len(p.sync.Spec.DependsOn) == 0 || p.isApplied() {
 		return true
 	}
 	unmet := p.loop.unmet(p.sync)
@@ -37,6 +35,12 @@ func (p *pass) depend() bool {
 	}
 	p.noteBehind(unmet)
 	return false
+}
+
+// isApplied reports whether every object of the verified content was attempted.
+func (p *pass) isApplied() bool {
+	w := p.work
+	return w.status.Applied != nil && w.status.Applied.ContentID == w.content.String()
 }
 
 // unmet says which dependency is not ready; empty when all are.
@@ -67,7 +71,8 @@ func (p *pass) reached() {
 		return
 	}
 	before := e.ready()
-	e.healthy = p.work.status.State == v1alpha1.StateHealthy
+	// What was healthy before says nothing about content that has only been verified, as while a new kind is being listed.
+	e.healthy = p.work.status.State == v1alpha1.StateHealthy && p.isApplied()
 	if before || !e.ready() {
 		return
 	}

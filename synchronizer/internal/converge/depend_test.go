@@ -40,6 +40,25 @@ func TestADependentWaitsForTheNewestOfTheOther(t *testing.T) {
 	})
 }
 
+func TestADependencyThatIsStillListingANewKindIsNotReady(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.syncNamed("db", "uid-2", nil)
+			w.sync(needs("db"))
+			w.deliver(w.commit("one", "a", "db"))
+			w.pass(time.Second)
+			applies(w)
+			w.list(false)
+			w.deliver(w.commit("two", "a=2", "db=2"))
+			w.pass(time.Second)
+			same(t, "did while nothing is known of what is there", applies(w), []string{})
+			w.health = health.Status{State: health.InProgress, Message: "migrating"}
+			w.list(true)
+			same(t, "did once it is listed", applies(w), []string{"db"})
+		})
+	})
+}
+
 func TestDriftIsHealedWhileADependencyIsDown(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.run(func() {

@@ -232,6 +232,17 @@ func (w *world) status() v1alpha1.Status {
 	return w.resources["web"].Status
 }
 
+// list says whether everything that is watched has been listed.
+func (w *world) list(done bool) {
+	w.mu.Lock()
+	w.unsynced = !done
+	w.mu.Unlock()
+	for _, name := range []string{"db", "web"} {
+		w.loop.ObjectChanged(v1alpha1.Label("shop", name))
+	}
+	w.settle()
+}
+
 // mend lets an object be applied that was refused.
 func (w *world) mend(name string) {
 	w.mu.Lock()
