@@ -38,7 +38,7 @@ func newJail(t *testing.T) (j jail, version string) {
 		t.Skip("downloads Debian packages once; make images-test does it")
 	}
 	if os.Getuid() != 0 {
-		t.Skip("changes its root directory to the image's, which only root may; make node-test runs the image as a Pod")
+		t.Skip("changes its root directory to the image's, which only root may: run make images-test as root")
 	}
 	builder, err := images.NewBuilder(t.Context(), images.Options{Platforms: []string{host}})
 	if err != nil {
