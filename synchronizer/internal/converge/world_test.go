@@ -63,6 +63,8 @@ type world struct {
 	ids    []string // their identities
 	events []string
 	bases  map[string]gitobject.ID
+
+	listing string // the label of the Sync that waits for a list; empty for none
 }
 
 func newWorld(t *testing.T) *world {
@@ -232,13 +234,16 @@ func (w *world) status() v1alpha1.Status {
 	return w.resources["web"].Status
 }
 
-// list says whether everything that is watched has been listed.
-func (w *world) list(done bool) {
+// list begins or ends the listing of a new kind of one Sync; empty for none.
+func (w *world) list(name string) {
 	w.mu.Lock()
-	w.unsynced = !done
+	w.listing = ""
+	if name != "" {
+		w.listing = v1alpha1.Label("shop", name)
+	}
 	w.mu.Unlock()
-	for _, name := range []string{"db", "web"} {
-		w.loop.ObjectChanged(v1alpha1.Label("shop", name))
+	for _, each := range []string{"db", "web"} {
+		w.loop.ObjectChanged(v1alpha1.Label("shop", each))
 	}
 	w.settle()
 }
@@ -305,10 +310,10 @@ func (w *world) Load(context.Context, *render.Desired) (*unstructured.Unstructur
 func (w *world) Need(string, []v1alpha1.ObjectKind) {}
 func (w *world) Release(string)                     {}
 
-func (w *world) Synced(string) bool {
+func (w *world) Synced(label string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return !w.unsynced
+	return !w.unsynced && label != w.listing
 }
 
 func (w *world) Failures(string) []error { return nil }
