@@ -112,13 +112,14 @@ func TestDeniedNamesTheRule(t *testing.T) {
 // settled takes a step until the API server has noticed new permissions.
 func (w *world) settled(t *testing.T, step plan.Step) apply.Result {
 	t.Helper()
+	deadline := time.After(time.Minute)
 	for {
 		result := w.run(t, step)[0]
 		if apply.ClassOf(result.Err) != apply.Denied {
 			return result
 		}
 		select {
-		case <-t.Context().Done():
+		case <-deadline:
 			t.Fatal(result.Err)
 		case <-time.After(10 * time.Millisecond):
 		}

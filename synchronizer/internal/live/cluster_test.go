@@ -108,10 +108,11 @@ func (w *world) asked() string {
 // until waits for news until it is true.
 func (w *world) until(t *testing.T, what string, is func() bool) {
 	t.Helper()
+	deadline := time.After(time.Minute)
 	for !is() {
 		select {
-		case <-t.Context().Done():
-			t.Fatalf("%s: never", what)
+		case <-deadline:
+			t.Fatalf("%s: not within a minute; failures: %v", what, w.Failures(w.label))
 		case <-w.news:
 		}
 	}

@@ -209,11 +209,12 @@ func (s *Store) manages(owners []object.Key) (object.Key, string) {
 	return object.Key{}, ""
 }
 
-// adopted notes that a workload with pods became managed: they were dropped
-// when they came. The caller holds mu.
-func (s *Store) adopted(namespace string) {
+// runs notes that a managed workload has pods. Where none of them is kept, they
+// came when nobody managed it, and were dropped; or they are yet to come. The
+// caller holds mu.
+func (s *Store) runs(workload object.Key) {
 	for _, p := range s.pods {
-		if p.namespace == "" || p.namespace == namespace {
+		if (p.namespace == "" || p.namespace == workload.Namespace) && len(p.of[workload]) == 0 {
 			p.stale = true
 			s.look()
 		}

@@ -111,22 +111,51 @@ func TestImages(t *testing.T) {
 	}
 }
 
-// The pods of a workload that others made were dropped when they came.
-func TestAdoptedWorkloadHasPodsListedAgain(t *testing.T) {
+// Pods that came when nobody managed their workload were dropped.
+func TestPodsAreListedAgain(t *testing.T) {
 	t.Parallel()
-	w, p, _ := watchPods(t)
-	if err := w.Replace(nil, "1"); err != nil {
-		t.Fatal(err)
+	const fresh, running = 0, 2 // pods that the status counts
+	copied := func(o *unstructured.Unstructured) *unstructured.Unstructured {
+		o.SetAnnotations(nil)
+		return o
 	}
-	w.Observe(workload(t, web, "shop.web", "2", 0))
-	if p.stale {
-		t.Error("a new workload without pods has pods listed again")
+	bare := kubetest.Object(t, `{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop, resourceVersion: "2",
+		labels: {tandem.dev/sync: shop.web}, annotations: {tandem.dev/owner: Pod/shop/web}}, status: {phase: Running}}`)
+	cases := map[string]struct {
+		seen []*unstructured.Unstructured
+		kept bool // a pod of the workload
+		want bool
+	}{
+		"New":          {seen: []*unstructured.Unstructured{workload(t, web, "shop.web", "2", fresh)}},
+		"Adopted":      {seen: []*unstructured.Unstructured{workload(t, web, "shop.web", "2", running)}, want: true},
+		"CountedLater": {seen: []*unstructured.Unstructured{workload(t, web, "shop.web", "2", fresh), workload(t, web, "shop.web", "3", running)}, want: true},
+		"NamedLater":   {seen: []*unstructured.Unstructured{copied(workload(t, web, "shop.web", "2", running)), workload(t, web, "shop.web", "3", running)}, want: true},
+		"Copy":         {seen: []*unstructured.Unstructured{copied(workload(t, web, "shop.web", "2", running))}},
+		"Kept":         {seen: []*unstructured.Unstructured{workload(t, web, "shop.web", "2", fresh), workload(t, web, "shop.web", "3", running)}, kept: true},
+		"Bare":         {seen: []*unstructured.Unstructured{bare}, want: true},
 	}
-	adopted := web
-	adopted.Name = "old"
-	w.Observe(workload(t, adopted, "shop.web", "3", 2))
-	if !p.stale {
-		t.Error("an adopted workload does not have pods listed again")
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, p, _ := watchPods(t)
+			if err := w.Replace(nil, "1"); err != nil {
+				t.Fatal(err)
+			}
+			for i, obj := range tc.seen {
+				if err := w.Update(obj); err != nil {
+					t.Fatal(err)
+				}
+				if i > 0 || !tc.kept {
+					continue
+				}
+				if err := p.Update(podOfWeb(t, "web-1", "app:1", "", true)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if p.stale != tc.want {
+				t.Errorf("pods are listed again: %t, want %t", p.stale, tc.want)
+			}
+		})
 	}
 }
 

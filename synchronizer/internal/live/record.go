@@ -81,10 +81,10 @@ func text(obj *unstructured.Unstructured, field, key string) string {
 	return value
 }
 
-// runs reports whether the status of a workload counts pods.
+// runs reports whether the status of a workload counts pods, or is a pod's.
 func runs(obj *unstructured.Unstructured) bool {
 	status, _ := obj.Object["status"].(map[string]any)
-	for _, field := range []string{"replicas", "currentNumberScheduled", "active"} {
+	for _, field := range []string{"replicas", "currentNumberScheduled", "active", "phase"} {
 		if status[field] != nil && status[field] != int64(0) {
 			return true
 		}
@@ -122,6 +122,9 @@ const (
 	confirm
 	hasPods
 	native
+
+	// managedPods are the flags of a workload whose pods are kept.
+	managedPods = namesItself | hasPods
 )
 
 func idOf(key object.Key) id { return id{unique.Make(key.Namespace), key.Name} }

@@ -147,10 +147,11 @@ func (w *world) pods(t *testing.T) []unstructured.Unstructured {
 // poll is for what the store tells nobody of.
 func (w *world) poll(t *testing.T, what string, is func() bool) {
 	t.Helper()
+	deadline := time.After(time.Minute)
 	for !is() {
 		select {
-		case <-t.Context().Done():
-			t.Fatalf("%s: never", what)
+		case <-deadline:
+			t.Fatalf("%s: not within a minute; images: %+v, failures: %v", what, w.Images(w.label), w.Failures(w.label))
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

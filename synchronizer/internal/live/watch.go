@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 )
 
 // watched holds the records of one kind in one namespace, or in all of them.
@@ -163,8 +164,8 @@ func (w *watched) put(e *entry, changed changes) {
 	if known == nil || known.differs(e) {
 		changed[e.sync.Value()] = true
 	}
-	if known == nil && e.flags&hasPods != 0 {
-		w.store.adopted(e.namespace.Value())
+	if e.flags&managedPods == managedPods && (known == nil || known.flags&managedPods != managedPods) {
+		w.store.runs(object.Key{Group: w.kind.Group, Kind: w.kind.Kind, Namespace: e.namespace.Value(), Name: e.name})
 	}
 	if known != nil && known.sync != e.sync {
 		w.drop(known, changed)
