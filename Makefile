@@ -226,6 +226,10 @@ run-bench = cd $(1) && go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(C
 bench: ## Measure a release beside what the parts below it need; ARGS="-o json"
 	go run ./integration/cmd/bench $(ARGS)
 
+.PHONY: bench-sync
+bench-sync: ## Measure the synchronizer beside a bare client of the same API server; ARGS="--objects 5000 -o json"
+	go run ./integration/cmd/benchsync $(ARGS)
+
 .PHONY: bench-relay
 bench-relay: ## Measure the relay with a crowd of synchronizers beside a bare health watch; ARGS="--clients 2000 -o json"
 	@mkdir -p bin

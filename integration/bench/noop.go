@@ -1,11 +1,7 @@
 package bench
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"os"
-	"strconv"
 	"time"
 
 	"github.com/tandem-cd/tandem/integration/env"
@@ -34,6 +30,18 @@ type Noop struct {
 
 // noop counts requests while nothing changes, and while the synchronizer restarts.
 func (b *bench) noop(ctx context.Context, report *Report) error {
+	if err := b.quiet(ctx, report); err != nil {
+		return err
+	}
+	if err := b.restart(ctx, report); err != nil {
+		return err
+	}
+	_, err := b.world.WaitSync(ctx, site, env.SampleSync, env.Healthy)
+	return err
+}
+
+// quiet counts requests while nothing changes.
+func (b *bench) quiet(ctx context.Context, report *Report) error {
 	if err := sleep(ctx, settle); err != nil {
 		return err
 	}
@@ -51,9 +59,10 @@ func (b *bench) noop(ctx context.Context, report *Report) error {
 	report.Noop = Noop{
 		Seconds: b.opts.Noop.Seconds(), Requests: len(ours), Baseline: others, Syncs: b.opts.Pairs + 1, Objects: b.opts.Objects*b.opts.Pairs + 3,
 	}
-	return b.restart(ctx, report)
+	return nil
 }
 
+// restart counts what a restart costs when nothing has changed.
 func (b *bench) restart(ctx context.Context, report *Report) error {
 	from := time.Now()
 	if err := b.site.Synchronizer.Stop(ctx); err != nil {
@@ -78,8 +87,7 @@ func (b *bench) restart(ctx context.Context, report *Report) error {
 			report.Noop.RestartWrites++
 		}
 	}
-	_, err = b.world.WaitSync(ctx, site, env.SampleSync, env.Healthy)
-	return err
+	return nil
 }
 
 // requests returns what the synchronizer asked in a span of time, itself and as anybody else, and how often others did.
@@ -110,30 +118,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
-}
-
-// memory reads what both agents occupy.
-func (b *bench) memory(_ context.Context, report *Report) (err error) {
-	if report.Memory.Automator, err = resident(b.world.Automator.ID()); err != nil {
-		return err
-	}
-	report.Memory.Synchronizer, err = resident(b.site.Synchronizer.ID())
-	return err
-}
-
-// resident is the resident memory of a process in MiB, as Linux tells it.
-func resident(pid int) (float64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range bytes.Lines(status) {
-		fields := bytes.Fields(line)
-		if len(fields) < 2 || string(fields[0]) != "VmRSS:" {
-			continue
-		}
-		kib, err := strconv.ParseFloat(string(fields[1]), 64)
-		return float64(int(kib/1024*10)) / 10, err
-	}
-	return 0, fmt.Errorf("process %d does not say how much memory it has", pid)
 }

@@ -83,7 +83,7 @@ func (b *bench) push(ctx context.Context, report *Report) error {
 		if err != nil {
 			return err
 		}
-		at, err := wait(ctx, moved[env.Repository])
+		at, err := receive(ctx, moved[env.Repository])
 		if err != nil {
 			return fmt.Errorf("commit of %s: %w", tag, err)
 		}
@@ -103,7 +103,7 @@ func (b *bench) push(ctx context.Context, report *Report) error {
 	return nil
 }
 
-func wait[T any](ctx context.Context, from <-chan T) (value T, err error) {
+func receive[T any](ctx context.Context, from <-chan T) (value T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	select {
@@ -145,7 +145,7 @@ func (c *clone) push(ctx context.Context, i int, moved <-chan time.Time) (time.D
 	if err := c.git(ctx, "push", "-q", "origin", "HEAD:main"); err != nil {
 		return 0, err
 	}
-	at, err := wait(ctx, moved)
+	at, err := receive(ctx, moved)
 	return at.Sub(began), err
 }
 

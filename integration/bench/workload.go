@@ -3,6 +3,8 @@ package bench
 import (
 	"fmt"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 const (
@@ -25,6 +27,13 @@ func Workload(mark string, objects int) map[string]string {
 		files[name] += "---\n" + Object(mark, i, "")
 	}
 	return files
+}
+
+// workloadKinds are the kinds of a workload.
+func workloadKinds() []schema.GroupVersionResource {
+	return []schema.GroupVersionResource{
+		{Version: "v1", Resource: "configmaps"}, {Group: "apps", Version: "v1", Resource: "deployments"}, {Version: "v1", Resource: "services"},
+	}
 }
 
 // Object is the i-th object of a workload. note goes into a ConfigMap, to make it differ.

@@ -127,10 +127,13 @@ func (w *World) WaitEvents(ctx context.Context, filter *statusv1.EventFilter, ok
 }
 
 // waiting opens a stream, and again whenever it is cut, until one has seen what
-// it is for or time is up.
+// it is for or time is up: that of the caller, or WaitTimeout.
 func waiting(ctx context.Context, watch func(context.Context) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, WaitTimeout, errWaited)
-	defer cancel()
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, WaitTimeout, errWaited)
+		defer cancel()
+	}
 	for {
 		err := watch(ctx)
 		if err == nil {

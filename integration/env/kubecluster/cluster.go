@@ -148,6 +148,22 @@ func (c *Cluster) Stop() error {
 	return errors.Join(errs...)
 }
 
+// Pin has the control plane run on one processor.
+func (c *Cluster) Pin(processor int) error {
+	if c.attached != nil {
+		return ErrAttached
+	}
+	for _, p := range []*process.Process{c.etcd, c.apiserver, c.controllers} {
+		if p == nil {
+			continue
+		}
+		if err := process.Pin(p.ID(), processor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // LogFile is where a component writes: etcd, kube-apiserver or
 // kube-controller-manager.
 func (c *Cluster) LogFile(component string) string {

@@ -1,0 +1,187 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tandem-cd/tandem/integration/env"
+	"github.com/tandem-cd/tandem/integration/env/gitserver"
+	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+)
+
+// manyTimeout bounds what many Syncs do.
+const manyTimeout = 10 * time.Minute
+
+func manySync(i int) string { return fmt.Sprintf("small-%04d", i) }
+
+// small are the objects of a small Sync.
+func small(i int) []string {
+	name := manySync(i)
+	return []string{
+		fmt.Sprintf(`apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %[1]s}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: %[1]s}}
+  template:
+    metadata: {labels: {app: %[1]s}}
+    spec:
+      serviceAccountName: %[1]s
+      containers: [{name: main, image: "registry.example.com/small:1.0.0", ports: [{containerPort: 8080}]}]
+`, name),
+		fmt.Sprintf(`apiVersion: v1
+kind: Service
+metadata: {name: %[1]s}
+spec:
+  clusterIP: None
+  selector: {app: %[1]s}
+  ports: [{name: http, port: 80, targetPort: 8080, protocol: TCP}]
+`, name),
+		fmt.Sprintf("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: %s}\n", name),
+		fmt.Sprintf(`apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: %[1]s}
+spec:
+  rules: [{host: %[1]s.example.com, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: %[1]s, port: {number: 80}}}}]}}]
+`, name),
+	}
+}
+
+// many measures one commit for many Syncs.
+func (b *syncBench) many(ctx context.Context, report *SyncReport) (err error) {
+	if b.opts.Syncs <= 0 {
+		return nil
+	}
+	b.opts.Say("One commit for %d Syncs of 4 objects, beside a bare client.", b.opts.Syncs)
+	ctx, cancel := context.WithTimeout(ctx, manyTimeout)
+	defer cancel()
+	world, err := env.New(ctx, b.ground, env.Options{Name: "many", Sites: []string{site}, LogLevel: "warn"})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, world.Close()) }()
+	b.bench = &bench{world: world, site: world.Sites[site]}
+	bare, err := b.bareMany(ctx)
+	if err != nil {
+		return fmt.Errorf("bare client: %w", err)
+	}
+	tandem, err := b.commitMany(ctx)
+	if err != nil {
+		return err
+	}
+	b.opts.Say("  Tandem %.2f s, bare client %.2f s", tandem.Seconds(), bare.Seconds())
+	report.Many = ManySyncs{Seconds: seconds(tandem), Ratio: ratio(tandem, bare)}
+	return nil
+}
+
+// bareMany applies the same objects, and waits until the controllers have seen the Deployments.
+func (b *syncBench) bareMany(ctx context.Context) (time.Duration, error) {
+	const namespace = "bare-many"
+	_, err := b.ground.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+	if err != nil {
+		return 0, err
+	}
+	client, err := b.bench.bareClient()
+	if err != nil {
+		return 0, err
+	}
+	var objects []manifest
+	for i := range b.opts.Syncs {
+		for _, text := range small(i) {
+			m, err := parse(text)
+			if err != nil {
+				return 0, err
+			}
+			objects = append(objects, m)
+		}
+	}
+	began := time.Now()
+	group, applying := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	for _, m := range objects {
+		group.Go(func() error { return m.apply(applying, client, namespace) })
+	}
+	if err := group.Wait(); err != nil {
+		return 0, err
+	}
+	err = b.bench.settled(ctx, namespace)
+	return time.Since(began), err
+}
+
+// commitMany makes the Syncs, of folders without objects, then commits the objects of all of them.
+func (b *syncBench) commitMany(ctx context.Context) (time.Duration, error) {
+	empty, full := map[string]string{}, map[string]string{}
+	for i := range b.opts.Syncs {
+		empty["many/"+manySync(i)+"/README.md"] = "Nothing yet.\n"
+		full["many/"+manySync(i)+"/objects.yaml"] = strings.Join(small(i), "---\n")
+	}
+	world := b.bench.world
+	if err := start(ctx, world, "many", empty); err != nil {
+		return 0, err
+	}
+	if err := b.makeSyncs(ctx); err != nil {
+		return 0, err
+	}
+	if err := b.all(ctx, env.Healthy); err != nil {
+		return 0, fmt.Errorf("before there are objects: %w", err)
+	}
+	commit, err := world.Commit(ctx, gitserver.Change{Files: full, Message: "Objects for all", Signer: world.Human})
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := b.all(ctx, env.HealthyAt(commit)); err != nil {
+		return 0, err
+	}
+	return time.Since(began), nil
+}
+
+func (b *syncBench) makeSyncs(ctx context.Context) error {
+	group, making := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	resource := b.bench.world.Dynamic.Resource(v1alpha1.GroupVersionResource).Namespace(b.bench.site.Namespace)
+	for i := range b.opts.Syncs {
+		group.Go(func() error {
+			m, err := parse(syncManifest(manySync(i), "many/"+manySync(i)))
+			if err != nil {
+				return err
+			}
+			_, err = resource.Patch(making, manySync(i), types.ApplyPatchType, m.body, metav1.PatchOptions{FieldManager: "bench"})
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// all waits until the automator sees every Sync as it should be.
+func (b *syncBench) all(ctx context.Context, ok env.Condition) error {
+	client, err := b.bench.world.Status()
+	if err != nil {
+		return err
+	}
+	stream, err := client.WatchSyncs(ctx, &statusv1.WatchSyncsRequest{Filter: &statusv1.SyncFilter{Cluster: site}})
+	if err != nil {
+		return err
+	}
+	done := map[string]bool{}
+	for len(done) < b.opts.Syncs {
+		change, err := stream.Recv()
+		if err != nil {
+			return fmt.Errorf("%d of %d Syncs are as they should be: %w", len(done), b.opts.Syncs, err)
+		}
+		if sync := change.GetSync(); sync != nil && ok(sync) {
+			done[sync.GetName()] = true
+		}
+	}
+	return nil
+}
