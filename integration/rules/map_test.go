@@ -34,6 +34,7 @@ var parts = map[string]part{
 	"shared/fleet":      value,
 	"shared/gitobject":  core,
 	"shared/imageref":   core,
+	"shared/redact":     value,
 	"shared/revision":   value,
 	"shared/rpc":        infra,
 	"shared/run":        infra,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -47,6 +48,9 @@ func Decode(data []byte, into Validator) error {
 	return into.Validate()
 }
 
+// yamlValue is a value that yaml quotes, after its tag; somebody may have written a secret where none belongs.
+var yamlValue = regexp.MustCompile("(!!\\w+) `[^`]*`")
+
 // readable puts what yaml found into the words of a user.
 func readable(err error) error {
 	var typed *yaml.TypeError
@@ -55,7 +59,7 @@ func readable(err error) error {
 	}
 	problems := make([]error, 0, len(typed.Errors))
 	for _, text := range typed.Errors {
-		text = strings.Replace(text, "field ", "unknown key ", 1)
+		text = strings.Replace(yamlValue.ReplaceAllString(text, "$1"), "field ", "unknown key ", 1)
 		if at := strings.Index(text, " not found in type "); at >= 0 {
 			text = text[:at]
 		}

@@ -45,6 +45,10 @@ func TestDecode(t *testing.T) {
 			}
 		})
 	}
+	typed := "every: s3cret-one\nname: {s3cret-two: 1}\n"
+	if err := config.Decode([]byte(typed), &sample{}); err == nil || strings.Contains(err.Error(), "s3cret-two") {
+		t.Errorf("Decode(wrong types): got %v, want an error without the value", err)
+	}
 	var got sample
 	if err := config.Decode([]byte("name: a\nevery: 90s\n"), &got); err != nil || got.Every.Or(0) != 90*time.Second {
 		t.Errorf("Decode(good): got %+v, %v", got, err)

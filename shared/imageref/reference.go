@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/tandem-cd/tandem/shared/redact"
 )
 
 // DefaultRegistry is the canonical host of references that name no registry.
@@ -130,8 +132,9 @@ func (r Reference) Pin(tag, digest string) (Reference, error) {
 	return Parse(r.String())
 }
 
-// quote renders foreign text for an error message: quoted and of bounded length.
+// quote renders foreign text for an error message: quoted, of bounded length, and without the password of an address.
 func quote(s string) string {
+	s = redact.Addresses(s)
 	const most = 120
 	if len(s) > most {
 		return fmt.Sprintf("%.*q...", most, s)

@@ -148,6 +148,15 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+func TestParseRepeatsNoPassword(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"https://ann:hunter2@ghcr.io/acme/web", "ann:hunter2@ghcr.io/acme/web"} {
+		if _, err := Parse(text); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("Parse(%q): got %v, want an error without the password", text, err)
+		}
+	}
+}
+
 func TestReferencePin(t *testing.T) {
 	t.Parallel()
 	r, err := Parse("docker.io/nginx:1")

@@ -169,12 +169,13 @@ func parseDocuments(text []byte) (docs []*yaml.Node, err error) {
 
 var (
 	yamlErrorLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+	unknownAnchor = regexp.MustCompile(`unknown anchor '.*' referenced`)
 	// The parser, unlike its scanner, counts the lines of its errors from 0.
 	countedFromZero = regexp.MustCompile(`did not find expected (<|node content|'-' indicator|key|',' or )`)
 )
 
 func yamlError(err error) *Error {
-	text := err.Error()
+	text := unknownAnchor.ReplaceAllString(err.Error(), "unknown anchor") // the name may be a secret that begins with "*"
 	match := yamlErrorLine.FindStringSubmatch(text)
 	if match == nil {
 		return &Error{Line: 1, Reason: text}

@@ -95,7 +95,7 @@ func compare(s *source, targets []target, after []byte) ([]change, error) {
 		return nil, err
 	}
 	if rest := after[cursor+len(s.file)-end:]; len(rest) > 0 {
-		return nil, s.errorAt(len(s.file), "%s was added at the end", quote(string(rest)))
+		return nil, s.errorAt(len(s.file), "something was added at the end")
 	}
 	if len(changes) == 0 {
 		return nil, nil
@@ -116,7 +116,7 @@ func (s *source) sameBytes(targets []target, start, end int, after []byte) error
 	return s.differs(targets, start+same, after[same:])
 }
 
-// differs says what is at an offset of the file that became something else.
+// differs says where something became something else. What it was and is stays unsaid: it may be part of a Secret.
 func (s *source) differs(targets []target, offset int, after []byte) error {
 	line, _ := s.lines.position(offset)
 	for _, t := range targets {
@@ -124,12 +124,10 @@ func (s *source) differs(targets []target, offset int, after []byte) error {
 			return s.errorAt(offset, "%s changed, which cannot be checked: %s", t.Path, t.Locked)
 		}
 	}
-	was := s.lines.rest(offset)
-	became := newLineIndex(after).rest(0)
-	if len(was) == 0 || len(after) == 0 {
-		return s.errorAt(offset, "the line, or its end, differs: %s became %s", quote(string(was)), quote(string(became)))
+	if len(s.lines.rest(offset)) == 0 || len(after) == 0 {
+		return s.errorAt(offset, "the line, or its end, differs")
 	}
-	return s.errorAt(offset, "%s became %s, which is not an image position", quote(string(was)), quote(string(became)))
+	return s.errorAt(offset, "something changed that is not an image position")
 }
 
 // token reads the scalar that after has at a position. It returns its length, and
@@ -237,7 +235,7 @@ func sameNode(a, b *yaml.Node, values map[*yaml.Node]string) error {
 	same := a.Kind == b.Kind && (a.ShortTag() == b.ShortTag() || changed && b.ShortTag() == "!!str") && b.Value == want && a.Anchor == b.Anchor &&
 		a.Line == b.Line && len(a.Content) == len(b.Content) && (changed || a.Style == b.Style)
 	if !same {
-		return &Error{Line: a.Line, Column: a.Column, Reason: fmt.Sprintf("%s is read as %s after the change", quote(want), quote(b.Value))}
+		return &Error{Line: a.Line, Column: a.Column, Reason: "it is read as something else after the change"}
 	}
 	for i := range a.Content {
 		if err := sameNode(a.Content[i], b.Content[i], values); err != nil {

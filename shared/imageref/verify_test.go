@@ -119,6 +119,24 @@ spec:
 	}
 }
 
+// TestRefusalsRepeatNoValue holds that what stands elsewhere in a file stays in it: it may be a Secret.
+func TestRefusalsRepeatNoValue(t *testing.T) {
+	t.Parallel()
+	const file = "kind: Secret\nstringData:\n  password: hunter1\n"
+	for name, after := range map[string]string{
+		"Changed": strings.Replace(file, "hunter1", "hunter2", 1), "Added": file + "  more: hunter2\n", "Cut": strings.TrimSuffix(file, "\n"),
+		"Alias": strings.Replace(file, "hunter1", "*hunter2", 1),
+	} {
+		_, err := OnlyImagesChanged("a.yaml", []byte(file), []byte(after), nil)
+		if err == nil || strings.Contains(err.Error(), "unter") {
+			t.Errorf("%s: got %v, want a refusal without values", name, err)
+		}
+	}
+	if _, err := Find("a.yaml", []byte("password: *hunter2\n")); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("Find(unknown alias): got %v, want an error without the value", err)
+	}
+}
+
 func TestOnlyImagesChangedAsks(t *testing.T) {
 	t.Parallel()
 	errBoom := errors.New("boom")

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tandem-cd/tandem/shared/imageref"
+	"github.com/tandem-cd/tandem/shared/redact"
 )
 
 // Image is an image of a pipeline.
@@ -250,8 +251,9 @@ func (f *Found) problemf(p place, format string, args ...any) {
 	f.Problems = append(f.Problems, Problem{File: p.File, Line: p.Positions[0].Line, Message: fmt.Sprintf(format, args...)})
 }
 
-// quote renders foreign text for a message.
+// quote renders foreign text for a message, without the password of an address.
 func quote(text string) string {
+	text = redact.Addresses(text)
 	const most = 120
 	if len(text) > most {
 		return fmt.Sprintf("%.*q...", most, text)

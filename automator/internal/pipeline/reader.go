@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tandem-cd/tandem/shared/redact"
 )
 
 // Limits on a file in .tandem. They are far above what a person writes.
@@ -232,8 +234,9 @@ func describe(n *yaml.Node) string {
 	}
 }
 
-// quote renders foreign text for a message: quoted and of bounded length.
+// quote renders foreign text for a message: quoted, of bounded length, and without the password of an address.
 func quote(text string) string {
+	text = redact.Addresses(text)
 	const most = 80
 	if len(text) > most {
 		return fmt.Sprintf("%.*q...", most, text)
