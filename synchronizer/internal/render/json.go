@@ -32,11 +32,13 @@ func (f *file) json(content []byte) {
 func (f *file) jsonDocument(raw []byte, line int) {
 	var v any
 	strict, err := kjson.UnmarshalStrict(raw, &v, kjson.DisallowDuplicateFields)
-	for _, problem := range append(strict, err) {
-		if problem != nil {
-			f.problem(line, "is not valid JSON: %s", problem)
-			return
-		}
+	if err != nil { // it has the number in it, which may be a Secret's
+		f.problem(line, "is not valid JSON: a number in it is too large, or it is nested too deep")
+		return
+	}
+	if len(strict) > 0 {
+		f.problem(line, "is not valid JSON: %s", strict[0])
+		return
 	}
 	content, ok := v.(map[string]any)
 	kind, _ := content["kind"].(string)

@@ -172,6 +172,33 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// TestProblemsRepeatNoValue holds that what a file holds stays in it: it may be a Secret.
+func TestProblemsRepeatNoValue(t *testing.T) {
+	t.Parallel()
+	for name, content := range map[string]string{
+		"Alias": "kind: Secret\nstringData: {password: *hunter2 }\n", "Infinite": "kind: Secret\nstringData: {pin: 48151623e999}\n",
+		"Tagged": "kind: Secret\nstringData: {pin: !!int hunter2}\n", "Truth": "kind: Secret\nstringData: {pin: !!bool hunter2}\n",
+		"Binary": "kind: Secret\nstringData: {pin: !!binary hunter2}\n", "Null": "kind: Secret\nstringData: {pin: !!null hunter2}\n",
+		"Quote": "kind: Secret\nstringData: {pin: \"hunter2\n", "Escape": "kind: Secret\nstringData: {pin: \"\\q hunter2\"}\n",
+		"Text": "hunter2\n", "Tab": "kind: Secret\n\thunter2: x\n", "Float": "kind: Secret\nstringData: {pin: !!float hunter2}\n",
+		"JSON": `{"kind": "Secret", "stringData": {"pin": 48151623e999}}`, "JSONSyntax": `{"kind": "Secret", "stringData": {"pin": hunter2}}`,
+	} {
+		file := "a.yaml"
+		if strings.HasPrefix(content, "{") {
+			file = "a.json"
+		}
+		_, problems := File(file, []byte(content))
+		if len(problems) == 0 {
+			t.Errorf("%s: no problem", name)
+		}
+		for _, p := range problems {
+			if text := p.String(); strings.Contains(text, "hunter2") || strings.Contains(text, "48151623") {
+				t.Errorf("%s: the value is in %q", name, text)
+			}
+		}
+	}
+}
+
 func TestAFolderThatIsGoneIsAnError(t *testing.T) {
 	t.Parallel()
 	git := &memory{}

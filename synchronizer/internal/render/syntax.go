@@ -41,9 +41,13 @@ func withoutVersion(content []byte) []byte {
 	})
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
+var (
+	yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
+	// unknownAnchor has the text of a value that begins with "*", as a password may.
+	unknownAnchor = regexp.MustCompile(`unknown anchor '.*' referenced`)
+)
 
-// syntax takes the line out of the parser's message.
+// syntax takes the line out of the parser's message, and values: they may be a Secret's.
 func syntax(err error) (line int, message string) {
 	text := err.Error()
 	line = 1
@@ -52,6 +56,7 @@ func syntax(err error) (line int, message string) {
 		text = text[len(m[0]):]
 	}
 	text = strings.TrimPrefix(text, "yaml: ")
+	text = unknownAnchor.ReplaceAllString(text, `unknown anchor; quote what begins with "*"`)
 	if line > 1 && strings.HasPrefix(text, "did not find expected") {
 		line++ // the parser counts these from 0, and those of the scanner from 1
 	}

@@ -174,7 +174,7 @@ func wrongTag(n *yaml.Node, ok bool) error {
 	if ok {
 		return nil
 	}
-	return errorAt(n, "%q is no %s", n.Value, n.ShortTag())
+	return errorAt(n, "the value is no %s", n.ShortTag())
 }
 
 // text is a string, or the boolean that an unquoted YAML 1.1 word stands for.
@@ -204,7 +204,7 @@ func truth(s string) (value, ok bool) {
 func number(n *yaml.Node) (any, error) {
 	var v any
 	if err := n.Decode(&v); err != nil {
-		return nil, errorAt(n, "%q is no number", n.Value)
+		return nil, errorAt(n, "the value is no number")
 	}
 	switch v := v.(type) {
 	case int:
@@ -216,13 +216,13 @@ func number(n *yaml.Node) (any, error) {
 	case float64:
 		return float(n, v)
 	default:
-		return nil, errorAt(n, "%q is no number", n.Value)
+		return nil, errorAt(n, "the value is no number")
 	}
 }
 
 func float(n *yaml.Node, f float64) (any, error) {
 	if math.IsInf(f, 0) || math.IsNaN(f) {
-		return nil, errorAt(n, "%q cannot be written in JSON; quote it if it is text", n.Value)
+		return nil, errorAt(n, "the value cannot be written in JSON; quote it if it is text")
 	}
 	if f == math.Trunc(f) && math.Abs(f) < 1<<63 {
 		return int64(f), nil
