@@ -24,17 +24,14 @@ type catFile struct {
 }
 
 func (r *Repo) startCatFile() (*catFile, error) {
-	env, err := r.cfg.environment(r.gitDir(), false)
-	if err != nil {
-		return nil, err
-	}
 	// It lives longer than any caller: whoever is reading when his context ends stops it himself.
 	cmd := exec.Command(r.git, "cat-file", "--batch-command") //nolint:noctx // see above
-	cmd.Env, cmd.Dir = env, r.cfg.Dir
+	cmd.Env, cmd.Dir = r.cfg.environment(r.gitDir(), credentials{}), r.cfg.Dir
 	r.contain(cmd)
 	cmd.Cancel = nil // only for commands with a context
 	c := &catFile{cmd: cmd, stderr: &bounded{limit: maxMessages, drop: true}}
 	cmd.Stderr = c.stderr
+	var err error
 	if c.stdin, err = cmd.StdinPipe(); err != nil {
 		return nil, err
 	}

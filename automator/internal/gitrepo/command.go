@@ -37,17 +37,21 @@ func (r *Repo) run(ctx context.Context, c command) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	env, err := r.cfg.environment(r.gitDir(), c.remote)
-	if err != nil {
-		return nil, err
+	var password credentials
+	if c.remote {
+		var err error
+		if password, err = r.credentials(); err != nil {
+			return nil, err
+		}
 	}
+	env := r.cfg.environment(r.gitDir(), password)
 	stdout, stderr := &bounded{limit: maxOutput}, &bounded{limit: maxMessages, drop: true}
 	cmd := exec.CommandContext(ctx, r.git, c.args...)
 	cmd.Env, cmd.Dir = env, r.cfg.Dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, stdout, stderr
 	r.contain(cmd)
 	began := time.Now()
-	err = cmd.Run()
+	err := cmd.Run()
 	if c.remote {
 		r.metrics.ran(c, began, errors.Join(ctx.Err(), err))
 	}
@@ -56,7 +60,8 @@ func (r *Repo) run(ctx context.Context, c command) ([]byte, error) {
 		r.suspect.Store(true)
 	}
 	if err != nil {
-		return stdout.Bytes(), r.failure(ctx, c, err, stderr.Bytes())
+		said := r.secrets.Text(stdout.String()) // by push, with the host's reasons
+		return []byte(said), r.failure(ctx, c, err, r.secrets.Text(stderr.String()))
 	}
 	return stdout.Bytes(), nil
 }

@@ -60,7 +60,7 @@ func (c Config) settings() []setting {
 }
 
 // environment is the whole environment of a command. Only one that talks to the remote gets credentials.
-func (c Config) environment(gitDir string, remote bool) ([]string, error) {
+func (c Config) environment(gitDir string, with credentials) []string {
 	env := []string{
 		"LC_ALL=C", // messages are read, in push.go and failure.go
 		"HOME=" + c.Dir,
@@ -85,33 +85,46 @@ func (c Config) environment(gitDir string, remote bool) ([]string, error) {
 		}
 	}
 	settings := c.settings()
-	if remote && c.Auth.PasswordFile != "" {
-		header, err := c.Auth.header()
-		if err != nil {
-			return nil, fault.New(fault.Unauthorized, "repository %q: %w", c.Name, err)
-		}
+	if with.basic != "" {
 		// Sent with the first request: asking without it first would cost a round trip on every command.
-		settings = append(settings, setting{"http." + c.URL + ".extraHeader", header})
+		settings = append(settings, setting{"http." + c.URL + ".extraHeader", "Authorization: Basic " + with.basic})
 	}
 	env = append(env, "GIT_CONFIG_COUNT="+strconv.Itoa(len(settings)))
 	for i, s := range settings {
 		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, s.key), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, s.value))
 	}
-	return env, nil
+	return env
 }
 
-// header is the password as a request carries it.
-func (a Auth) header() (string, error) {
+// credentials are what a request to the remote carries; empty ones are none.
+type credentials struct {
+	password string
+	basic    string // name and password in the form of HTTP
+}
+
+// credentials reads the password as it is now. What is read is kept out of errors from then on.
+func (r *Repo) credentials() (credentials, error) {
+	read, err := r.cfg.Auth.read()
+	if err != nil {
+		return read, fault.New(fault.Unauthorized, "repository %q: %w", r.cfg.Name, err)
+	}
+	r.secrets.Add(read.password, read.basic)
+	return read, nil
+}
+
+func (a Auth) read() (credentials, error) {
+	if a.PasswordFile == "" {
+		return credentials{}, nil
+	}
 	raw, err := os.ReadFile(a.PasswordFile)
 	if err != nil {
-		return "", fmt.Errorf("password: %w", err)
+		return credentials{}, fmt.Errorf("password: %w", err)
 	}
 	password := strings.TrimRight(string(raw), "\r\n")
 	if password == "" || strings.ContainsAny(password, "\r\n\x00") {
-		return "", fmt.Errorf("password file %s does not hold one line", a.PasswordFile)
+		return credentials{}, fmt.Errorf("password file %s does not hold one line", a.PasswordFile)
 	}
-	token := base64.StdEncoding.EncodeToString([]byte(a.Username + ":" + password))
-	return "Authorization: Basic " + token, nil
+	return credentials{password: password, basic: base64.StdEncoding.EncodeToString([]byte(a.Username + ":" + password))}, nil
 }
 
 // sshCommand is what git runs to reach an ssh remote: with one key, to hosts that are known, and never asking.

@@ -1,13 +1,16 @@
 package gitrepo
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/redact"
 )
 
 func TestURL(t *testing.T) {
@@ -74,17 +77,17 @@ func TestSSHUnderstandsTheCommand(t *testing.T) {
 	}
 }
 
-func TestOnlyRemoteCommandsGetCredentials(t *testing.T) {
+func TestPasswordFiles(t *testing.T) {
 	t.Parallel()
-	cfg, err := Config{Name: "app", Dir: t.TempDir(), URL: "https://git.example.com/app", Auth: Auth{PasswordFile: "/nowhere"}}.complete()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := cfg.environment("x", false); err != nil {
-		t.Errorf("a local command asked for the password: %v", err)
-	}
-	if _, err := cfg.environment("x", true); !fault.Is(err, fault.Unauthorized) {
-		t.Errorf("a remote command without its password: %v", err)
+	for _, content := range []string{"", "\n", "one\ntwo\n"} {
+		file := filepath.Join(t.TempDir(), "password")
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := &Repo{cfg: Config{Name: "app", Auth: Auth{PasswordFile: file}}, secrets: &redact.Secrets{}}
+		if got, err := r.credentials(); !fault.Is(err, fault.Unauthorized) || strings.Contains(err.Error(), "two") {
+			t.Errorf("credentials of %q: got %v, %v, want it refused", content, got, err)
+		}
 	}
 }
 

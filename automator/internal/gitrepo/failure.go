@@ -15,9 +15,8 @@ import (
 // maxReason bounds what a message of git's or of the host's may add to an error.
 const maxReason = 600
 
-// failure makes an error of a command that did not succeed: what was tried, and the lines that say why. Credentials are
-// not in it, since git is never given them where it prints.
-func (r *Repo) failure(ctx context.Context, c command, err error, messages []byte) error {
+// failure makes an error of a command that did not succeed: what was tried, and the lines that say why.
+func (r *Repo) failure(ctx context.Context, c command, err error, messages string) error {
 	what := fmt.Sprintf("git %s of %q", c.args[0], r.cfg.Name)
 	if ctx.Err() != nil {
 		cause := context.Cause(ctx)
@@ -30,12 +29,12 @@ func (r *Repo) failure(ctx context.Context, c command, err error, messages []byt
 	if !ok {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	reason := reasonOf(string(messages))
+	reason := reasonOf(messages)
 	return &commandError{
-		kind: kindOfMessages(string(messages)),
+		kind: kindOfMessages(messages),
 		text: fmt.Sprintf("%s: %s", what, orElse(reason, exit.String())),
-		host: hostMessages(string(messages)),
-		raw:  string(messages),
+		host: hostMessages(messages),
+		raw:  messages,
 	}
 }
 

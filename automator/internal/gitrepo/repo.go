@@ -21,6 +21,7 @@ import (
 
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/redact"
 )
 
 // lockPatience is how long Open waits for a predecessor's last command to end.
@@ -36,6 +37,7 @@ type Repo struct {
 	rebuilt atomic.Bool   // the mirror was rebuilt once already
 	objects *objects
 	metrics *metrics
+	secrets *redact.Secrets // what the remote is sent
 
 	deflaters sync.Pool // of *zlib.Writer
 
@@ -63,7 +65,7 @@ func Open(ctx context.Context, cfg Config) (*Repo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("repository %q: %w", cfg.Name, err)
 	}
-	r := &Repo{cfg: cfg, git: git, lock: lock, busy: make(chan struct{}, 1), metrics: newMetrics(cfg.Metrics)}
+	r := &Repo{cfg: cfg, git: git, lock: lock, busy: make(chan struct{}, 1), metrics: newMetrics(cfg.Metrics), secrets: redact.New()}
 	r.objects = newObjects(r)
 	if err := r.load(ctx); err != nil {
 		_ = r.Close()

@@ -9,24 +9,38 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 
 	"github.com/tandem-cd/tandem/shared/config"
+	"github.com/tandem-cd/tandem/shared/redact"
 )
 
 // keychain finds the credentials of one registry's repositories. Files are read whenever credentials are needed, so that
 // a rotated secret needs no restart.
-type keychain struct{ cfg Host }
+type keychain struct {
+	cfg     Host
+	secrets *redact.Secrets
+}
 
 // Resolve returns what authenticates requests for a repository.
 func (k *keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	return &credentials{cfg: k.cfg, repository: target.String()}, nil
+	return &credentials{cfg: k.cfg, repository: target.String(), secrets: k.secrets}, nil
 }
 
 type credentials struct {
 	cfg        Host
 	repository string
+	secrets    *redact.Secrets
 }
 
-// Authorization returns the credentials as they are now; empty ones are anonymous.
+// Authorization returns the credentials as they are now; empty ones are anonymous. What is returned is kept out of errors
+// from then on.
 func (c *credentials) Authorization() (*authn.AuthConfig, error) {
+	found, err := c.read()
+	if found != nil {
+		c.secrets.Add(found.Password, found.Auth, found.IdentityToken, found.RegistryToken)
+	}
+	return found, err
+}
+
+func (c *credentials) read() (*authn.AuthConfig, error) {
 	if c.cfg.Username != "" {
 		password, err := config.ReadSecret(c.cfg.PasswordFile)
 		if err != nil {

@@ -76,15 +76,15 @@ func (h *host) explain(ctx context.Context, s subject, err error) error {
 	case errors.As(err, &syntax), errors.As(err, &mistyped):
 		return fmt.Errorf("%s: %s answers with something that is not a list of tags; check that it is a registry", s, h.name)
 	case errors.Is(err, errPlainHTTP):
-		return fmt.Errorf("%s: registry %s does not answer over HTTPS (%.*s); set insecure for it if it is meant to speak plain HTTP", s, h.name, maxForeignText, oneLine(err))
+		return fmt.Errorf("%s: registry %s does not answer over HTTPS (%.*s); set insecure for it if it is meant to speak plain HTTP", s, h.name, maxForeignText, h.oneLine(err))
 	default:
-		return fmt.Errorf("%s: registry %s: %.*s", s, h.name, 2*maxForeignText, oneLine(err))
+		return fmt.Errorf("%s: registry %s: %.*s", s, h.name, 2*maxForeignText, h.oneLine(err))
 	}
 }
 
 // explainAnswer explains an answer that says no.
 func (h *host) explainAnswer(s subject, answer *transport.Error) error {
-	said := diagnosis(answer)
+	said := h.diagnosis(answer)
 	switch answer.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fault.New(fault.Unauthorized, "%s: registry %s does not let us (%s): the repository is private or does not exist; %s", s, h.name, said, h.credentialAdvice())
@@ -109,7 +109,7 @@ func (h *host) explainMissing(s subject, answer *transport.Error, said string) e
 	}
 	switch {
 	case !strings.Contains(path, "/manifests/") && !strings.Contains(path, "/tags/"):
-		return fmt.Errorf("%s: %s answers %s at %.*q: it is not a registry, or its token server is not where it says", s, h.name, said, maxForeignText, path)
+		return fmt.Errorf("%s: %s answers %s at %.*q: it is not a registry, or its token server is not where it says", s, h.name, said, maxForeignText, h.secrets.Text(path))
 	case s.tag == "":
 		return fault.New(fault.NotFound, "%s: registry %s has no such repository (%s); push an image or correct the name", s, h.name, said)
 	default:
@@ -135,22 +135,22 @@ func (h *host) credentialAdvice() string {
 	}
 }
 
-// diagnosis is the status with the first thing that the registry says about it, quoted and bounded.
-func diagnosis(answer *transport.Error) string {
+// diagnosis is the status with the first thing that the registry says about it, without our secrets, quoted and bounded.
+func (h *host) diagnosis(answer *transport.Error) string {
 	text := fmt.Sprintf("%d", answer.StatusCode)
 	if len(answer.Errors) == 0 {
 		return strings.TrimSpace(text + " " + http.StatusText(answer.StatusCode))
 	}
 	first := answer.Errors[0]
-	return fmt.Sprintf("%s %.40q %.*q", text, string(first.Code), maxForeignText, first.Message)
+	return fmt.Sprintf("%s %.40q %.*q", text, h.secrets.Text(string(first.Code)), maxForeignText, h.secrets.Text(first.Message))
 }
 
-// oneLine returns an error's text without line breaks and control characters: parts of it are foreign.
-func oneLine(err error) string {
+// oneLine returns an error's text without our secrets, line breaks and control characters: parts of it are foreign.
+func (h *host) oneLine(err error) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return ' '
 		}
 		return r
-	}, err.Error())
+	}, h.secrets.Text(err.Error()))
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/tandem-cd/tandem/shared/redact"
 )
 
 // Limits on what a registry can answer.
@@ -36,6 +38,7 @@ type guard struct {
 	insecure bool
 	budget   *budget
 	metrics  *metrics
+	secrets  *redact.Secrets
 	inner    http.RoundTripper
 }
 
@@ -53,6 +56,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	g.note(req)
 	began := time.Now()
 	resp, err := g.inner.RoundTrip(req)
 	g.metrics.answered(g.host, began, resp)
@@ -62,6 +66,13 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	g.budget.observe(resp)
 	resp.Body = http.MaxBytesReader(nil, resp.Body, maxBodyBytes)
 	return resp, nil
+}
+
+// note keeps the credentials of a request out of what is told of its answer, whoever put them there.
+func (g *guard) note(req *http.Request) {
+	_, password, _ := req.BasicAuth()
+	_, credentials, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	g.secrets.Add(password, credentials)
 }
 
 // admit returns the request as it may be sent.

@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/tandem-cd/tandem/shared/redact"
 )
 
 // handshakeEvery is how often at most a registry's refusal makes us shake hands anew: it may have changed how it wants
@@ -32,6 +34,7 @@ type host struct {
 	userAgent string
 	budget    *budget
 	metrics   *metrics
+	secrets   *redact.Secrets // what the registry is sent
 
 	mu     sync.Mutex
 	base   *http.Transport
@@ -48,6 +51,7 @@ func newHost(registry string, cfg Host, common Config, metrics *metrics) *host {
 		userAgent: common.UserAgent,
 		budget:    newBudget(registry, cfg.RequestsPerSecond),
 		metrics:   metrics,
+		secrets:   redact.New(),
 	}
 }
 
@@ -88,8 +92,8 @@ func (h *host) getPuller() (*remote.Puller, error) {
 		h.base = base
 	}
 	puller, err := remote.NewPuller(
-		remote.WithTransport(&guard{host: h.name, insecure: h.cfg.Insecure, budget: h.budget, metrics: h.metrics, inner: h.base}),
-		remote.WithAuthFromKeychain(&keychain{cfg: h.cfg}),
+		remote.WithTransport(&guard{host: h.name, insecure: h.cfg.Insecure, budget: h.budget, metrics: h.metrics, secrets: h.secrets, inner: h.base}),
+		remote.WithAuthFromKeychain(&keychain{cfg: h.cfg, secrets: h.secrets}),
 		remote.WithUserAgent(h.userAgent),
 		remote.WithPageSize(PageSize),
 		// The scan loop decides when to ask again; a retry in here would sleep past the end of the context.
