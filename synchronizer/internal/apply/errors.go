@@ -81,14 +81,21 @@ func classify(err error, t *target) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	if status, ok := statusOf(err); ok {
+	status, ok := statusOf(err)
+	switch {
+	case ok && isSecret(t.Key):
+		class, message := explainSecret(status, t)
+		return t.failed(class, message, nil)
+	case ok:
 		class, message := explain(status, t)
 		return t.failed(class, message, err)
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	case errors.Is(err, context.DeadlineExceeded):
 		return t.failed(Unavailable, "no answer in time; an admission webhook may be slow or gone", err)
+	case isSecret(t.Key):
+		return t.failed(Unavailable, "the API server cannot be reached, or its answer cannot be read", nil)
+	default:
+		return t.failed(Unavailable, err.Error(), err)
 	}
-	return t.failed(Unavailable, err.Error(), err)
 }
 
 func statusOf(err error) (metav1.Status, bool) {
@@ -112,6 +119,7 @@ var (
 	webhookSilent  = regexp.MustCompile(`failed calling webhook "([^"]*)"`)
 	webhookRefuses = regexp.MustCompile(`admission webhook "[^"]*" denied the request|^ValidatingAdmissionPolicy '|(?:^|: )ValidatingAdmissionPolicy '[^']*' with binding`)
 	wrongSchema    = regexp.MustCompile(`^failed to create typed patch object \(.*?\): (?s:(.*))$`)
+	goValue        = regexp.MustCompile(`got &value\.valueUnstructured\{(?s:.*)$`)
 	unknownField   = regexp.MustCompile(`(\S+): field not declared in schema|unknown field "([^"]*)"`)
 )
 
@@ -190,8 +198,10 @@ func withoutValue(message string) string {
 	return message[:value] + " …" + message[reason+1:]
 }
 
-// fields explains messages about fields that the kind does not have.
+// fields explains messages about fields that the kind does not have, or in another type. The value, which is shown as Go
+// prints it, is left out: it may be the password in somebody's environment.
 func fields(message string) string {
+	message = goValue.ReplaceAllString(message, "got a value of another type; quote it if it is text")
 	message = strings.Join(strings.Fields(strings.ReplaceAll(message, "\n", "; ")), " ")
 	if unknownField.MatchString(message) {
 		message += " (misspelt, or not in this version of the kind)"

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -39,6 +40,10 @@ func TestErrors(t *testing.T) {
 		"WrongType": {
 			`{apiVersion: apps/v1, kind: Deployment, metadata: {name: b}, spec: {replicas: one}}`,
 			apply.Invalid, ".spec.replicas: expected numeric",
+		},
+		"Unquoted": {
+			`{apiVersion: v1, kind: ConfigMap, metadata: {name: b}, data: {pin: 12345678}}`,
+			apply.Invalid, ".data.pin: expected string, got a value of another type; quote it",
 		},
 		"MissingFields": {
 			`{apiVersion: apps/v1, kind: Deployment, metadata: {name: b}, spec: {replicas: 1}}`,
@@ -79,6 +84,61 @@ func TestErrors(t *testing.T) {
 			}
 			if !strings.HasPrefix(fmt.Sprint(err), step.Key.String()+": ") {
 				t.Errorf("%v: does not say which object", err)
+			}
+		})
+	}
+}
+
+// TestSecretsStayUnsaid holds that no error repeats what a Secret holds, whoever says it.
+func TestSecretsStayUnsaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.admin(t, `{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: `+w.namespace+`},
+		spec: {failurePolicy: Fail, matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [secrets]}],
+			namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: `+w.namespace+`}}},
+			validations: [{expression: "!has(object.data) || !('told' in object.data)", messageExpression: "'no: ' + string(object.data.told)"}]}}`)
+	w.admin(t, `{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: `+w.namespace+`},
+		spec: {policyName: `+w.namespace+`, validationActions: [Deny]}}`)
+	cases := map[string]struct {
+		content string
+		secrets []string
+		class   apply.Class
+		says    string
+	}{
+		"NotBase64":    {`data: {password: "hunter2!hunter2"}`, []string{"hunter2"}, apply.Invalid, "not Base64"},
+		"Number":       {`stringData: {pin: 48151623}`, []string{"48151623"}, apply.Invalid, ".stringData.pin: expected string"},
+		"NumberInData": {`data: {pin: 48151623}`, []string{"48151623"}, apply.Invalid, ".data.pin: expected string"},
+		"List":         {`stringData: {pins: [one-pin, two-pin]}`, []string{"one-pin", "two-pin"}, apply.Invalid, ".stringData.pins: expected string"},
+		"NoDocker":     {`type: kubernetes.io/dockerconfigjson, stringData: {.dockerconfigjson: "hunter2-docker"}`, []string{"hunter2"}, apply.Invalid, "data"},
+		"NoKey":        {`stringData: {"a key hunter2": x}`, nil, apply.Invalid, "data"},
+		"Type":         {`type: 48151623`, []string{"48151623"}, apply.Invalid, ".type: expected string"},
+		"Policy":       {`data: {told: aHVudGVyMi10b2xk}`, []string{"hunter2", "aHVudGVyMi10b2xk"}, apply.Refused, "admission policy"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			step := w.step(t, `{apiVersion: v1, kind: Secret, metadata: {name: `+strings.ToLower(name)+`}, `+tc.content+`}`)
+			deadline := time.After(time.Minute)
+			err := w.run(t, step)[0].Err
+			for err == nil && tc.class == apply.Refused { // until the API server has noticed the policy
+				select {
+				case <-deadline:
+					t.Fatal("the policy does nothing")
+				case <-time.After(200 * time.Millisecond):
+					step.Key.Name += "x"
+					step.Desired.Object.SetName(step.Key.Name)
+					err = w.run(t, step)[0].Err
+				}
+			}
+			if apply.ClassOf(err) != tc.class || !strings.Contains(fmt.Sprint(err), tc.says) {
+				t.Errorf("Run(...): %s: %v\nwant %s and %q", apply.ClassOf(err), err, tc.class, tc.says)
+			}
+			for cause := err; cause != nil; cause = errors.Unwrap(cause) {
+				for _, secret := range tc.secrets {
+					if strings.Contains(cause.Error(), secret) {
+						t.Errorf("%q is in %v", secret, cause)
+					}
+				}
 			}
 		})
 	}
