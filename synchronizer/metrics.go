@@ -31,13 +31,29 @@ func (s *Synchronizer) measure() {
 	m.Read("tandem_synchronizer_store_bytes", "Bytes of Git objects on disk, measured once a minute.", func() float64 { _, bytes := size.get(); return float64(bytes) })
 	m.Collect("tandem_synchronizer_certificate_expiry_timestamp_seconds", "When certificates end; the CA's first one, if there are several.", []string{"use"},
 		func(set func(float64, ...string)) {
-			files := s.cfg.Automator.TLS
-			for use, file := range map[string]string{"cluster": files.Cert, "ca": files.CA, "status": s.cfg.Status.TLS.Cert} {
-				if at, err := rpc.Expiry(file); err == nil {
-					set(float64(at.Unix()), use)
-				}
+			for use, at := range s.expiries() {
+				set(float64(at.Unix()), use)
 			}
 		})
+}
+
+// expiries returns when certificates end, by their use. Those that cannot be read are left out.
+func (s *Synchronizer) expiries() map[string]time.Time {
+	ends := map[string]time.Time{}
+	files := s.cfg.Automator.TLS
+	for use, file := range map[string]string{"cluster": files.Cert, "ca": files.CA, "status": s.cfg.Status.TLS.Cert} {
+		if at, err := rpc.Expiry(file); err == nil {
+			ends[use] = at
+		}
+	}
+	if s.keeper == nil {
+		return ends
+	}
+	own, authorities := s.keeper.Certificates()
+	if own != nil && len(authorities) > 0 {
+		ends["cluster"], ends["ca"] = own.NotAfter, authorities[0].NotAfter
+	}
+	return ends
 }
 
 // measureSyncs makes the metrics of each Sync.

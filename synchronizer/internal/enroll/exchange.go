@@ -19,6 +19,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/credential"
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/redact"
 	"github.com/tandem-cd/tandem/shared/rpc"
 )
 
@@ -175,7 +176,7 @@ func (k *Keeper) enroll(ctx context.Context, kept Kept) error {
 		Token: token.String(), CertificateRequest: request, Version: k.cfg.Version,
 	})
 	if err != nil {
-		return fmt.Errorf("enroll at %s: %w", k.cfg.Automator.Address, err)
+		return fmt.Errorf("enroll at %s: %w", k.cfg.Automator.Address, withoutToken(err, token))
 	}
 	if kept, err = k.accept(kept, resp.GetCertificate()); err != nil {
 		return err
@@ -189,6 +190,13 @@ func (k *Keeper) enroll(ctx context.Context, kept Kept) error {
 	k.deps.Log.Info("enrolled", zap.String("cluster", resp.GetCluster()), zap.Stringer("kept_in", k.deps.Vault), zap.Time("expires", kept.Certificate.NotAfter))
 	k.redial()
 	return nil
+}
+
+// withoutToken returns what came of sending a token, without the token: a proxy in between may repeat what it was sent.
+func withoutToken(err error, token credential.Token) error {
+	secrets := redact.New()
+	secrets.Add(token.String())
+	return fault.New(fault.KindOf(err), "%s", secrets.Text(err.Error()))
 }
 
 // prepare returns a key for a token, kept.

@@ -2,9 +2,11 @@ package enroll
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,6 +88,13 @@ func (k *Keeper) Problem() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.problem
+}
+
+// Certificates returns this cluster's certificate, nil before there is one, and the authorities that it trusts. That the
+// certificate counts still is not said.
+func (k *Keeper) Certificates() (own *x509.Certificate, authorities []*x509.Certificate) {
+	kept := k.present()
+	return kept.Certificate, slices.Clone(kept.CA)
 }
 
 func (k *Keeper) present() Kept {
