@@ -47,7 +47,7 @@ func (w *World) automatorConfig(files rpc.TLSFiles) (fields, error) {
 		"webhook":      fields{"listen": w.addresses.webhook, "tokenFile": w.file("keys", "webhook-token")},
 		"signing":      fields{"name": "Tandem", "email": "tandem@example.com", "sshKeyFile": w.file("keys", "robot")},
 		"repositories": []any{repository},
-		"registries":   fields{"hosts": fields{w.Registry.Host(): fields{"insecure": true}}},
+		"registries":   fields{"hosts": fields{w.Registry.Host(): w.registryConfig()}},
 	}
 	if life := w.opts.Enroll; life > 0 {
 		delete(config, "tls")
@@ -64,6 +64,14 @@ func (w *World) automatorConfig(files rpc.TLSFiles) (fields, error) {
 		config["scanInterval"] = every.String()
 	}
 	return config, nil
+}
+
+func (w *World) registryConfig() fields {
+	config := fields{"insecure": true}
+	if w.opts.Private {
+		config["username"], config["passwordFile"] = registryUser, w.file("keys", "registry-password")
+	}
+	return config
 }
 
 func (w *World) logConfig() fields {

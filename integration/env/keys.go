@@ -17,11 +17,15 @@ import (
 // gitUser is who the automator is to the Git server.
 const gitUser = "tandem"
 
+// registryUser is who it is to the registry of Options.Private.
+const registryUser = "tandem"
+
 // keys are the SSH keys of a world. Their private halves that an agent needs are
 // files in its folder keys.
 type keys struct {
 	human, robot, stranger, remote ssh.Signer
 	password                       string // of gitUser over HTTP
+	registry                       string // of registryUser
 }
 
 // authorized are those that may push by SSH.
@@ -42,7 +46,8 @@ func (w *World) makeKeys() (err error) {
 	}
 	w.Human, w.Robot, w.Stranger = gitserver.SSHSigner(w.keys.human), gitserver.SSHSigner(w.keys.robot), gitserver.SSHSigner(w.keys.stranger)
 	w.keys.password, w.token = newToken(), newToken()
-	for name, secret := range map[string]string{"git-password": w.keys.password, "webhook-token": w.token} {
+	w.keys.registry = newToken() + "/+=&" // what addresses write in another way
+	for name, secret := range map[string]string{"git-password": w.keys.password, "registry-password": w.keys.registry, "webhook-token": w.token} {
 		if err := os.WriteFile(w.file("keys", name), []byte(secret), privateMode); err != nil {
 			return err
 		}

@@ -75,6 +75,8 @@ type Options struct {
 	// Enroll has the sites enroll by tokens, for certificates that live so long; otherwise every site has its certificate
 	// in files from the beginning.
 	Enroll time.Duration
+	// Private has the registry ask for a name and a password.
+	Private bool
 	// LogLevel of the agents; info by default.
 	LogLevel string
 }
@@ -130,7 +132,7 @@ func (w *World) prepare(ctx context.Context) (err error) {
 	if err := w.makeKeys(); err != nil {
 		return err
 	}
-	if w.Registry, err = registry.Start(registry.Options{}); err != nil {
+	if w.Registry, err = registry.Start(w.registryOptions()); err != nil {
 		return err
 	}
 	w.forget = append(w.forget, w.images.add(w.Registry.Host(), w.Registry.Resolve))
@@ -149,6 +151,13 @@ func (w *World) prepare(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+func (w *World) registryOptions() registry.Options {
+	if !w.opts.Private {
+		return registry.Options{}
+	}
+	return registry.Options{Username: registryUser, Password: w.keys.registry}
 }
 
 // file is a path in the world's work folder.
@@ -288,5 +297,8 @@ func (w *World) Issue(role rpc.Role, name string) (rpc.TLSFiles, error) {
 
 // Relay is the address at which clusters reach the automator.
 func (w *World) Relay() string { return w.addresses.grpc }
+
+// Webhook is where the automator takes notifications.
+func (w *World) Webhook() string { return "http://" + w.addresses.webhook }
 
 func newToken() string { return strings.ToLower(rand.Text()) }
