@@ -60,6 +60,9 @@ func (s *Server) transfer(ctx context.Context, cluster string, repo Repository, 
 	if err != nil {
 		return nil, err
 	}
+	if err := s.unrecorded.wait(ctx, cluster); err != nil {
+		return nil, err
+	}
 	return plan, s.deliver(ctx, repo, plan, send)
 }
 

@@ -220,6 +220,7 @@ func (f *follower) newest(ctx context.Context, grants []Grant, at *followed) (co
 }
 
 func (f *follower) announce(ctx context.Context, at *followed, rev revision.Revision, tag gitobject.ID) error {
+	defer f.server.unrecorded.begin(f.cluster)()
 	now := timestamppb.Now()
 	err := f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_Announcement{Announcement: &relayv1.Announcement{
 		Source: revision.SourceToProto(at.source), Revision: revision.ToProto(rev), Tag: revision.ObjectToProto(tag), Time: now,
@@ -240,7 +241,7 @@ func (f *follower) announce(ctx context.Context, at *followed, rev revision.Revi
 }
 
 // record stores the announcements that were made. While the store takes none they wait for the next look; no announcement
-// waits for its record.
+// waits for its record, but what is announced is fetched after it, see unrecorded.
 func (f *follower) record(ctx context.Context) {
 	if len(f.untold) == 0 {
 		return

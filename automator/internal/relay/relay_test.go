@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -222,6 +223,48 @@ func TestAnnouncementIsRecordedAfterTheStream(t *testing.T) {
 	if stored := w.stored(); len(stored) != 1 || stored[0].GetState() != statusv1.EventState_EVENT_STATE_ANNOUNCED {
 		t.Errorf("stored: %v, want the announcement", stored)
 	}
+}
+
+// What is announced is not handed out before the announcement is recorded: once a cluster has it, nothing announces it again.
+func TestAFetchWaitsForTheRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.slow = make(chan struct{})
+	w.repo.commit(t, map[string]string{"dev/a": "1"})
+	announcedCommit(t, next(t, w.follow(t, 1, "dev")))
+	request := &relayv1.FetchRequest{Hello: hello(1), Source: revision.SourceToProto(main), Want: w.tip(t), Paths: []string{"dev"}}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	stream, err := w.client.Fetch(ctx, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if piece, err := stream.Recv(); err == nil {
+		t.Errorf("before the record: got %v, want nothing", piece)
+	}
+	close(w.slow)
+	if _, err := w.fetch(t, request); err != nil || len(w.stored()) != 1 {
+		t.Errorf("after the record: %v, %d events", err, len(w.stored()))
+	}
+}
+
+// A store that hangs holds deliveries up for a moment only.
+func TestAFetchDoesNotWaitForever(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var u unrecorded
+		first, second := u.begin("dev"), u.begin("dev")
+		defer second()
+		u.begin("prod")()
+		first()
+		began := time.Now()
+		if err := u.wait(t.Context(), "prod"); err != nil || time.Since(began) != 0 {
+			t.Errorf("another cluster's: waited %s, %v", time.Since(began), err)
+		}
+		if err := u.wait(t.Context(), "dev"); err != nil || time.Since(began) != recordTimeout {
+			t.Errorf("waited %s, %v, want %s", time.Since(began), err, recordTimeout)
+		}
+	})
 }
 
 func TestAHeldContentIsReady(t *testing.T) {

@@ -82,21 +82,22 @@ type Deps struct {
 // Server serves RelayService.
 type Server struct {
 	relayv1.UnimplementedRelayServiceServer
-	cfg      Config
-	deps     Deps
-	follows  *sessions
-	reports  *sessions
-	hub      hub
-	contents contents
-	collects *semaphore.Weighted // transfers that are being put together
-	held     *semaphore.Weighted // bytes of transfers that wait or are being sent
-	sends    *semaphore.Weighted // transfers that are being sent
-	events   *appender
-	budgets  budgets
-	drains   drains
-	closing  chan struct{}
-	close    func()
-	metrics  *metrics
+	cfg        Config
+	deps       Deps
+	follows    *sessions
+	reports    *sessions
+	hub        hub
+	contents   contents
+	collects   *semaphore.Weighted // transfers that are being put together
+	held       *semaphore.Weighted // bytes of transfers that wait or are being sent
+	sends      *semaphore.Weighted // transfers that are being sent
+	events     *appender
+	unrecorded unrecorded
+	budgets    budgets
+	drains     drains
+	closing    chan struct{}
+	close      func()
+	metrics    *metrics
 }
 
 // New returns a Server.
