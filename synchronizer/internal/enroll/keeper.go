@@ -151,7 +151,8 @@ const (
 	reasonCA      reason = "the automator has a new authority"
 )
 
-// sleep returns when something is to be done, and why.
+// sleep returns when something is to be done, and why. Its timer does not see a clock that is set or a machine that is
+// suspended; then the certificate expires before its renewal, and what is done is to be done when a call is refused.
 func (k *Keeper) sleep(ctx context.Context, renewed time.Time) (reason, error) {
 	timer := time.NewTimer(time.Until(k.due()))
 	defer timer.Stop()
@@ -191,7 +192,7 @@ func (k *Keeper) attempt(ctx context.Context, why reason) error {
 	switch {
 	case kept.Certificate == nil:
 		return k.enroll(ctx, kept)
-	case why == reasonRefused:
+	case why == reasonRefused && time.Now().Before(credential.RenewAt(kept.Certificate)):
 		return k.again(ctx, kept)
 	case why == reasonStart && time.Now().Before(credential.RenewAt(kept.Certificate)):
 		return nil
