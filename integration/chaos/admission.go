@@ -6,10 +6,12 @@ import (
 	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	registrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -20,6 +22,9 @@ import (
 
 // admissionSeconds is how long the API server waits for our answer before it goes on without.
 const admissionSeconds = 30
+
+// removeTimeout is how long an API server whose etcd may be away is asked to remove the webhook.
+const removeTimeout = time.Second
 
 // admit has the API server ask us before it takes a change of the Deployment, as it asks admission webhooks: when does
 // what is to be done, and the change is allowed when it returns. The webhook is there until remove.
@@ -63,13 +68,19 @@ func (s *Scene) admit(ctx context.Context, when func(context.Context)) (remove f
 	config := &registrationv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: s.Site.Namespace}, Webhooks: []registrationv1.ValidatingWebhook{hook},
 	}
+	// The one before may be there still: an API server that was killed could not be asked to remove it.
+	if err := hooks.Delete(ctx, config.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		server.Close()
+		return nil, err
+	}
 	if _, err := hooks.Create(ctx, config, metav1.CreateOptions{}); err != nil {
 		server.Close()
 		return nil, err
 	}
 	remove = func() {
-		// An API server that was killed cannot be asked; then the webhook is away, and ignored.
-		_ = hooks.Delete(ctx, config.Name, metav1.DeleteOptions{})
+		ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+		defer cancel()
+		_ = hooks.Delete(ctx, config.Name, metav1.DeleteOptions{}) // one that stays is away, and ignored
 		server.Close()
 	}
 	if err := s.probe(ctx, probed); err != nil {

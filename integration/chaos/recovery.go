@@ -1,10 +1,13 @@
 package chaos
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/tandem-cd/tandem/integration/env"
 )
@@ -13,13 +16,21 @@ func recoveryStories() []Story {
 	return []Story{
 		{
 			Name: "automator-rebuilt", Short: true,
-			What: "The automator's disk is lost; it is rebuilt from its configuration, its keys and Git.",
-			Tell: automatorRebuilt,
+			What:    "The automator's disk is lost; it is rebuilt from its configuration, its authority's key and Git.",
+			Options: enrolling(certificateLife),
+			Tell:    automatorRebuilt,
 		},
 		{
-			Name: "etcd-wiped",
-			What: "The cluster's etcd is wiped, and everything is installed again with the same values.",
-			Tell: etcdWiped,
+			Name:    "certificates-expire",
+			What:    "The automator is away for longer than certificates live; the cluster renews with its old key, and needs no token.",
+			Options: enrolling(shortLife),
+			Tell:    certificatesExpire,
+		},
+		{
+			Name:    "etcd-wiped",
+			What:    "The cluster's etcd is wiped, its identity with it; everything is installed again with the same values and enroll --replace.",
+			Options: enrolling(certificateLife),
+			Tell:    etcdWiped,
 		},
 	}
 }
@@ -46,10 +57,47 @@ func automatorRebuilt(ctx context.Context, s *Scene) error {
 		return err
 	}
 	s.Over()
-	return s.Converged(ctx, "the automator is rebuilt from its keys and Git; from its start on")
+	return s.Converged(ctx, "the automator is rebuilt from its authority's key and Git; from its start on")
 }
 
-// etcdWiped is a cluster that lost everything: objects, Syncs, accounts, what the synchronizer noted, and its own disk.
+// shortLife is how long a certificate lives that expires during a story.
+const shortLife = 15 * time.Second
+
+// certificatesExpire has no token for the cluster to enroll anew with. A version is pushed while there is no automator.
+func certificatesExpire(ctx context.Context, s *Scene) error {
+	if err := os.Remove(s.Site.TokenFile()); err != nil {
+		return err
+	}
+	s.World.Automator.Kill()
+	if err := s.Release(ctx); err != nil {
+		return err
+	}
+	before, err := s.certificate(ctx)
+	if err != nil {
+		return err
+	}
+	if err := pause(ctx, time.Until(before.NotAfter.Add(time.Second))); err != nil {
+		return err
+	}
+	if err := s.World.Automator.Start(ctx); err != nil {
+		return err
+	}
+	s.Over()
+	if err := s.Converged(ctx, "the certificate expired while the automator was away; from its start on"); err != nil {
+		return err
+	}
+	after, err := s.certificate(ctx)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(after.RawSubjectPublicKeyInfo, before.RawSubjectPublicKeyInfo) || !after.NotAfter.After(before.NotAfter) {
+		return fmt.Errorf("%w: the certificate until %s was not renewed with the same key", errNotWell, before.NotAfter)
+	}
+	return nil
+}
+
+// etcdWiped is a cluster that lost everything: objects, Syncs, accounts, its identity, what the synchronizer noted, and its
+// own disk. The token that it was installed with is worth nothing any more.
 func etcdWiped(ctx context.Context, s *Scene) error {
 	s.Site.Synchronizer.Kill()
 	if err := s.World.Kube.WipeEtcd(ctx); err != nil {
@@ -76,6 +124,12 @@ func etcdWiped(ctx context.Context, s *Scene) error {
 		return err
 	}
 	s.Want.UIDs = map[string]string{bystanderObject: live[bystanderObject]}
+	if err := s.logged(ctx, "redeemed"); err != nil {
+		return err
+	}
+	if err := s.enroll(ctx, "--replace"); err != nil {
+		return err
+	}
 	s.Over()
-	return s.Converged(ctx, "etcd is wiped and everything installed again; from the synchronizer's start on")
+	return s.Converged(ctx, "etcd is wiped and everything installed again; from enroll --replace on")
 }

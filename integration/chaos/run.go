@@ -34,6 +34,8 @@ type Story struct {
 type Options struct {
 	// Stories to tell, in this order.
 	Stories []Story
+	// Dir is a folder for logs and everything else, which stays; where it is not given, nothing does.
+	Dir string
 	// Say tells what goes on.
 	Say func(format string, args ...any)
 }
@@ -61,7 +63,7 @@ var ErrSkipped = errors.New("not told")
 
 // Run tells stories on a control plane of its own, one after the other, all of them even where one fails.
 func Run(ctx context.Context, opts Options) (report Report, err error) {
-	ground, err := Ground(ctx, opts.Say)
+	ground, err := Ground(ctx, opts.Dir, opts.Say)
 	if err != nil {
 		return report, err
 	}
@@ -85,9 +87,9 @@ func Run(ctx context.Context, opts Options) (report Report, err error) {
 	return report, nil
 }
 
-// Ground starts what stories stand on: a control plane with a proxy before its etcd.
-func Ground(ctx context.Context, say func(format string, args ...any)) (*env.Ground, error) {
-	return env.StartGround(ctx, env.GroundOptions{BetweenEtcd: true, Progress: func(line string) { say("%s", line) }})
+// Ground starts what stories stand on: a control plane with a proxy before its etcd. Its work folder stays where one is given.
+func Ground(ctx context.Context, dir string, say func(format string, args ...any)) (*env.Ground, error) {
+	return env.StartGround(ctx, env.GroundOptions{Dir: dir, BetweenEtcd: true, Progress: func(line string) { say("%s", line) }})
 }
 
 // Tell tells one story in a world of its own.
@@ -114,7 +116,7 @@ func tell(ctx context.Context, ground *env.Ground, story Story, say func(format 
 	if err != nil {
 		return nil, err
 	}
-	s := &Scene{World: world, Site: world.Sites[site], trees: map[string]string{}, say: say}
+	s := &Scene{World: world, Site: world.Sites[site], enrolls: options.Enroll > 0, trees: map[string]string{}, say: say}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%w\n%s%s", err, ending(world.Automator.Log()), ending(s.Site.Synchronizer.Log()))

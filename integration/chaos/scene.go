@@ -36,13 +36,14 @@ type Scene struct {
 	// Want is what the story did.
 	Want Expected
 
-	trees  map[string]string // by commit
-	minor  int               // of the newest version
-	over   time.Time         // when the last trouble ended
-	rounds []Round
-	say    func(format string, args ...any)
-	after  []func() error // when the world is closed
-	disk   string         // a small one
+	enrolls bool              // by a token
+	trees   map[string]string // by commit
+	minor   int               // of the newest version
+	over    time.Time         // when the last trouble ended
+	rounds  []Round
+	say     func(format string, args ...any)
+	after   []func() error // when the world is closed
+	disk    string         // a small one
 }
 
 // agents are the two agents by the ends of their programs' names.
@@ -82,7 +83,7 @@ func (s *Scene) Begin(ctx context.Context) error {
 		return err
 	}
 	s.Want.UIDs = map[string]string{bystanderObject: live[bystanderObject]}
-	if err := s.World.StartAll(ctx); err != nil {
+	if err := s.start(ctx); err != nil {
 		return err
 	}
 	if err := s.settle(ctx); err != nil {
@@ -90,6 +91,19 @@ func (s *Scene) Begin(ctx context.Context) error {
 	}
 	s.Want.UIDs, err = s.live(ctx)
 	return err
+}
+
+// start starts both agents for the first time.
+func (s *Scene) start(ctx context.Context) error {
+	if err := s.World.Automator.Start(ctx); err != nil {
+		return err
+	}
+	if s.enrolls {
+		if err := s.enroll(ctx); err != nil {
+			return err
+		}
+	}
+	return s.Site.Synchronizer.Start(ctx)
 }
 
 // push pushes the next version.
@@ -147,14 +161,18 @@ func (s *Scene) settle(ctx context.Context) error {
 	defer cancel()
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
+	var last error // before the time was up
 	for {
 		final, err := s.check(ctx)
 		if err == nil || final {
 			return err
 		}
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("after %s: %w", patience, err)
+			return fmt.Errorf("after %s: %w", patience, last)
 		case <-ticker.C:
 		}
 	}
@@ -212,13 +230,18 @@ func (s *Scene) live(ctx context.Context) (map[string]string, error) {
 			return nil, err
 		}
 		for _, object := range list.Items {
-			// The controllers put the one into every namespace, and the others are the synchronizer's notes.
-			if object.GetName() != "kube-root-ca.crt" && !strings.HasPrefix(object.GetName(), "tandem-inventory-") {
+			if !aside(object.GetName()) {
 				uids[object.GetKind()+"/"+object.GetName()] = string(object.GetUID())
 			}
 		}
 	}
 	return uids, nil
+}
+
+// aside tells whether an object is no one's of the application's: the controllers put the one into every namespace, and the
+// others are the synchronizer's notes and its identity.
+func aside(name string) bool {
+	return name == "kube-root-ca.crt" || name == env.IdentitySecret || strings.HasPrefix(name, "tandem-inventory-")
 }
 
 // End pushes one more version after all trouble, checks everything once more, and asks both agents to stop.

@@ -28,6 +28,7 @@ func realMain(args []string, out, narration io.Writer) error {
 	flags.SetOutput(narration)
 	format := flags.String("o", "table", "how to print the times: table or json")
 	short := flags.Bool("short", false, "only the stories of make test")
+	dir := flags.String("dir", "", "an empty folder for the logs and everything else, which stays")
 	list := flags.Bool("list", false, "list the stories and end")
 	flags.Usage = func() {
 		fmt.Fprintln(narration, "usage: chaos [flags] [STORY...]")
@@ -50,7 +51,7 @@ func realMain(args []string, out, narration io.Writer) error {
 		return nil
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(narration, format+"\n", args...) }
-	report, err := chaos.Run(ctx, chaos.Options{Stories: stories, Say: say})
+	report, err := chaos.Run(ctx, chaos.Options{Stories: stories, Dir: *dir, Say: say})
 	return errors.Join(printed(out, report, *format), err)
 }
 

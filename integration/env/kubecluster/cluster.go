@@ -86,8 +86,15 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err = c.StartAPIServer(ctx); err != nil || !c.opts.Controllers {
+	if err = c.StartAPIServer(ctx); err != nil {
 		return err
+	}
+	return c.startControllers(ctx)
+}
+
+func (c *Cluster) startControllers(ctx context.Context) (err error) {
+	if !c.opts.Controllers {
+		return nil
 	}
 	if c.controllers, err = c.run(controllersName, c.controllerArgs()); err != nil {
 		return err

@@ -49,12 +49,14 @@ func (c *Cluster) StartEtcd(ctx context.Context) (err error) {
 	return c.etcd.Ready(ctx, c.etcdReady)
 }
 
-// WipeEtcd kills the API server and etcd, removes every object that there is, and
-// starts both again. Keys and addresses stay.
+// WipeEtcd kills the control plane, removes every object that there is, and
+// starts it again: controllers that went on would act on what they remember.
+// Keys and addresses stay.
 func (c *Cluster) WipeEtcd(ctx context.Context) error {
 	if c.attached != nil {
 		return ErrAttached
 	}
+	c.controllers.Kill()
 	c.apiserver.Kill()
 	c.etcd.Kill()
 	if err := os.RemoveAll(c.path("etcd")); err != nil {
@@ -63,7 +65,10 @@ func (c *Cluster) WipeEtcd(ctx context.Context) error {
 	if err := c.StartEtcd(ctx); err != nil {
 		return err
 	}
-	return c.StartAPIServer(ctx)
+	if err := c.StartAPIServer(ctx); err != nil {
+		return err
+	}
+	return c.startControllers(ctx)
 }
 
 // CompactEtcd has etcd forget every revision but the newest, as it does every

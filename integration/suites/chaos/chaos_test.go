@@ -39,7 +39,7 @@ func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args.
 
 func tell(t *testing.T, story chaos.Story) {
 	t.Helper()
-	ground.once.Do(func() { ground.Ground, ground.err = chaos.Ground(context.Background(), say) })
+	ground.once.Do(func() { ground.Ground, ground.err = chaos.Ground(context.Background(), "", say) })
 	if ground.err != nil {
 		t.Fatal(ground.err)
 	}
