@@ -16,7 +16,7 @@ import (
 func controlStories() []Story {
 	return []Story{
 		{
-			Name: "api-server", Short: true,
+			Name: "api-server",
 			What: "The API server is killed during a release, and again as soon as it is back.",
 			Tell: apiServer,
 		},
@@ -50,6 +50,9 @@ func apiServer(ctx context.Context, s *Scene) error {
 			return err
 		}
 	}
+	if err := s.World.Refresh(ctx); err != nil {
+		return err
+	}
 	s.Over()
 	return s.Converged(ctx, "the API server is killed %d times during a release", apiServerRestarts)
 }
@@ -68,7 +71,7 @@ func etcdAway(ctx context.Context, s *Scene) error {
 	if err := pause(ctx, awayFor); err != nil {
 		return err
 	}
-	if err := s.World.Kube.StartEtcd(ctx); err != nil {
+	if err := s.refreshed(s.World.Kube.StartEtcd)(ctx); err != nil {
 		return err
 	}
 	s.Over()
@@ -124,7 +127,7 @@ func watchExpiry(ctx context.Context, s *Scene) error {
 	if err := s.World.Kube.CompactEtcd(ctx); err != nil {
 		return err
 	}
-	if err := s.World.Kube.RestartAPIServer(ctx); err != nil {
+	if err := s.refreshed(s.World.Kube.RestartAPIServer)(ctx); err != nil {
 		return err
 	}
 	if err := s.World.Kube.CompactEtcd(ctx); err != nil {

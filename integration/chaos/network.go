@@ -16,7 +16,7 @@ func networkStories() []Story {
 			Tell: cuts,
 		},
 		{
-			Name: "slow-network", Short: true,
+			Name: "slow-network",
 			What: "Everything is delayed, throttled, and reordered between connections.",
 			Tell: slowNetwork,
 		},

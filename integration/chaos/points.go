@@ -278,8 +278,18 @@ func (s *Scene) victims() []victim {
 	kube := s.World.Kube
 	return []victim{
 		automator, synchronizer, both,
-		{"API server", func(context.Context) error { return kube.KillAPIServer() }, kube.StartAPIServer},
-		{"etcd", func(context.Context) error { return kube.KillEtcd() }, kube.StartEtcd},
+		{"API server", func(context.Context) error { return kube.KillAPIServer() }, s.refreshed(kube.StartAPIServer)},
+		{"etcd", func(context.Context) error { return kube.KillEtcd() }, s.refreshed(kube.StartEtcd)},
+	}
+}
+
+// refreshed starts a part of the control plane, and anew what waited for it.
+func (s *Scene) refreshed(start func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := start(ctx); err != nil {
+			return err
+		}
+		return s.World.Refresh(ctx)
 	}
 }
 

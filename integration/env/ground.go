@@ -180,6 +180,16 @@ func (g *Ground) startNode() {
 	})
 }
 
+// Refresh starts the controllers and the simulated node anew. When the API server
+// or its etcd has been away they look again after up to a minute, which is
+// Kubernetes' patience and no property of what is tested.
+func (g *Ground) Refresh(ctx context.Context) error {
+	g.stopNode()
+	g.tasks.Wait()
+	defer g.startNode()
+	return g.Kube.RestartControllers(ctx)
+}
+
 // NodeName is where Pods of a world on an attached cluster have to be put, by
 // spec.nodeName; on one of our own they get there by themselves.
 func (g *Ground) NodeName() string {

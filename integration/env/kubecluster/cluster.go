@@ -92,6 +92,16 @@ func (c *Cluster) start(ctx context.Context) (err error) {
 	return c.startControllers(ctx)
 }
 
+// RestartControllers kills the controllers, which may have lost their patience
+// with an API server that was away, and starts them anew.
+func (c *Cluster) RestartControllers(ctx context.Context) error {
+	if c.attached != nil {
+		return ErrAttached
+	}
+	c.controllers.Kill()
+	return c.startControllers(ctx)
+}
+
 func (c *Cluster) startControllers(ctx context.Context) (err error) {
 	if !c.opts.Controllers {
 		return nil
