@@ -29,6 +29,7 @@ type Loop struct {
 	queue workqueue.TypedDelayingInterface[types.NamespacedName]
 
 	metrics *metrics
+	reshape chan struct{} // what is to be followed may have changed
 
 	mu      sync.Mutex
 	entries map[types.NamespacedName]*entry
@@ -66,7 +67,8 @@ func New(deps Deps) *Loop {
 		deps:    deps,
 		queue:   workqueue.NewTypedDelayingQueue[types.NamespacedName](),
 		entries: map[types.NamespacedName]*entry{}, labels: map[string]types.NamespacedName{},
-		listed: make(chan struct{}),
+		reshape: make(chan struct{}, 1),
+		listed:  make(chan struct{}),
 	}
 	l.metrics = newMetrics(deps.Metrics, l)
 	return l
@@ -79,6 +81,7 @@ func (l *Loop) Listed() <-chan struct{} { return l.listed }
 func (l *Loop) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { <-ctx.Done(); l.queue.ShutDown(); return nil })
+	group.Go(func() error { l.follow(ctx); return nil })
 	for range l.deps.Workers {
 		group.Go(func() error { l.work(ctx); return nil })
 	}
@@ -294,10 +297,32 @@ func equalTrees(a, b *v1alpha1.Sync) bool {
 	return errBefore == nil && errNow == nil && sourceOf(a) == sourceOf(b) && slices.Equal(before, now)
 }
 
-// resubscribe tells the relay what to follow now.
+// resubscribe has the relay told what to follow now. Whoever makes many Syncs at once has it told once for all that came
+// meanwhile: what is told is all of them.
 func (l *Loop) resubscribe() {
+	select {
+	case l.reshape <- struct{}{}:
+	default: // it is going to be told anyway
+	}
+}
+
+// follow tells the relay what to follow, until ctx is done.
+func (l *Loop) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.reshape:
+			l.deps.Relay.Follow(l.subscriptions())
+		}
+	}
+}
+
+// subscriptions are the sources of all Syncs with what each of them needs.
+func (l *Loop) subscriptions() []relay.Subscription {
 	bySource := map[revision.Source]*relay.Subscription{}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, e := range l.entries {
 		if e.sync == nil || e.sync.DeletionTimestamp != nil {
 			continue
@@ -314,12 +339,11 @@ func (l *Loop) resubscribe() {
 			Sync: nameOf(e.sync), Incarnation: string(e.sync.UID), Paths: paths, Base: e.base,
 		})
 	}
-	l.mu.Unlock()
 	subs := make([]relay.Subscription, 0, len(bySource))
 	for _, sub := range bySource {
 		subs = append(subs, *sub)
 	}
-	l.deps.Relay.Follow(subs)
+	return subs
 }
 
 // pathsOf returns the tree of a Sync, or why it may not have it.

@@ -261,7 +261,7 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		if err == nil { // the sources changed, or the server asked for it
 			attempt = 0
-			sleep(ctx, after)
+			sleep(ctx, max(after, calm-time.Since(started)))
 			continue
 		}
 		if time.Since(started) > steady {
@@ -273,6 +273,10 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+// calm is how long a stream lives at least: Syncs that are made one after the other are followed together, and one that is
+// made alone at once.
+const calm = 200 * time.Millisecond
 
 // steady is how long a stream must live for the next reconnect to start from the shortest wait.
 const steady = 10 * time.Second
