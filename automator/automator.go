@@ -206,6 +206,7 @@ func (a *Automator) Run(ctx context.Context) error {
 		{Name: "server", Run: func(ctx context.Context) error { return a.server.Serve(ctx, listener) }},
 		{Name: "drain", Run: a.drain},
 		{Name: "memory", Run: tidy},
+		{Name: "debug", Run: func(ctx context.Context) error { return admin.ServeDebug(ctx, a.cfg.Debug) }},
 		{Name: "admin", Run: func(ctx context.Context) error {
 			return admin.Serve(ctx, admin.Config{Address: a.cfg.Admin, Ready: a.ready, Metrics: a.metrics})
 		}},

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/telemetry"
+	"github.com/tandem-cd/tandem/shared/telemetry/admin"
 )
 
 // Defaults of the configuration.
@@ -44,6 +45,8 @@ type Config struct {
 	Log telemetry.LogConfig `yaml:"log"`
 	// Admin is the address of /healthz, /readyz and /metrics; empty serves none.
 	Admin string `yaml:"admin"`
+	// Debug is a loopback address, such as 127.0.0.1:6060, for profiles of net/http/pprof; empty serves none.
+	Debug string `yaml:"debug"`
 	// Webhook takes hints from registries and Git hosts.
 	Webhook WebhookConfig `yaml:"webhook"`
 	// Signing is who makes commits.
@@ -120,6 +123,9 @@ func (c *Config) Validate() error {
 	}
 	require(c.Listen, "listen", "the address that clusters connect to, such as 0.0.0.0:9443")
 	problems = append(problems, c.validateIdentity())
+	if err := admin.CheckDebug(c.Debug); err != nil {
+		problems = append(problems, fmt.Errorf("debug: %w", err))
+	}
 	require(c.StateDir, "stateDir", "a folder that survives restarts")
 	require(c.Signing.Name, "signing.name", "who makes commits")
 	require(c.Signing.Email, "signing.email", "who makes commits")

@@ -9,6 +9,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/telemetry"
+	"github.com/tandem-cd/tandem/shared/telemetry/admin"
 	"github.com/tandem-cd/tandem/synchronizer/internal/trust"
 )
 
@@ -27,6 +28,8 @@ type Config struct {
 	Log telemetry.LogConfig `yaml:"log"`
 	// Admin is the address of /healthz, /readyz and /metrics; empty serves none.
 	Admin string `yaml:"admin"`
+	// Debug is a loopback address, such as 127.0.0.1:6060, for profiles of net/http/pprof; empty serves none.
+	Debug string `yaml:"debug"`
 	// Status serves status queries; empty serves none.
 	Status StatusConfig `yaml:"status"`
 	// Kubeconfig is the file to connect to the API server with; the pod's own account when empty.
@@ -112,6 +115,9 @@ func (c *Config) Validate() error {
 	require(c.Cluster, "cluster", "this cluster's name, as in .tandem/clusters.yaml")
 	require(c.Automator.Address, "automator.address", "host:port of the automator")
 	problems = append(problems, c.validateIdentity())
+	if err := admin.CheckDebug(c.Debug); err != nil {
+		problems = append(problems, fmt.Errorf("debug: %w", err))
+	}
 	require(c.StateDir, "stateDir", "a folder for received objects")
 	if c.Status.Listen != "" {
 		require(c.Status.TLS.Cert, "status.tls.cert", "tokens must not travel in the clear")

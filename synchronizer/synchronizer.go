@@ -189,6 +189,7 @@ func (s *Synchronizer) Run(ctx context.Context) error {
 		{Name: "report", Run: s.whenListed(s.whenEnrolled(s.reporter.Run))},
 		{Name: "collect", Run: s.whenListed(s.collect)},
 		{Name: "status", Run: s.serveStatus},
+		{Name: "debug", Run: func(ctx context.Context) error { return admin.ServeDebug(ctx, s.cfg.Debug) }},
 		{Name: "admin", Run: func(ctx context.Context) error {
 			return admin.Serve(ctx, admin.Config{Address: s.cfg.Admin, Ready: s.ready, Metrics: s.metrics})
 		}},

@@ -1,4 +1,5 @@
-// Package admin serves what probes and scrapers ask of a process over plain HTTP: /healthz, /readyz and /metrics.
+// Package admin serves what probes and scrapers ask of a process over plain HTTP: /healthz, /readyz and /metrics; and, apart
+// from that and on loopback alone, its profiles.
 package admin
 
 import (
@@ -32,11 +33,15 @@ func Serve(ctx context.Context, cfg Config) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Address)
+	return serve(ctx, cfg.Address, &http.Server{Handler: Handler(cfg), ReadHeaderTimeout: timeout, ReadTimeout: timeout})
+}
+
+// serve runs a server until the context is done.
+func serve(ctx context.Context, address string, server *http.Server) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	server := &http.Server{Handler: Handler(cfg), ReadHeaderTimeout: timeout, ReadTimeout: timeout}
 	stop := context.AfterFunc(ctx, func() {
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()

@@ -38,6 +38,7 @@
 {{- $_ := set $config "stateDir" "/var/lib/tandem/state" -}}
 {{- $_ := set $config "log" .Values.log -}}
 {{- $_ := set $config "admin" (printf ":%v" .Values.admin.port) -}}
+{{- with .Values.debug.port }}{{ $_ := set $config "debug" (printf "127.0.0.1:%v" .) }}{{ end -}}
 {{- if .Values.status.enabled -}}
 {{- $_ := set $config "status" (dict "listen" (printf ":%v" .Values.status.port) "tls" (dict "cert" "/etc/tandem/status/tls.crt" "key" "/etc/tandem/status/tls.key")) -}}
 {{- end -}}
