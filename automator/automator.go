@@ -183,7 +183,7 @@ func (a *Automator) openServer(context.Context) error {
 
 func (a *Automator) newServer(config *tls.Config) *rpc.Server {
 	server := rpc.NewServer(rpc.ServerConfig{
-		TLS: config, Identify: a.enroll.Identify, Authorize: a.authorize, Public: isPublic, Calls: a.calls, Log: a.log, Metrics: a.measured,
+		TLS: config, Identify: a.enroll.Identify, Authorize: a.authorize, Public: isPublic, Calls: a.calls, Log: a.log, Metrics: a.measured, Version: Version,
 	})
 	enrollmentv1.RegisterEnrollmentServiceServer(server.GRPC, a.enroll)
 	enrollmentv1.RegisterEnrollmentAdminServiceServer(server.GRPC, enroll.NewAdmin(a.enroll))

@@ -5,10 +5,12 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/rpc"
@@ -40,7 +42,7 @@ func serveMore(t *testing.T, authorize func(context.Context, rpc.Identity, strin
 		t.Fatal(err)
 	}
 	log, _ := logtest.New(t)
-	server := rpc.NewServer(rpc.ServerConfig{TLS: serverTLS, Identify: rpc.FromCertificate, Authorize: authorize, Log: log})
+	server := rpc.NewServer(rpc.ServerConfig{TLS: serverTLS, Identify: rpc.FromCertificate, Authorize: authorize, Log: log, Version: "1.2.3"})
 	register(server.GRPC)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -141,5 +143,22 @@ func TestAHandlerCanHangUp(t *testing.T) {
 	}
 	if err := stream.RecvMsg(&healthv1.HealthCheckResponse{}); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("after the server hung up: got %v, want Unavailable", err)
+	}
+}
+
+// TestFacts holds that refusals say the server's clock too.
+func TestFacts(t *testing.T) {
+	t.Parallel()
+	conn := serve(t, func(context.Context, rpc.Identity, string) error {
+		return fault.New(fault.Unauthorized, "no")
+	}, rpc.Identity{Role: rpc.RoleCluster, Name: "dev"})
+	var header metadata.MD
+	_, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{}, grpc.Header(&header))
+	facts := rpc.FactsOf(header)
+	if !fault.Is(err, fault.Unauthorized) || time.Since(facts.Time).Abs() > time.Hour || facts.Version != "1.2.3" {
+		t.Errorf("Check: %v with %+v", err, facts)
+	}
+	if facts := rpc.FactsOf(metadata.Pairs("tandem-time", "noon")); !facts.Time.IsZero() || facts.Version != "" {
+		t.Errorf("FactsOf(nonsense): %+v", facts)
 	}
 }

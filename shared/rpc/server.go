@@ -56,6 +56,8 @@ type ServerConfig struct {
 	Calls *Calls
 	// Metrics count the calls; nil counts for nobody.
 	Metrics *Metrics
+	// Version is this program's, which answers say.
+	Version string
 	// Log takes panics of handlers.
 	Log *zap.Logger
 }
@@ -112,6 +114,7 @@ type guard struct{ cfg ServerConfig }
 
 func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
 	defer g.cfg.Metrics.took(info.FullMethod, time.Now())
+	tell(ctx, g.cfg.Version)
 	defer func() { err = g.finish(recover(), info.FullMethod, err) }()
 	ctx, finish, err := g.admit(ctx, info.FullMethod)
 	if err != nil {
