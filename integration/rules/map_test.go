@@ -30,6 +30,7 @@ var parts = map[string]part{
 	"shared/backoff":    value,
 	"shared/config":     infra,
 	"shared/credential": core,
+	"shared/doctor":     infra,
 	"shared/fault":      value,
 	"shared/fleet":      value,
 	"shared/gitobject":  core,
