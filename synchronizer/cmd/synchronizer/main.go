@@ -15,15 +15,18 @@ import (
 )
 
 func main() {
-	if err := realMain(os.Args[1:], os.Stderr); err != nil {
+	if err := realMain(os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "tandem-synchronizer:", err)
 		os.Exit(1)
 	}
 }
 
-func realMain(args []string, out io.Writer) error {
+func realMain(args []string, stdout, out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if len(args) > 0 && args[0] == "doctor" {
+		return visit(ctx, args[1:], stdout, out)
+	}
 	flags := flag.NewFlagSet("tandem-synchronizer", flag.ContinueOnError)
 	flags.SetOutput(out)
 	path := flags.String("config", "/etc/tandem/synchronizer.yaml", "configuration `file`")

@@ -97,6 +97,15 @@ func (k *Keeper) Certificates() (own *x509.Certificate, authorities []*x509.Cert
 	return kept.Certificate, slices.Clone(kept.CA)
 }
 
+// Read takes over what is kept and does nothing about it, for who only wants to look.
+func (k *Keeper) Read(ctx context.Context) error {
+	kept, err := k.deps.Vault.Load(ctx)
+	if err == nil {
+		k.adopt(kept)
+	}
+	return err
+}
+
 func (k *Keeper) present() Kept {
 	k.mu.Lock()
 	defer k.mu.Unlock()
