@@ -23,7 +23,7 @@ func (a *app) cluster() *cobra.Command {
 Your name has to stand under admins in automator.yaml. Enrolling gives a cluster an identity and grants it nothing:
 what it may receive stands in Git, in .tandem/clusters.yaml.`,
 	}
-	cmd.AddCommand(a.clusterEnroll(), a.clusterList(), a.clusterRevoke(), a.clusterRotate())
+	cmd.AddCommand(a.clusterEnroll(), a.clusterList(), a.clusterRevoke(), a.clusterRotate(), a.clusterDoctor())
 	return cmd
 }
 
