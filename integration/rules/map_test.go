@@ -28,6 +28,7 @@ var parts = map[string]part{
 	"proto/gen": value,
 
 	"shared/backoff":    value,
+	"shared/bundle":     infra,
 	"shared/config":     infra,
 	"shared/credential": core,
 	"shared/doctor":     infra,

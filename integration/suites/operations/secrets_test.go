@@ -1,10 +1,14 @@
 package operations_test
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -316,6 +320,7 @@ func everything(t *testing.T, world *env.World) map[string][]byte {
 		out, _ := cmd.CombinedOutput() // some of them fail, and what they say then counts too
 		said["tandem "+strings.Join(args, " ")] = out
 	}
+	bundles(t, world, said)
 	log, err := world.Git.Log(t.Context(), env.Repository, "refs/heads/main")
 	if err != nil {
 		t.Fatal(err)
@@ -328,6 +333,40 @@ func everything(t *testing.T, world *env.World) map[string][]byte {
 	state(t, filepath.Join(world.Dir(), "automator"), "tandem.db", said)
 	state(t, filepath.Join(world.Dir(), site, "state", "events"), "", said)
 	return said
+}
+
+// bundles reads the files of both support bundles.
+func bundles(t *testing.T, world *env.World, said map[string][]byte) {
+	t.Helper()
+	for name, args := range map[string][]string{
+		"tandem":              {"--config", world.CLIConfig(), "support", "bundle", "--file", "-"},
+		"tandem-synchronizer": {"support-bundle", "--config", world.Sites[site].Synchronizer.Config()},
+	} {
+		packed, err := exec.CommandContext(t.Context(), world.Program(name), args...).Output()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		zip, err := gzip.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := 0
+		for reader := tar.NewReader(zip); ; files++ {
+			header, err := reader.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if said[name+" bundle: "+header.Name], err = io.ReadAll(reader); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if files < 6 {
+			t.Errorf("the bundle of %s has %d files only", name, files)
+		}
+	}
 }
 
 // cluster reads what the synchronizer wrote into the cluster, but for the objects of Git.

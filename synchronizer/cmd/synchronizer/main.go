@@ -24,8 +24,13 @@ func main() {
 func realMain(args []string, stdout, out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if len(args) > 0 && args[0] == "doctor" {
-		return visit(ctx, args[1:], stdout, out)
+	if len(args) > 0 {
+		switch args[0] {
+		case "doctor":
+			return visit(ctx, args[1:], stdout, out)
+		case "support-bundle":
+			return collect(ctx, args[1:], stdout, out)
+		}
 	}
 	flags := flag.NewFlagSet("tandem-synchronizer", flag.ContinueOnError)
 	flags.SetOutput(out)
