@@ -83,7 +83,7 @@ func NewServer(cfg ServerConfig) *Server {
 		grpc.MaxRecvMsgSize(MaxMessage), grpc.MaxSendMsgSize(MaxMessage), grpc.MaxConcurrentStreams(MaxStreams),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minClientPing, PermitWithoutStream: true}),
 		grpc.ChainUnaryInterceptor(guard.unary), grpc.ChainStreamInterceptor(guard.stream),
-		grpc.WaitForHandlers(true),
+		grpc.WaitForHandlers(true), grpc.ForceServerCodecV2(codec()),
 	}
 	options = append(options, transport(cfg.TLS)...)
 	s := &Server{GRPC: grpc.NewServer(options...), health: health.NewServer(), calls: guard.cfg.Calls}

@@ -65,7 +65,7 @@ func (l *loadedFiles) server() (*tls.Config, error) {
 		return nil, err
 	}
 	// Nobody resumes a session: each handshake checks the certificate anew, and tickets would be made for nothing.
-	cfg := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: loaded.Certificates, NextProtos: []string{"h2"}, SessionTicketsDisabled: true}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS13, Certificates: loaded.Certificates, NextProtos: []string{http2}, SessionTicketsDisabled: true}
 	if l.files.CA != "" {
 		cfg.ClientAuth, cfg.ClientCAs = tls.RequireAndVerifyClientCert, loaded.RootCAs
 	}

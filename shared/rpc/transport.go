@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -36,24 +37,28 @@ const (
 	// streamWindow and connWindow bound what a caller has sent and nobody has read yet, in bytes. By default gRPC lets them
 	// grow to 16 MiB a connection.
 	streamWindow, connWindow = 64 << 10, 256 << 10
-	// readBuffer and writeBuffer are the buffers of a connection, in bytes. The first is kept for as long as the connection
-	// lives, the second is borrowed for a write: thousands of connections have nothing to say most of the time.
-	readBuffer, writeBuffer = 2 << 10, 8 << 10
+	// plainReadBuffer is the buffer, in bytes, of a connection without TLS. TLS has its own.
+	plainReadBuffer = 2 << 10
+	// writeBuffer is what a connection borrows for a write, in bytes.
+	writeBuffer = 8 << 10
 )
+
+// http2 is the protocol of gRPC as TLS names it.
+const http2 = "h2"
 
 // transport returns the options that bound what a connection costs.
 func transport(config *tls.Config) []grpc.ServerOption {
-	gate := newGate(credentials.NewTLS(config))
+	gate := newGate(config)
 	quota := &quota{open: map[string]int{}, gate: gate}
 	options := []grpc.ServerOption{
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: ServerPing, Timeout: PingTimeout, MaxConnectionIdle: idleTimeout}),
 		grpc.ConnectionTimeout(handshakeTimeout), grpc.MaxHeaderListSize(maxHeaders),
-		grpc.ReadBufferSize(readBuffer), grpc.WriteBufferSize(writeBuffer),
+		grpc.ReadBufferSize(plainReadBuffer), grpc.WriteBufferSize(writeBuffer),
 		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),
 		grpc.ChainUnaryInterceptor(quota.unary), grpc.ChainStreamInterceptor(quota.stream),
 	}
 	if config != nil {
-		options = append(options, grpc.Creds(gate))
+		options = append(options, grpc.Creds(gate), grpc.ReadBufferSize(0))
 	}
 	return options
 }
@@ -125,14 +130,15 @@ func Hangup(ctx context.Context) {
 // gate bounds connections before and after their handshake.
 type gate struct {
 	credentials.TransportCredentials
+	config    *tls.Config
 	strangers *crowd
 	mu        sync.Mutex
 	known     map[string]*crowd
 	byAddress map[string]net.Conn // of the peer
 }
 
-func newGate(inner credentials.TransportCredentials) *gate {
-	return &gate{TransportCredentials: inner, strangers: newCrowd(maxHandshakes), known: map[string]*crowd{}, byAddress: map[string]net.Conn{}}
+func newGate(config *tls.Config) *gate {
+	return &gate{TransportCredentials: credentials.NewTLS(config), config: config, strangers: newCrowd(maxHandshakes), known: map[string]*crowd{}, byAddress: map[string]net.Conn{}}
 }
 
 // Clone returns the same gate: its counts are the listener's.
@@ -141,7 +147,7 @@ func (g *gate) Clone() credentials.TransportCredentials { return g }
 // ServerHandshake finds out who connects, and makes room for it.
 func (g *gate) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	leave := g.strangers.enter(raw)
-	conn, info, err := g.TransportCredentials.ServerHandshake(raw)
+	conn, info, err := handshake(raw, g.config)
 	leave()
 	if err != nil {
 		return nil, nil, err
@@ -149,13 +155,27 @@ func (g *gate) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, er
 	return &admittedConn{Conn: conn, leave: g.admit(nameOf(info), conn)}, info, nil
 }
 
+// handshake does what gRPC's own does, which has every connection keep a copy of the configuration besides.
+func handshake(raw net.Conn, config *tls.Config) (net.Conn, credentials.TLSInfo, error) {
+	conn := tls.Server(raw, config)
+	if err := conn.Handshake(); err != nil { //nolint:noctx // grpc.ConnectionTimeout bounds it
+		_ = raw.Close()
+		return nil, credentials.TLSInfo{}, err
+	}
+	state := conn.ConnectionState()
+	if state.NegotiatedProtocol != http2 {
+		_ = conn.Close()
+		return nil, credentials.TLSInfo{}, fmt.Errorf("the client speaks %q, not %q", state.NegotiatedProtocol, http2)
+	}
+	return conn, credentials.TLSInfo{State: state, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
+}
+
 // nameOf is the caller that a handshake proved, or nothing.
-func nameOf(info credentials.AuthInfo) string {
-	state, ok := info.(credentials.TLSInfo)
-	if !ok || len(state.State.VerifiedChains) == 0 {
+func nameOf(info credentials.TLSInfo) string {
+	if len(info.State.VerifiedChains) == 0 {
 		return ""
 	}
-	for _, uri := range state.State.VerifiedChains[0][0].URIs {
+	for _, uri := range info.State.VerifiedChains[0][0].URIs {
 		if uri.Scheme == uriScheme {
 			return uri.String()
 		}
