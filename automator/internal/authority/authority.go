@@ -81,6 +81,15 @@ type Authority struct {
 	looked  time.Time
 	problem error
 	serving *tls.Certificate
+
+	config    *tls.Config // of a handshake
+	configFor handshakeOf
+}
+
+// handshakeOf is what the configuration of a handshake is made of.
+type handshakeOf struct {
+	own     *tls.Certificate
+	trusted *bundle
 }
 
 // stamp tells whether a file changed.
@@ -244,22 +253,30 @@ func (a *Authority) Verify(cert *x509.Certificate, now time.Time, late time.Dura
 // certificates of those who show one. Who shows none has to be known by other means.
 func (a *Authority) ServerTLS() *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS13,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			now := time.Now()
-			b := a.present(now)
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			own, err := a.server(now)
-			if err != nil {
-				return nil, err
-			}
-			return &tls.Config{
-				MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*own}, NextProtos: []string{"h2"},
-				ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: b.pool,
-			}, nil
-		},
+		MinVersion:         tls.VersionTLS13,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return a.handshake(time.Now()) },
 	}
+}
+
+// handshake returns the configuration of a handshake. It is the same until the certificate or the trusted authorities
+// change: every connection keeps the one that it was made with.
+func (a *Authority) handshake(now time.Time) (*tls.Config, error) {
+	b := a.present(now)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	own, err := a.server(now)
+	if err != nil {
+		return nil, err
+	}
+	if of := (handshakeOf{own, b}); a.configFor != of {
+		// Nobody resumes a session: each handshake checks the certificate anew, and tickets would be made for nothing.
+		a.config = &tls.Config{
+			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*own}, NextProtos: []string{"h2"},
+			ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: b.pool, SessionTicketsDisabled: true,
+		}
+		a.configFor = of
+	}
+	return a.config, nil
 }
 
 // server returns the certificate that this automator shows, a new one after half of its life.
