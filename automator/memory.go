@@ -11,8 +11,9 @@ import (
 const (
 	// tidyEvery is how often memory is given back.
 	tidyEvery = 15 * time.Second
-	// tidyAbove is how many bytes must have been allocated since: a process that does nothing is left alone.
-	tidyAbove = 16 << 20
+	// tidyAbove is how many bytes must have been allocated since: a process that does nothing is left alone. It is also the
+	// most that lies about in one that is quiet.
+	tidyAbove = 4 << 20
 )
 
 // tidy gives back to the system what a storm of connections left behind: afterwards next to nothing is allocated, so that
