@@ -204,6 +204,7 @@ func (a *Automator) Run(ctx context.Context) error {
 		{Name: "store", Run: a.keepStore},
 		{Name: "evidence", Run: a.watchEvidence},
 		{Name: "server", Run: func(ctx context.Context) error { return a.server.Serve(ctx, listener) }},
+		{Name: "relay", Run: a.relay.Run},
 		{Name: "drain", Run: a.drain},
 		{Name: "memory", Run: tidy},
 		{Name: "debug", Run: func(ctx context.Context) error { return admin.ServeDebug(ctx, a.cfg.Debug) }},

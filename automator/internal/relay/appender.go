@@ -19,10 +19,11 @@ const (
 // appender stores the events of many streams together: what arrives while a transaction runs is the next one. An
 // announcement to a thousand clusters costs a few syncs of the disk and not thousands.
 type appender struct {
-	events Events
-	turn   chan struct{} // holds one token while events are stored
-	mu     sync.Mutex
-	open   *joined // takes further events; nil when there is none
+	events  Events
+	settled func(context.Context) // returns when nothing more urgent is to be done
+	turn    chan struct{}         // holds one token while events are stored
+	mu      sync.Mutex
+	open    *joined // takes further events; nil when there is none
 }
 
 // joined is events of several callers.
@@ -38,8 +39,8 @@ type part struct {
 	err    error
 }
 
-func newAppender(events Events) *appender {
-	return &appender{events: events, turn: make(chan struct{}, 1)}
+func newAppender(events Events, settled func(context.Context)) *appender {
+	return &appender{events: events, settled: settled, turn: make(chan struct{}, 1)}
 }
 
 // append returns when events are stored for good. When it fails, none of these events is stored by it; that others' are
@@ -71,9 +72,10 @@ func (a *appender) join(mine *part) (all *joined, first bool) {
 	return a.open, first
 }
 
-// store waits for its turn, so that others may join meanwhile.
+// store waits for its turn and for a calm moment, so that others may join meanwhile.
 func (a *appender) store(ctx context.Context, all *joined) {
 	a.turn <- struct{}{}
+	a.settled(ctx)
 	a.mu.Lock()
 	if a.open == all {
 		a.open = nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/run"
 )
 
 // maxContents bounds the content ids that are remembered.
@@ -32,7 +33,8 @@ func (c *contents) at(ctx context.Context, repo Repository, commit gitobject.ID,
 	if ok {
 		return id, nil
 	}
-	id, err := ContentAt(ctx, repo, commit, paths)
+	var err error
+	run.Elsewhere(func() { id, err = ContentAt(ctx, repo, commit, paths) })
 	if err != nil {
 		return id, err
 	}

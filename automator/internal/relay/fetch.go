@@ -38,11 +38,12 @@ func (s *Server) Fetch(req *relayv1.FetchRequest, stream grpc.ServerStreamingSer
 	if err != nil {
 		return err
 	}
+	began := time.Now()
+	s.hub.settled(ctx)
 	repo, err := s.allow(ctx, req.GetHello().GetCluster(), fetch)
 	if err != nil {
 		return err
 	}
-	began := time.Now()
 	plan, err := s.transfer(ctx, req.GetHello().GetCluster(), repo, fetch, stream.Send)
 	s.metrics.transferred(began, plan, err)
 	return err

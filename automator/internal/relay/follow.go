@@ -26,10 +26,6 @@ const (
 	maxSources = 1000
 	// lookAgain is when a source that could not be served is looked at again without being woken.
 	lookAgain = 5 * time.Second
-	// maxUntold bounds the announcements of a stream that wait for a store that takes none, such as one whose disk is full.
-	maxUntold = 100
-	// recordTimeout bounds the record of an announcement.
-	recordTimeout = 5 * time.Second
 	// drainSpread is how far apart the clusters of a closing automator are asked to come back.
 	drainSpread = 5 * time.Second
 )
@@ -51,7 +47,8 @@ type follower struct {
 	cluster string
 	sources []*followed
 	send    func(*relayv1.FollowResponse) error
-	untold  []*statusv1.Event // made, and not taken by the store yet
+	beat    time.Time // when the next sign of life is due
+	old     time.Time // when the stream is to end
 }
 
 // Follow announces the newest content of each source.
@@ -69,12 +66,16 @@ func (s *Server) Follow(req *relayv1.FollowRequest, stream grpc.ServerStreamingS
 		return err
 	}
 	defer finish()
-	log := s.deps.Log.With(zap.String(telemetry.Cluster, hello.GetCluster()), zap.String("replica", hello.GetReplica()))
-	log.Info("cluster connected", zap.Int("sources", len(sources)))
+	s.deps.Log.Info("cluster connected", append(named(hello), zap.Int("sources", len(sources)))...)
 	f := &follower{server: s, cluster: hello.GetCluster(), sources: sources, send: stream.Send}
 	err = f.run(ctx)
-	log.Info("cluster disconnected", zap.Error(err))
+	s.deps.Log.Info("cluster disconnected", append(named(hello), zap.Error(err))...)
 	return err
+}
+
+// named are the fields that name a stream in the log. A logger that has them would be kept for as long as the stream lives.
+func named(hello *relayv1.Hello) []zap.Field {
+	return []zap.Field{zap.String(telemetry.Cluster, hello.GetCluster()), zap.String("replica", hello.GetReplica())}
 }
 
 func parseSources(in []*relayv1.FollowedSource) ([]*followed, error) {
@@ -109,36 +110,55 @@ func parseSources(in []*relayv1.FollowedSource) ([]*followed, error) {
 }
 
 func (f *follower) run(ctx context.Context) error {
-	wake := f.server.hub.join()
-	defer f.server.hub.leave(wake)
+	seat := f.server.hub.join()
+	defer f.server.recorder.look() // who waits for the last follower
+	defer f.server.hub.leave(seat)
 	if err := f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_Welcome{Welcome: f.server.welcome()}}); err != nil {
 		return err
 	}
-	heartbeat := time.NewTicker(f.server.cfg.Heartbeat)
-	defer heartbeat.Stop()
-	again := time.NewTicker(lookAgain)
-	defer again.Stop()
-	age := time.NewTimer(spread(f.server.cfg.MaxAge))
-	defer age.Stop()
+	f.old, f.beat = time.Now().Add(spread(f.server.cfg.MaxAge)), time.Now().Add(f.server.cfg.Heartbeat)
+	timer := time.NewTimer(f.server.cfg.Heartbeat)
+	defer timer.Stop()
 	for {
 		if err := f.look(ctx); err != nil {
 			return err
 		}
+		f.server.hub.looked(seat)
+		timer.Reset(f.rest())
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-f.server.closing:
 			return f.drain(rand.N(drainSpread), "the automator is restarting")
-		case <-age.C:
-			return f.drain(0, "the connection is old")
-		case <-heartbeat.C:
-			if err := f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_Heartbeat{Heartbeat: beat()}}); err != nil {
+		case <-timer.C:
+			if !time.Now().Before(f.old) {
+				return f.drain(0, "the connection is old")
+			}
+			if err := f.alive(); err != nil {
 				return err
 			}
-		case <-again.C:
-		case <-wake:
+		case <-seat.wake:
 		}
 	}
+}
+
+// rest is how long there is nothing to do unless something changes.
+func (f *follower) rest() time.Duration {
+	rest := min(time.Until(f.beat), time.Until(f.old))
+	if slices.ContainsFunc(f.sources, func(s *followed) bool { return s.problem != "" }) {
+		rest = min(rest, lookAgain)
+	}
+	return rest
+}
+
+// alive sends a sign of life when it is time for one.
+func (f *follower) alive() error {
+	now := time.Now()
+	if now.Before(f.beat) {
+		return nil
+	}
+	f.beat = now.Add(f.server.cfg.Heartbeat)
+	return f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_Heartbeat{Heartbeat: beat()}})
 }
 
 // spread returns age ± 20 %, so that connections made together do not end together.
@@ -161,7 +181,6 @@ func (f *follower) drain(after time.Duration, reason string) error {
 
 // look announces every source whose content is not what the client was told last.
 func (f *follower) look(ctx context.Context) error {
-	f.record(ctx)
 	grants := f.server.deps.Grants(f.cluster)
 	for _, source := range f.sources {
 		if err := f.one(ctx, grants, source); err != nil {
@@ -179,7 +198,7 @@ func (f *follower) one(ctx context.Context, grants []Grant, at *followed) error 
 	case err != nil:
 		return f.tellProblem(at, err)
 	case content != at.content:
-		return f.announce(ctx, at, revision.Revision{Commit: commit, ContentID: content}, tag)
+		return f.announce(at, revision.Revision{Commit: commit, ContentID: content}, tag)
 	case !at.told:
 		at.told, at.problem, at.tip = true, "", commit
 		return f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_SourceReady{SourceReady: &relayv1.SourceReady{
@@ -219,42 +238,25 @@ func (f *follower) newest(ctx context.Context, grants []Grant, at *followed) (co
 	return commit, tag, content, err
 }
 
-func (f *follower) announce(ctx context.Context, at *followed, rev revision.Revision, tag gitobject.ID) error {
-	defer f.server.unrecorded.begin(f.cluster)()
+func (f *follower) announce(at *followed, rev revision.Revision, tag gitobject.ID) error {
+	recorded := f.server.unrecorded.begin(f.cluster)
 	now := timestamppb.Now()
 	err := f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_Announcement{Announcement: &relayv1.Announcement{
 		Source: revision.SourceToProto(at.source), Revision: revision.ToProto(rev), Tag: revision.ObjectToProto(tag), Time: now,
 		DeniedPaths: at.denied,
 	}}})
 	if err != nil {
+		recorded()
 		return err
 	}
 	f.server.metrics.announcements.WithLabelValues().Inc()
 	at.tip, at.content, at.told, at.problem = rev.Commit, rev.ContentID, true, ""
-	f.untold = append(f.untold, &statusv1.Event{
+	f.server.recorder.add(&statusv1.Event{
 		Id: announcedID(f.cluster, at.source, rev.ContentID), Time: now, State: statusv1.EventState_EVENT_STATE_ANNOUNCED,
 		Cluster: f.cluster, Source: revision.SourceToProto(at.source), Revision: revision.ToProto(rev),
 		Message: fmt.Sprintf("Announced %.12s of %s to %s.", rev.Commit, at.source, f.cluster),
-	})
-	f.record(ctx)
+	}, recorded)
 	return nil
-}
-
-// record stores the announcements that were made. While the store takes none they wait for the next look; no announcement
-// waits for its record, but what is announced is fetched after it, see unrecorded.
-func (f *follower) record(ctx context.Context) {
-	if len(f.untold) == 0 {
-		return
-	}
-	f.untold = f.untold[max(0, len(f.untold)-maxUntold):]
-	// The stream may have ended meanwhile; the announcement was made nevertheless.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-	defer cancel()
-	if err := f.server.events.append(ctx, f.untold); err != nil {
-		f.server.deps.Log.Error("announcement not recorded", zap.Error(err), zap.String(telemetry.Cluster, f.cluster))
-		return
-	}
-	f.untold = nil
 }
 
 // announcedID keys an announcement: announcing the same content again, after a reconnect, is no new event.

@@ -250,7 +250,7 @@ func TestEventsAreStoredTogetherAndFailAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		events := &brokenEvents{gate: make(chan struct{})}
-		a := newAppender(events)
+		a := newAppender(events, func(context.Context) {})
 		var wg sync.WaitGroup
 		failed := make([]error, 101)
 		wg.Go(func() { failed[100] = a.append(t.Context(), []*statusv1.Event{{}}) })

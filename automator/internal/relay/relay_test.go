@@ -60,14 +60,6 @@ func (w *world) AppendEvents(ctx context.Context, events []*statusv1.Event) erro
 	return w.refuse
 }
 
-// store has the store refuse with an error, or take, and returns how many events it has been given.
-func (w *world) store(refuse error) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.refuse = refuse
-	return len(w.events)
-}
-
 func (w *world) stored() []*statusv1.Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -106,6 +98,7 @@ func newWorld(t *testing.T) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = server.Serve(ctx, listener) })
+	wg.Go(func() { _ = w.server.Run(ctx) })
 	conn, err := grpc.NewClient("passthrough:///relay", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
 	if err != nil {
@@ -167,61 +160,6 @@ func TestOnlyNewContentIsAnnounced(t *testing.T) {
 	w.server.Changed()
 	if got := announcedCommit(t, next(t, stream)); got != third {
 		t.Errorf("announced: got %s, want %s", got, third)
-	}
-}
-
-// While the store takes nothing, such as on a full disk, announcements are made, and recorded afterwards.
-func TestAnnouncementsWaitForTheStore(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.store(errBoom)
-	w.repo.commit(t, map[string]string{"dev/a": "1"})
-	stream := w.follow(t, 1, "dev")
-	announcedCommit(t, next(t, stream))
-	w.repo.commit(t, map[string]string{"dev/a": "2"})
-	w.server.Changed()
-	announcedCommit(t, next(t, stream)) // the first was tried by now, in vain
-	before := w.store(nil)
-	w.repo.commit(t, map[string]string{"dev/a": "3"})
-	w.server.Changed()
-	announcedCommit(t, next(t, stream))
-	w.repo.commit(t, map[string]string{"dev/a": "4"})
-	w.server.Changed()
-	announcedCommit(t, next(t, stream)) // the third is recorded by now
-	stored := map[string]bool{}
-	for _, event := range w.stored()[before:] {
-		stored[string(event.GetId())] = true
-	}
-	if len(stored) < 3 {
-		t.Errorf("%d announcements are in the store, want the first three", len(stored))
-	}
-}
-
-// A cluster may have the content, and be gone again, before a slow store has the announcement: it is recorded all the same.
-func TestAnnouncementIsRecordedAfterTheStream(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.slow = make(chan struct{})
-	commit := w.repo.commit(t, map[string]string{"dev/a": "1"})
-	first := w.follow(t, 1, "dev")
-	announcedCommit(t, next(t, first))
-	content, err := ContentAt(t.Context(), w.repo, commit, []string{"dev"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := w.client.Follow(t.Context(), &relayv1.FollowRequest{Hello: hello(2), Sources: []*relayv1.FollowedSource{{
-		Source: revision.SourceToProto(main), Paths: []string{"dev"}, Held: revision.ToProto(revision.Revision{Commit: commit, ContentID: content}),
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	next(t, again) // the first stream is over by now
-	close(w.slow)
-	if _, err := first.Recv(); err == nil {
-		t.Error("the older stream goes on")
-	}
-	if stored := w.stored(); len(stored) != 1 || stored[0].GetState() != statusv1.EventState_EVENT_STATE_ANNOUNCED {
-		t.Errorf("stored: %v, want the announcement", stored)
 	}
 }
 

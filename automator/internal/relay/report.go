@@ -11,9 +11,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
+	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/run"
 )
 
 // reporter is the receiving half of one Report stream.
@@ -99,7 +101,8 @@ func (r *reporter) run(ctx context.Context, stream reportStream, out *speaker) e
 		if err := r.budget.report(ctx, proto.Size(request)); err != nil {
 			return err
 		}
-		if err := r.take(ctx, request, out); err != nil {
+		run.Elsewhere(func() { err = r.take(ctx, request, out) }) // the store goes deep
+		if err != nil {
 			return err
 		}
 	}
@@ -150,6 +153,7 @@ func (r *reporter) sync(status *statusv1.Sync) error {
 		return fault.New(fault.Invalid, "status is for cluster %q, not %q", status.GetCluster(), r.cluster)
 	}
 	r.server.metrics.statuses.WithLabelValues().Inc()
+	share(status)
 	if !r.inFull {
 		return r.server.deps.Fleet.Put(status)
 	}
@@ -159,4 +163,18 @@ func (r *reporter) sync(status *statusv1.Sync) error {
 	}
 	r.full = append(r.full, status)
 	return nil
+}
+
+// share makes equal revisions of a status one: it is kept, and most Syncs have one revision in all of their stages.
+func share(status *statusv1.Sync) {
+	var last *revisionv1.Revision
+	for _, stage := range []*statusv1.Stage{status.GetAnnounced(), status.GetReceived(), status.GetVerified(), status.GetApplied(), status.GetHealthy()} {
+		if stage == nil {
+			continue
+		}
+		if proto.Equal(stage.GetRevision(), last) {
+			stage.Revision = last
+		}
+		last = stage.GetRevision()
+	}
 }

@@ -92,6 +92,7 @@ type Server struct {
 	held       *semaphore.Weighted // bytes of transfers that wait or are being sent
 	sends      *semaphore.Weighted // transfers that are being sent
 	events     *appender
+	recorder   *recorder
 	unrecorded unrecorded
 	budgets    budgets
 	drains     drains
@@ -110,8 +111,9 @@ func New(cfg Config, deps Deps) *Server {
 	}
 	s := &Server{
 		cfg: cfg, deps: deps, collects: semaphore.NewWeighted(maxCollects), held: semaphore.NewWeighted(maxHeld), sends: semaphore.NewWeighted(maxSends), closing: make(chan struct{}),
-		follows: newSessions(deps.Fleet), reports: newSessions(fleet.New()), events: newAppender(deps.Events),
+		follows: newSessions(deps.Fleet), reports: newSessions(fleet.New()), recorder: newRecorder(),
 	}
+	s.events = newAppender(deps.Events, s.hub.settled)
 	s.metrics = newMetrics(deps.Metrics, s)
 	s.close = sync.OnceFunc(func() { close(s.closing); s.drains.run() })
 	return s
@@ -139,40 +141,6 @@ func admit(ctx context.Context, hello *relayv1.Hello) error {
 		return fault.New(fault.Invalid, "replica must have 1 to %d bytes", revision.MaxRepositoryName)
 	}
 	return nil
-}
-
-// hub wakes followers. A wake-up is a flag, not a queue.
-type hub struct {
-	mu        sync.Mutex
-	followers map[chan struct{}]struct{}
-}
-
-func (h *hub) join() chan struct{} {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.followers == nil {
-		h.followers = map[chan struct{}]struct{}{}
-	}
-	wake := make(chan struct{}, 1)
-	h.followers[wake] = struct{}{}
-	return wake
-}
-
-func (h *hub) leave(wake chan struct{}) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.followers, wake)
-}
-
-func (h *hub) wakeAll() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for wake := range h.followers {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	}
 }
 
 // drains are what is done when the server closes.

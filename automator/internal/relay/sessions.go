@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ const maxReplicas = 16
 // one can neither replace nor close a newer.
 type sessions struct {
 	mu    sync.Mutex
-	open  map[string]map[string]*session // cluster → replica
+	open  map[string][]*session // by cluster, one of each replica
 	fleet *fleet.State
 }
 
@@ -34,7 +35,7 @@ type session struct {
 var errReplaced = fault.New(fault.Stale, "a newer session of this replica took over")
 
 func newSessions(state *fleet.State) *sessions {
-	return &sessions{open: map[string]map[string]*session{}, fleet: state}
+	return &sessions{open: map[string][]*session{}, fleet: state}
 }
 
 // start registers a session and returns the context that its stream lives in, and what to call at its end.
@@ -42,24 +43,21 @@ func (s *sessions) start(ctx context.Context, hello *relayv1.Hello) (context.Con
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cluster := hello.GetCluster()
-	replicas := s.open[cluster]
-	if replicas == nil {
-		replicas = map[string]*session{}
-		s.open[cluster] = replicas
-	}
-	old := replicas[hello.GetReplica()]
-	if old != nil && old.epoch > hello.GetEpoch() {
-		return nil, nil, errReplaced
-	}
-	if old == nil && len(replicas) >= maxReplicas {
+	at := slices.IndexFunc(s.open[cluster], func(o *session) bool { return o.replica == hello.GetReplica() })
+	if at < 0 && len(s.open[cluster]) >= maxReplicas {
 		return nil, nil, fault.New(fault.Conflict, "cluster %q has %d replicas connected already", cluster, maxReplicas)
 	}
-	if old != nil {
-		old.end(errReplaced)
+	if at >= 0 && s.open[cluster][at].epoch > hello.GetEpoch() {
+		return nil, nil, errReplaced
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	now := &session{cluster: cluster, replica: hello.GetReplica(), epoch: hello.GetEpoch(), end: cancel}
-	replicas[now.replica] = now
+	if at >= 0 {
+		s.open[cluster][at].end(errReplaced)
+		s.open[cluster][at] = now
+	} else {
+		s.open[cluster] = append(s.open[cluster], now)
+	}
 	s.report(cluster, true, hello.GetVersion())
 	return ctx, func() { s.finish(now, hello.GetVersion()) }, nil
 }
@@ -69,12 +67,12 @@ func (s *sessions) finish(ended *session, version string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ended.end(nil)
-	replicas := s.open[ended.cluster]
-	if replicas[ended.replica] != ended {
+	open := s.open[ended.cluster]
+	at := slices.Index(open, ended)
+	if at < 0 {
 		return
 	}
-	delete(replicas, ended.replica)
-	if len(replicas) == 0 {
+	if s.open[ended.cluster] = slices.Delete(open, at, at+1); len(open) == 1 {
 		delete(s.open, ended.cluster)
 		s.report(ended.cluster, false, version)
 	}
