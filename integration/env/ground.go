@@ -96,7 +96,7 @@ func (g *Ground) start(ctx context.Context) (err error) {
 		return err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return buildPrograms(groupCtx, g.source, g.path("bin")) })
+	group.Go(func() error { return copyPrograms(groupCtx, g.source, g.path("bin")) })
 	group.Go(func() error { return g.startKube(groupCtx) })
 	if err := group.Wait(); err != nil {
 		return err

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
+	"github.com/tandem-cd/tandem/integration/env/cache"
 	"github.com/tandem-cd/tandem/integration/env/process"
 )
 
@@ -17,6 +19,8 @@ const (
 	tandemProgram       = "tandem"
 
 	automatorPath = "./automator/cmd/automator"
+
+	programMode = 0o755
 )
 
 // BuildFlags is the environment variable that adds a flag to the build of the
@@ -44,14 +48,59 @@ func sourceDir() (string, error) {
 	}
 }
 
-// buildPrograms builds the agents and the command line into a folder. What has
-// not changed since the last build comes from Go's own cache.
-func buildPrograms(ctx context.Context, source, dir string, flags ...string) error {
-	for program, path := range map[string]string{
+// programs are where they are built from.
+func programs() map[string]string {
+	return map[string]string{
 		automatorProgram:    automatorPath,
 		synchronizerProgram: "./synchronizer/cmd/synchronizer",
 		tandemProgram:       "./automator/cmd/tandem",
-	} {
+	}
+}
+
+// keptPrograms is where in the source tree the programs of the last build stay:
+// go build does not link anew what has not changed.
+const keptPrograms = ".tmp/programs"
+
+// copyPrograms brings the programs up to date in the source tree and copies them
+// into a folder: another build may replace them while they run.
+func copyPrograms(ctx context.Context, source, dir string) error {
+	kept := filepath.Join(source, filepath.FromSlash(keptPrograms))
+	if err := os.MkdirAll(kept, folderMode); err != nil {
+		return err
+	}
+	unlock, err := cache.Lock(ctx, filepath.Join(kept, "lock"), func() {})
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := buildPrograms(ctx, source, kept); err != nil {
+		return err
+	}
+	for program := range programs() {
+		if err := copyProgram(filepath.Join(kept, program), filepath.Join(dir, program)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyProgram(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, programMode)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// buildPrograms builds the agents and the command line into a folder.
+func buildPrograms(ctx context.Context, source, dir string, flags ...string) error {
+	for program, path := range programs() {
 		if err := build(ctx, source, filepath.Join(dir, program), path, flags...); err != nil {
 			return err
 		}

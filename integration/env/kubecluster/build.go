@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/tandem-cd/tandem/integration/env/cache"
 )
 
 const (
@@ -46,7 +48,7 @@ func (b Builder) Program(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(dir, folderMode); err != nil {
 		return "", err
 	}
-	unlock, err := lockFile(ctx, filepath.Join(dir, "lock"), func() {
+	unlock, err := cache.Lock(ctx, filepath.Join(dir, "lock"), func() {
 		b.progress(Progress{Version: from.version, Waiting: true})
 	})
 	if err != nil {

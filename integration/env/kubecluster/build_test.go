@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/tandem-cd/tandem/integration/env/cache"
 )
 
 // tinyModule has the shape of the cluster module and builds in a moment.
@@ -142,7 +144,7 @@ func TestProgramWaitsForOtherBuild(t *testing.T) {
 	if err := os.MkdirAll(dir, folderMode); err != nil {
 		t.Fatal(err)
 	}
-	unlock, err := lockFile(t.Context(), filepath.Join(dir, "lock"), func() {})
+	unlock, err := cache.Lock(t.Context(), filepath.Join(dir, "lock"), func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

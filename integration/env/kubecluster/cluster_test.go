@@ -156,8 +156,13 @@ func eventually(t *testing.T, try func() error) error {
 	defer cancel()
 	for {
 		err := try()
-		if err == nil || pause(ctx, eventuallyInterval) != nil {
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
 			return err
+		case <-time.After(eventuallyInterval):
 		}
 	}
 }

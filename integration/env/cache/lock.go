@@ -1,4 +1,4 @@
-package kubecluster
+package cache
 
 import (
 	"context"
@@ -11,10 +11,13 @@ import (
 // lockRetry is how often a lock that another process holds is tried.
 const lockRetry = 200 * time.Millisecond
 
-// lockFile takes the advisory lock of a file, which the kernel drops when the
+// lockMode is that of the files that are locked.
+const lockMode = 0o600
+
+// Lock takes the advisory lock of a file, which the kernel drops when the
 // process dies. waiting is called once when another process holds it.
-func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, privateMode)
+func Lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, lockMode)
 	if err != nil {
 		return nil, err
 	}
@@ -30,21 +33,11 @@ func lockFile(ctx context.Context, path string, waiting func()) (unlock func(), 
 			told = true
 			waiting()
 		}
-		if err = pause(ctx, lockRetry); err != nil {
-			break
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), file.Close())
+		case <-time.After(lockRetry):
 		}
 	}
 	return nil, errors.Join(err, file.Close())
-}
-
-// pause waits for d, or for the end of ctx and returns its cause.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }
