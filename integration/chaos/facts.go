@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
@@ -40,18 +39,44 @@ func (s *Scene) gather(ctx context.Context) (facts Facts, err error) {
 }
 
 func (s *Scene) askGit(ctx context.Context, facts *Facts) error {
-	log, err := s.World.Git.Log(ctx, env.Repository, "refs/heads/main")
-	if err != nil {
-		return err
+	at, err := s.branch(ctx)
+	facts.Branch = at.commits
+	return err
+}
+
+// mainRef is the branch that everybody writes to.
+const mainRef = "refs/heads/main"
+
+// branch is what the branch has at a tip.
+type branch struct {
+	tip     string
+	commits []Commit
+	desired []*unstructured.Unstructured
+}
+
+// branch reads the branch, anew when it has moved.
+func (s *Scene) branch(ctx context.Context) (branch, error) {
+	tip, err := s.World.Git.Tip(ctx, env.Repository, mainRef)
+	if err != nil || tip == s.at.tip {
+		return s.at, err
 	}
+	log, err := s.World.Git.Log(ctx, env.Repository, tip)
+	if err != nil {
+		return branch{}, err
+	}
+	at := branch{tip: tip}
 	for _, c := range log {
 		tree, err := s.tree(ctx, c.ID)
 		if err != nil {
-			return err
+			return branch{}, err
 		}
-		facts.Branch = append(facts.Branch, Commit{ID: c.ID, Tree: tree, Images: imagesOf(c.Message)})
+		at.commits = append(at.commits, Commit{ID: c.ID, Tree: tree, Images: imagesOf(c.Message)})
 	}
-	return nil
+	if at.desired, err = s.desired(ctx, tip); err != nil {
+		return branch{}, err
+	}
+	s.at = at
+	return at, nil
 }
 
 // tree is what the cluster receives of a commit.
@@ -130,33 +155,45 @@ func (s *Scene) askSync(ctx context.Context, facts *Facts) error {
 }
 
 // askCluster compares what is live with what Git has.
-func (s *Scene) askCluster(ctx context.Context, facts *Facts) (err error) {
-	if facts.Live, err = s.live(ctx); err != nil {
-		return err
-	}
-	desired, err := s.desired(ctx)
+func (s *Scene) askCluster(ctx context.Context, facts *Facts) error {
+	at, err := s.branch(ctx)
 	if err != nil {
 		return err
 	}
-	for _, object := range desired {
-		facts.Wanted = append(facts.Wanted, object.GetKind()+"/"+object.GetName())
-		at := slices.IndexFunc(resources(), func(r schema.GroupVersionResource) bool {
-			return r.Resource == strings.ToLower(object.GetKind())+"s"
-		})
-		live, err := s.World.Dynamic.Resource(resources()[at]).Namespace(s.Site.Namespace).Get(ctx, object.GetName(), metav1.GetOptions{})
-		if err != nil {
+	live, err := s.objects(ctx)
+	if err != nil {
+		return err
+	}
+	facts.Live = uids(live)
+	for _, object := range at.desired {
+		name := nameOf(object)
+		facts.Wanted = append(facts.Wanted, name)
+		if live[name] == nil {
 			continue // that it is missing is said already
 		}
-		if path := differs(object.Object, live.Object); path != "" {
-			facts.Differs = append(facts.Differs, fmt.Sprintf("%s/%s differs from Git at %s", object.GetKind(), object.GetName(), path))
+		if path := differs(object.Object, live[name].Object); path != "" {
+			facts.Differs = append(facts.Differs, fmt.Sprintf("%s differs from Git at %s", name, path))
 		}
 	}
 	return nil
 }
 
-// desired are the objects that the branch has.
-func (s *Scene) desired(ctx context.Context) ([]*unstructured.Unstructured, error) {
-	names, err := s.World.Git.Git(ctx, env.Repository, "ls-tree", "-r", "--name-only", "main", "env/"+site+"/")
+// nameOf is Kind/name.
+func nameOf(object *unstructured.Unstructured) string {
+	return object.GetKind() + "/" + object.GetName()
+}
+
+func uids(objects map[string]*unstructured.Unstructured) map[string]string {
+	ids := map[string]string{}
+	for name, object := range objects {
+		ids[name] = string(object.GetUID())
+	}
+	return ids
+}
+
+// desired are the objects that a commit has.
+func (s *Scene) desired(ctx context.Context, commit string) ([]*unstructured.Unstructured, error) {
+	names, err := s.World.Git.Git(ctx, env.Repository, "ls-tree", "-r", "--name-only", commit, "env/"+site+"/")
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +202,7 @@ func (s *Scene) desired(ctx context.Context) ([]*unstructured.Unstructured, erro
 		if filepath.Ext(path) != ".yaml" {
 			continue
 		}
-		content, err := s.World.Git.File(ctx, env.Repository, "main", path)
+		content, err := s.World.Git.File(ctx, env.Repository, commit, path)
 		if err != nil {
 			return nil, err
 		}

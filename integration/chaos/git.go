@@ -15,11 +15,11 @@ func gitStories() []Story {
 	return []Story{
 		{
 			Name: "foreign-writers", Short: true,
-			What: "Twenty people commit to the branch as fast as they can while versions are pushed.",
+			What: "Twenty people commit to the branch, as fast as it lets them, while versions are pushed.",
 			Tell: foreignWriters,
 		},
 		{
-			Name: "git-cuts", Short: true,
+			Name: "git-cuts",
 			What: "The Git host accepts pushes and cuts the connection instead of answering.",
 			Tell: gitCuts,
 		},
@@ -32,8 +32,7 @@ func gitStories() []Story {
 }
 
 const (
-	writers          = 20
-	commitsPerWriter = 3
+	writers = 20
 	// atOnce is how many of them race for the branch at a time: more would only keep each other from winning, as every
 	// loser makes its commit anew.
 	atOnce          = 3
@@ -44,7 +43,7 @@ const (
 func foreignWriters(ctx context.Context, s *Scene) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	places := make(chan struct{}, atOnce)
-	ids := make(chan string, writers*commitsPerWriter)
+	ids := make(chan string, writers)
 	for writer := range writers {
 		group.Go(func() error { return s.write(groupCtx, writer, places, ids) })
 	}
@@ -62,35 +61,31 @@ func foreignWriters(ctx context.Context, s *Scene) error {
 		s.Want.Foreign = append(s.Want.Foreign, id)
 	}
 	s.Over()
-	return s.Converged(ctx, "%d commits of %d people, %d versions", writers*commitsPerWriter, writers, pushesMeanwhile)
+	return s.Converged(ctx, "%d people commit, %d versions are pushed", writers, pushesMeanwhile)
 }
 
 // write commits, and does it again when somebody else was first, as people do.
 func (s *Scene) write(ctx context.Context, writer int, places chan struct{}, ids chan<- string) error {
-	for i := range commitsPerWriter {
-		path, content := fmt.Sprintf("docs/%d.md", writer), fmt.Sprintf("Line %d\n", i)
-		if writer%2 == 0 {
-			path = fmt.Sprintf("env/%s/writer-%d.yaml", site, writer)
-			content = fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: writer-%d}\ndata: {line: \"%d\"}\n", writer, i)
-		}
-		places <- struct{}{}
-		for {
-			id, err := s.World.Commit(ctx, gitserver.Change{
-				Files: map[string]string{path: content}, Message: fmt.Sprintf("Writer %d, line %d", writer, i),
-				Author: fmt.Sprintf("Writer %d <writer@example.com>", writer), Signer: s.World.Human,
-			})
-			if err == nil {
-				ids <- id
-				break
-			}
-			if ctx.Err() != nil {
-				<-places
-				return errors.Join(ctx.Err(), err)
-			}
-		}
-		<-places
+	path, content := fmt.Sprintf("docs/%d.md", writer), "A line\n"
+	if writer%2 == 0 {
+		path = fmt.Sprintf("env/%s/writer-%d.yaml", site, writer)
+		content = fmt.Sprintf("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: writer-%d}\n", writer)
 	}
-	return nil
+	places <- struct{}{}
+	defer func() { <-places }()
+	for {
+		id, err := s.World.Commit(ctx, gitserver.Change{
+			Files: map[string]string{path: content}, Message: fmt.Sprintf("Writer %d", writer),
+			Author: fmt.Sprintf("Writer %d <writer@example.com>", writer), Signer: s.World.Human,
+		})
+		if err == nil {
+			ids <- id
+			return nil
+		}
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+	}
 }
 
 // errCut is the answer of a gate that cuts.

@@ -237,9 +237,12 @@ func (f *findings) objects(want Expected, got Facts) {
 	}
 }
 
+// healthy is the state of a Sync whose newest content runs.
+const healthy = "HEALTHY"
+
 // sync: what the cluster reports is the newest release, healthy.
 func (f *findings) sync(want Expected, got Facts) {
-	if got.State != "HEALTHY" {
+	if got.State != healthy {
 		f.yet("the Sync is %s", got.State)
 	}
 	for _, problem := range got.Problems {

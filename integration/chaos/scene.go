@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tandem-cd/tandem/integration/env"
 	"github.com/tandem-cd/tandem/integration/env/gitserver"
@@ -38,6 +40,7 @@ type Scene struct {
 
 	enrolls bool              // by a token
 	trees   map[string]string // by commit
+	at      branch            // when last looked at
 	minor   int               // of the newest version
 	over    time.Time         // when the last trouble ended
 	rounds  []Round
@@ -157,25 +160,34 @@ var errNotWell = errors.New("not as it should be")
 
 // settle waits until the facts are what they should be. It does not wait for what waiting cannot mend.
 func (s *Scene) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
-	var last error // before the time was up
 	for {
-		final, err := s.check(ctx)
-		if err == nil || final {
-			return err
-		}
-		if ctx.Err() == nil || last == nil {
-			last = err
+		if s.runs(within) {
+			if final, err := s.check(within); err == nil || final {
+				return err
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("after %s: %w", patience, last)
+			return context.Cause(ctx)
+		case <-within.Done():
+			if _, err := s.check(ctx); err != nil {
+				return fmt.Errorf("after %s: %w", patience, err)
+			}
+			return nil
 		case <-ticker.C:
 		}
 	}
+}
+
+// runs tells whether the newest version is healthy. It is far less work than a check, which comes after it.
+func (s *Scene) runs(ctx context.Context) bool {
+	var facts Facts
+	last := s.Want.Releases[len(s.Want.Releases)-1]
+	return s.askSync(ctx, &facts) == nil && facts.State == healthy && slices.Equal(facts.Digests, []string{last.Digest})
 }
 
 // check compares once. Its error lists everything that is wrong; final says that waiting will not mend it.
@@ -223,19 +235,25 @@ func (s *Scene) Until(ctx context.Context, what string, ok func(context.Context)
 
 // live are the UIDs of the objects in the namespace.
 func (s *Scene) live(ctx context.Context) (map[string]string, error) {
-	uids := map[string]string{}
+	objects, err := s.objects(ctx)
+	return uids(objects), err
+}
+
+// objects are those in the namespace.
+func (s *Scene) objects(ctx context.Context) (map[string]*unstructured.Unstructured, error) {
+	objects := map[string]*unstructured.Unstructured{}
 	for _, resource := range resources() {
 		list, err := s.World.Dynamic.Resource(resource).Namespace(s.Site.Namespace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return nil, err
 		}
-		for _, object := range list.Items {
-			if !aside(object.GetName()) {
-				uids[object.GetKind()+"/"+object.GetName()] = string(object.GetUID())
+		for i := range list.Items {
+			if object := &list.Items[i]; !aside(object.GetName()) {
+				objects[nameOf(object)] = object
 			}
 		}
 	}
-	return uids, nil
+	return objects, nil
 }
 
 // aside tells whether an object is no one's of the application's: the controllers put the one into every namespace, and the
