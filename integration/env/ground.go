@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +25,11 @@ import (
 const (
 	folderMode  = 0o755
 	privateMode = 0o600
+
+	// answerTimeout bounds the wait for an API server whose etcd has come back,
+	// and answerInterval is how often it is asked.
+	answerTimeout  = time.Minute
+	answerInterval = 50 * time.Millisecond
 
 	// nodeName is the simulated node.
 	nodeName = "tandem-simnode"
@@ -187,7 +193,27 @@ func (g *Ground) Refresh(ctx context.Context) error {
 	g.stopNode()
 	g.tasks.Wait()
 	defer g.startNode()
+	if err := g.answers(ctx); err != nil {
+		return err
+	}
 	return g.Kube.RestartControllers(ctx)
+}
+
+// answers waits until the API server reads from etcd: it serves before that.
+func (g *Ground) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	for {
+		_, err := g.Client.CoreV1().Nodes().Get(ctx, nodeName, metav1.GetOptions{})
+		if ignoreNotFound(err) == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the API server does not answer: %w", err)
+		case <-time.After(answerInterval):
+		}
+	}
 }
 
 // NodeName is where Pods of a world on an attached cluster have to be put, by
