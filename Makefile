@@ -29,7 +29,7 @@ BIN := $(TMP)/bin
 
 # Suites and benchmarks of the whole system start a control plane, and images
 # are built for minutes: they are no unit tests, whatever their flags.
-list-unit = packages=$$(go list $(1) | grep -Ev '/integration/(bench|images|suites)(/|$$)')
+list-unit = packages=$$(go list $(1) | grep -Ev '/integration/(bench|images|nodetest|suites)(/|$$)')
 # pkgname keeps the output short; the closing line counts what ran.
 gotestsum = $(BIN)/gotestsum --format pkgname --format-hide-empty-pkg --hide-summary skipped --
 
@@ -142,6 +142,13 @@ suites: cgo $(BIN)/gotestsum $(BIN)/helm ## Run the short suites on a real contr
 integration: cgo $(BIN)/gotestsum $(BIN)/helm ## Run all suites, chaos and long ones too; SUITE=name runs one
 	@packages=$$(go list $(if $(SUITE),./integration/suites/$(SUITE)/...,./integration/...) | grep -E '/integration/(chaos|env|suites)(/|$$)'); \
 	$(gotestsum) $(RACE) -p 1 -timeout 120m $$packages
+
+# Whoever asks for it wants it run; the gate runs it where it can (auto).
+TANDEM_NODE_TEST ?= required
+
+.PHONY: node-test
+node-test: $(BIN)/gotestsum $(BIN)/helm ## Follow docs/install.md with real Pods on a node of containerd and kubelet (root, Linux; Debian's containerd, runc, containernetworking-plugins, iptables)
+	@TANDEM_NODE_TEST=$(TANDEM_NODE_TEST) $(gotestsum) -v -count=1 -timeout 40m ./integration/nodetest
 
 .PHONY: update
 update: $(BIN)/helm ## Rewrite the golden files, and show what changed

@@ -89,14 +89,15 @@ var parts = map[string]part{
 	"synchronizer/internal/syncs":     adapter,
 	"synchronizer/internal/trust":     core,
 
-	"integration/bench":  system,
-	"integration/charts": system,
-	"integration/chaos":  system,
-	"integration/cmd":    command,
-	"integration/env":    system,
-	"integration/images": system,
-	"integration/rules":  system,
-	"integration/suites": system,
+	"integration/bench":    system,
+	"integration/charts":   system,
+	"integration/chaos":    system,
+	"integration/cmd":      command,
+	"integration/env":      system,
+	"integration/images":   system,
+	"integration/nodetest": system,
+	"integration/rules":    system,
+	"integration/suites":   system,
 }
 
 // entry returns the line of the map that speaks for a package.
