@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/shared/telemetry/admin"
+	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/trust"
 )
 
@@ -41,8 +42,16 @@ type Config struct {
 	// Trust says whose commits count. Its mode has no default: signed has every commit verified in this cluster, relay
 	// believes the automator, and every Sync then shows the condition Unverified.
 	Trust trust.Config `yaml:"trust"`
+	// Health says when custom kinds are as they should be.
+	Health HealthConfig `yaml:"health"`
 	// Paths says which namespaces may use which paths. When it is empty every namespace may use what the cluster is granted.
 	Paths []PathRule `yaml:"paths"`
+}
+
+// HealthConfig says when custom kinds are as they should be.
+type HealthConfig struct {
+	// Rules come before the shipped ones; the first one that fits an object counts.
+	Rules []health.Rule `yaml:"rules"`
 }
 
 // AutomatorConfig is how to reach the automator.
@@ -125,6 +134,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Workers < 0 {
 		problems = append(problems, errors.New("workers is negative"))
+	}
+	if _, err := health.NewJudge(c.Health.Rules); err != nil {
+		problems = append(problems, fmt.Errorf("health.rules: %w", err))
 	}
 	problems = append(problems, c.validateTrust(), c.validatePaths())
 	return errors.Join(problems...)

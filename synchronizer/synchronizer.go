@@ -35,6 +35,7 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
 	"github.com/tandem-cd/tandem/synchronizer/internal/converge"
 	"github.com/tandem-cd/tandem/synchronizer/internal/enroll"
+	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
@@ -127,9 +128,15 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 	if err != nil {
 		return fmt.Errorf("trust: %w", err)
 	}
+	judge, err := health.NewJudge(s.cfg.Health.Rules)
+	if err != nil {
+		return fmt.Errorf("health.rules: %w", err)
+	}
 	mapper := live.NewMapper(discoverer)
 	changed := func(label string) { s.loop.ObjectChanged(label) }
-	s.live = live.New(live.Config{Namespaces: s.cfg.Namespaces, Changed: changed, ImagesChanged: changed, Metrics: s.metrics}, client, mapper)
+	s.live = live.New(live.Config{
+		Namespaces: s.cfg.Namespaces, Changed: changed, ImagesChanged: changed, Health: judge.Of, Metrics: s.metrics,
+	}, client, mapper)
 	s.syncs = syncs.New(client, s.cfg.Namespaces, s.log)
 	applier, err := apply.New(apply.Config{}, config, apply.Deps{
 		Kinds: mapper, Established: s.live.Established,

@@ -1,7 +1,8 @@
 // Package health says how an object is doing in kstatus' words.
 //
-// Pure. Built-in kinds are judged by kstatus; kinds that it does not know are Current when they have no conditions that
-// say otherwise.
+// Pure. Built-in kinds are judged by kstatus, and custom kinds by rules in CEL where there is one: those of well-known
+// projects are shipped, others come from configuration. Kinds that neither knows are Current when they have no conditions
+// that say otherwise.
 package health
 
 import (

@@ -3,9 +3,6 @@ package health_test
 import (
 	"testing"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
-
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 )
 
@@ -32,14 +29,7 @@ func TestOf(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			raw, err := yaml.YAMLToJSON([]byte(tc.object))
-			if err != nil {
-				t.Fatal(err)
-			}
-			object := &unstructured.Unstructured{}
-			if err := object.UnmarshalJSON(raw); err != nil { // numbers as the API machinery reads them
-				t.Fatal(err)
-			}
+			object := parse(t, tc.object)
 			if got := health.Of(object); got.State != tc.want {
 				t.Errorf("%s\nOf(...): got %v %q, want %v", tc.reason, got.State, got.Message, tc.want)
 			}

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/kubetest"
 )
 
@@ -64,7 +65,7 @@ func BenchmarkIngest(b *testing.B) {
 	obj := kubetest.Object(b, liveDeployment)
 	b.ReportAllocs()
 	for b.Loop() {
-		pack(reduce(obj))
+		pack(reduce(obj, health.Of))
 	}
 }
 

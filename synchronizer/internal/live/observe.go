@@ -18,7 +18,7 @@ import (
 // undo it; and where the watch has come further already, the watch is right:
 // the object has changed or gone since.
 func (s *Store) Observe(written *unstructured.Unstructured) {
-	record := reduce(written)
+	record := reduce(written, s.config.Health)
 	e := pack(record)
 	s.locked(func() {
 		for _, w := range s.byKind[record.GVK.GroupKind()] {
@@ -43,7 +43,7 @@ func (s *Store) GetOne(ctx context.Context, kind schema.GroupVersionKind, name t
 	if err != nil {
 		return Record{}, fmt.Errorf("get %s %s: %w", kind.Kind, name, err)
 	}
-	return reduce(obj), nil
+	return reduce(obj, s.config.Health), nil
 }
 
 // Established waits until a CustomResourceDefinition that was applied is served,

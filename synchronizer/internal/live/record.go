@@ -51,7 +51,7 @@ type Record struct {
 func (r *Record) Owned() bool { return r.Sync != "" && r.OwnerNamesItself && r.Ours }
 
 // reduce makes a record of an object, which is only read.
-func reduce(obj *unstructured.Unstructured) Record {
+func reduce(obj *unstructured.Unstructured, healthOf func(*unstructured.Unstructured) health.Status) Record {
 	kind := obj.GroupVersionKind()
 	r := Record{
 		Key:             object.Key{Group: kind.Group, Kind: kind.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()},
@@ -59,7 +59,7 @@ func reduce(obj *unstructured.Unstructured) Record {
 		UID:             obj.GetUID(),
 		ResourceVersion: obj.GetResourceVersion(),
 		Sync:            text(obj, "labels", v1alpha1.LabelSync),
-		Health:          health.Of(obj),
+		Health:          healthOf(obj),
 		Deleting:        obj.GetDeletionTimestamp() != nil,
 		Writers:         baseline.Writers(obj, v1alpha1.FieldManager),
 	}

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 )
 
@@ -31,6 +33,8 @@ type Config struct {
 	// ImagesChanged is called when the pods of a Sync run something else. It
 	// MUST NOT block.
 	ImagesChanged func(label string)
+	// Health says how an object is doing; health.Of when nil.
+	Health func(*unstructured.Unstructured) health.Status
 	// Metrics is where metrics are registered; nil counts for nobody.
 	Metrics prometheus.Registerer
 }
@@ -65,6 +69,9 @@ type changes map[string]bool
 func New(config Config, client dynamic.Interface, mapper *Mapper) *Store {
 	if len(config.Namespaces) == 0 {
 		config.Namespaces = []string{""}
+	}
+	if config.Health == nil {
+		config.Health = health.Of
 	}
 	s := &Store{
 		config: config, client: client, mapper: mapper,

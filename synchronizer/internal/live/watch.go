@@ -66,7 +66,7 @@ func (s standIn) GetResourceVersion() string { return s.version }
 // Transformer makes the reflector keep no full object while a list streams in.
 func (w *watched) Transformer() cache.TransformFunc {
 	return func(obj any) (any, error) {
-		e, err := entryOf(obj)
+		e, err := w.entryOf(obj)
 		if err != nil {
 			return nil, err
 		}
@@ -74,12 +74,12 @@ func (w *watched) Transformer() cache.TransformFunc {
 	}
 }
 
-func entryOf(obj any) (*entry, error) {
+func (w *watched) entryOf(obj any) (*entry, error) {
 	switch obj := obj.(type) {
 	case reduced:
 		return obj.entry, nil
 	case *unstructured.Unstructured:
-		return pack(reduce(obj)), nil
+		return pack(reduce(obj, w.store.config.Health)), nil
 	default:
 		return nil, fmt.Errorf("%T is no object", obj)
 	}
@@ -90,7 +90,7 @@ func (w *watched) Add(obj any) error { return w.Update(obj) }
 
 // Update takes an event of the watch.
 func (w *watched) Update(obj any) error {
-	e, err := entryOf(obj)
+	e, err := w.entryOf(obj)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (w *watched) Update(obj any) error {
 
 // Delete takes an event of the watch: the object is gone, or lost our label.
 func (w *watched) Delete(obj any) error {
-	e, err := entryOf(obj)
+	e, err := w.entryOf(obj)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (w *watched) Delete(obj any) error {
 func (w *watched) Replace(list []any, version string) error {
 	entries := make(map[id]*entry, len(list))
 	for _, obj := range list {
-		e, err := entryOf(obj)
+		e, err := w.entryOf(obj)
 		if err != nil {
 			return err
 		}

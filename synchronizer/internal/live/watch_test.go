@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 )
 
@@ -183,7 +184,7 @@ func TestRecordSurvivesPacking(t *testing.T) {
 	obj.SetAnnotations(map[string]string{v1alpha1.AnnotationPrune: v1alpha1.PruneKeep, v1alpha1.AnnotationOwner: "ConfigMap/shop/a"})
 	now := metav1.Now()
 	obj.SetDeletionTimestamp(&now)
-	want := reduce(obj)
+	want := reduce(obj, health.Of)
 	want.Writers = []string{"kubectl-edit", "helm"}
 	got := pack(want).unpack(configMaps)
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Record{})); diff != "" {
@@ -199,7 +200,7 @@ func TestCopyIsNotOwned(t *testing.T) {
 	t.Parallel()
 	obj := configMap("shop.web", "a", "5", "x")
 	obj.SetName("a-copy")
-	if r := reduce(obj); r.Owned() || r.Sync != "shop.web" {
+	if r := reduce(obj, health.Of); r.Owned() || r.Sync != "shop.web" {
 		t.Errorf("reduce(copy): owned %t, Sync %q", r.Owned(), r.Sync)
 	}
 }

@@ -45,6 +45,7 @@
 {{- if not .Values.clusterWide }}{{ $_ := set $config "namespaces" .Values.namespaces }}{{ end -}}
 {{- $_ := set $config "workers" .Values.workers -}}
 {{- $_ := set $config "trust" .Values.trust -}}
+{{- with .Values.health.rules }}{{ $_ := set $config "health" (dict "rules" .) }}{{ end -}}
 {{- with .Values.paths }}{{ $_ := set $config "paths" . }}{{ end -}}
 {{- toYaml $config -}}
 {{- end -}}
