@@ -31,10 +31,7 @@ func (w *watcher) run(ctx context.Context) error {
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		started := time.Now()
 		_ = w.watch(ctx) // it lost its stream, and opens another
-		w.watching.Store(0)
-		if time.Since(started) > steady {
-			attempt = 0
-		}
+		attempt = backoff.After(attempt, w.watching.Swap(0) != 0, time.Since(started))
 		_ = backoff.Backoff{}.Wait(ctx, attempt)
 	}
 	return nil

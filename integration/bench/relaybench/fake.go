@@ -23,8 +23,7 @@ import (
 // The rules of the real synchronizer: see its packages relay and report.
 const (
 	protocol = 1
-	steady   = 10 * time.Second // after which a reconnect starts from the shortest wait
-	silences = 3                // heartbeats that may be missed
+	silences = 3 // heartbeats that may be missed
 )
 
 var errDrained = errors.New("asked to connect anew")
@@ -64,15 +63,13 @@ func (f *fake) again(ctx context.Context, stream func(context.Context) (time.Dur
 	for ctx.Err() == nil {
 		started := time.Now()
 		after, err := stream(ctx)
-		since.Store(0)
+		welcomed := since.Swap(0) != 0
 		if errors.Is(err, errDrained) {
 			attempt = 0
 			_ = pause(ctx, after)
 			continue
 		}
-		if time.Since(started) > steady {
-			attempt = 0
-		}
+		attempt = backoff.After(attempt, welcomed, time.Since(started))
 		f.crowd.failed(err)
 		_ = f.backoff.Wait(ctx, attempt)
 		attempt++

@@ -140,6 +140,8 @@ type Client struct {
 	fetches sync.RWMutex // held for reading by transfers, for writing while objects are collected
 	epoch   int64
 	whole   map[string]bool // commits and paths that are known to be held completely
+
+	welcomed bool // whether the present session was; Run looks when it has ended
 }
 
 // New returns a client that hands what it receives to handler.
@@ -254,6 +256,7 @@ func (c *Client) Run(ctx context.Context) error {
 	attempt := 0
 	for ctx.Err() == nil {
 		started := time.Now()
+		c.welcomed = false
 		after, err := c.session(ctx)
 		c.metrics.ended(err)
 		if ctx.Err() != nil {
@@ -264,9 +267,7 @@ func (c *Client) Run(ctx context.Context) error {
 			sleep(ctx, max(after, calm-time.Since(started)))
 			continue
 		}
-		if time.Since(started) > steady {
-			attempt = 0
-		}
+		attempt = backoff.After(attempt, c.welcomed, time.Since(started))
 		c.log.Warn("stream lost", zap.Error(err), zap.Int("attempt", attempt), zap.Bool("unauthorized", fault.Is(err, fault.Unauthorized)))
 		_ = c.cfg.Backoff.Wait(ctx, attempt)
 		attempt++
@@ -277,9 +278,6 @@ func (c *Client) Run(ctx context.Context) error {
 // calm is how long a stream lives at least: Syncs that are made one after the other are followed together, and one that is
 // made alone at once.
 const calm = 200 * time.Millisecond
-
-// steady is how long a stream must live for the next reconnect to start from the shortest wait.
-const steady = 10 * time.Second
 
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)

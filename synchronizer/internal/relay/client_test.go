@@ -44,6 +44,12 @@ func (h *handler) SyncNow(string, string)                             {}
 // start runs a client against a scripted server.
 func start(t *testing.T, server *scriptedRelay, tree Tree) (*Client, *handler) {
 	t.Helper()
+	return startPatiently(t, backoff.Backoff{Min: 1, Max: time.Millisecond}, server, tree)
+}
+
+// startPatiently runs a client that waits before it connects anew.
+func startPatiently(t *testing.T, patience backoff.Backoff, server *scriptedRelay, tree Tree) (*Client, *handler) {
+	t.Helper()
 	log, _ := logtest.New(t)
 	srv := rpc.NewServer(rpc.ServerConfig{Identify: func(context.Context) (rpc.Identity, error) { return rpc.Identity{}, nil }, Log: log})
 	relayv1.RegisterRelayServiceServer(srv.GRPC, server)
@@ -56,7 +62,7 @@ func start(t *testing.T, server *scriptedRelay, tree Tree) (*Client, *handler) {
 			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
 	})
 	h := &handler{deliveries: make(chan Delivery, 10), problems: make(chan error, 10), ready: make(chan gitobject.ID, 10)}
-	client := New(Config{Cluster: "dev", Replica: "a", Backoff: backoff.Backoff{Min: 1, Max: time.Millisecond}}, link, openStore(t), h, log)
+	client := New(Config{Cluster: "dev", Replica: "a", Backoff: patience}, link, openStore(t), h, log)
 	client.Follow([]Subscription{{Source: source, Trees: []Tree{tree}}})
 	wg.Go(func() { _ = client.Run(ctx) })
 	t.Cleanup(func() { cancel(); wg.Wait(); link.Close() })
@@ -85,6 +91,28 @@ func (g *good) send(stream grpc.ServerStreamingServer[relayv1.FetchResponse], pi
 		}
 	}
 	return nil
+}
+
+// An automator that is killed again and again is there in between: nobody waits for it as for one that is gone.
+func TestWhoWasWelcomedComesBackSoon(t *testing.T) {
+	t.Parallel()
+	const times = 30
+	welcomes := make(chan struct{}, times)
+	startPatiently(t, backoff.Backoff{Min: time.Millisecond, Max: time.Hour}, &scriptedRelay{
+		follow: func(_ *relayv1.FollowRequest, stream grpc.ServerStreamingServer[relayv1.FollowResponse]) error {
+			if err := stream.Send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_Welcome{Welcome: &relayv1.Welcome{}}}); err != nil {
+				return err
+			}
+			select {
+			case welcomes <- struct{}{}:
+			default:
+			}
+			return fault.New(fault.Internal, "boom")
+		},
+	}, Tree{Sync: "apps/web", Paths: []string{""}})
+	for range times {
+		wait(t, welcomes)
+	}
 }
 
 func TestATransferThatIsCutIsMadeAgain(t *testing.T) {

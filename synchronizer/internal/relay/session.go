@@ -142,6 +142,7 @@ func (s *session) take(ctx context.Context, message *relayv1.FollowResponse) err
 	handler := s.client.handler
 	switch m := message.GetMessage().(type) {
 	case *relayv1.FollowResponse_Welcome:
+		s.client.welcomed = true
 		s.client.metrics.connected.WithLabelValues().Set(1)
 		s.client.log.Info("connected", zap.String("automator", m.Welcome.GetVersion()))
 	case *relayv1.FollowResponse_Announcement:

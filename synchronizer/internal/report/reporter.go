@@ -31,8 +31,6 @@ const (
 	window = 256
 	// defaultHeartbeat is used when the server names none.
 	defaultHeartbeat = 15 * time.Second
-	// steady is how long a stream must live for the next reconnect to start from the shortest wait.
-	steady = 10 * time.Second
 )
 
 // Config says who reports and where events are kept.
@@ -61,6 +59,8 @@ type Reporter struct {
 	spool *spool
 	log   *zap.Logger
 	epoch int64
+
+	welcomed bool // whether the present session was
 
 	metrics *metrics
 }
@@ -106,15 +106,14 @@ func (r *Reporter) Run(ctx context.Context) error {
 	attempt := 0
 	for ctx.Err() == nil {
 		started := time.Now()
+		r.welcomed = false
 		err := r.session(ctx)
 		r.metrics.connected.WithLabelValues().Set(0)
 		r.metrics.sessions.WithLabelValues().Inc()
 		if ctx.Err() != nil {
 			break
 		}
-		if time.Since(started) > steady {
-			attempt = 0
-		}
+		attempt = backoff.After(attempt, r.welcomed, time.Since(started))
 		r.log.Debug("report stream lost", zap.Error(err), zap.Int("attempt", attempt))
 		_ = r.cfg.Backoff.Wait(ctx, attempt)
 		attempt++
@@ -146,6 +145,7 @@ func (r *Reporter) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.welcomed = true
 	r.metrics.connected.WithLabelValues().Set(1)
 	s.heartbeat = welcome.GetWelcome().GetHeartbeat().AsDuration()
 	if s.heartbeat <= 0 {
