@@ -11,8 +11,9 @@ const (
 	soakCommit = 5 * time.Second
 	soakCut    = time.Second
 	soakShare  = 100
-	// soakSample is how often memory is looked at.
+	// soakSample is how often memory is looked at, and soakSay how many looks there are for a word about it.
 	soakSample = 5 * time.Second
+	soakSay    = 12
 
 	goroutines = "go_goroutines"
 	heap       = "go_memstats_heap_inuse_bytes"
@@ -84,6 +85,9 @@ func (r *run) soak(ctx context.Context) error {
 			}
 			samples = append(samples, s)
 			r.crowd.forget()
+			if len(samples)%soakSay == 0 {
+				r.opts.Say("  after %.0f s: %.1f MiB, heap %.1f MiB, %.0f goroutines, %d commits", s.at.Seconds(), s.Resident, s.Heap, s.Goroutines, soak.Commits)
+			}
 		}
 	}
 	soak.Start, soak.End, soak.Slope = samples[0], samples[len(samples)-1], slope(samples[len(samples)/2:])
