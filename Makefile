@@ -148,7 +148,7 @@ TANDEM_NODE_TEST ?= required
 
 .PHONY: node-test
 node-test: $(BIN)/gotestsum $(BIN)/helm ## Follow docs/install.md with real Pods on a node of containerd and kubelet (root, Linux; Debian's containerd, runc, containernetworking-plugins, iptables)
-	@TANDEM_NODE_TEST=$(TANDEM_NODE_TEST) $(gotestsum) -v -count=1 -timeout 40m ./integration/nodetest
+	@TANDEM_NODE_TEST=$(TANDEM_NODE_TEST) $(BIN)/gotestsum --format standard-verbose -- -count=1 -timeout 40m ./integration/nodetest
 
 .PHONY: update
 update: $(BIN)/helm ## Rewrite the golden files, and show what changed
