@@ -122,6 +122,49 @@ func TestARefusalStopsBeforeTheCommit(t *testing.T) {
 	})
 }
 
+// What the refusal of a first contact asks for counts: the chain begins there, and is asked for at once.
+func TestAnInstallerSaysWhereToBegin(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		first := w.commit("first", "a")
+		next := w.commit("next", "b")
+		w.refusals[first] = "not signed"
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(first)
+			before := w.named["shop/web"]
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.Trust.Since = first.String() })
+			if w.bases["shop/web"] != first || w.named["shop/web"] == before {
+				t.Errorf("followed from %s as %q, want from %s as another than before", w.bases["shop/web"], w.named["shop/web"], first)
+			}
+			w.deliver(next)
+			if got := w.status(); got.State != v1alpha1.StateHealthy || len(got.Problems) > 0 {
+				t.Errorf("state %s, problems %v", got.State, got.Problems)
+			}
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.Trust.Since = "" })
+			if w.bases["shop/web"] != next {
+				t.Errorf("followed from %s, want from the verified commit", w.bases["shop/web"])
+			}
+		})
+	})
+}
+
+// Whom a Sync trusts may change while a refused commit waits.
+func TestARefusalIsJudgedAgainWhenTheSyncChanges(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		first := w.commit("first", "a")
+		w.refusals[first] = "not signed by ada"
+		w.run(func() {
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.Trust.Signers = []string{"ada"} })
+			w.deliver(first)
+			delete(w.refusals, first)
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.Trust.Signers = nil })
+			if got := w.status().State; got != v1alpha1.StateHealthy {
+				t.Errorf("state %s", got)
+			}
+		})
+	})
+}
+
 func TestARestartOfAConvergedSyncDoesNothing(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.run(func() { deployed(w) })

@@ -124,6 +124,9 @@ func (l *Loop) SyncChanged(s *v1alpha1.Sync) {
 	if e.sync != nil && !equalTrees(e.sync, s) {
 		e.base, e.delivery = sinceOf(s), nil // what was verified says nothing about other paths
 	}
+	if e.sync != nil && sinceOf(e.sync) != sinceOf(s) && e.base == sinceOf(e.sync) {
+		e.base, e.delivery = sinceOf(s), nil // nothing is verified yet, and what arrived began elsewhere
+	}
 	e.sync = s
 	l.mu.Unlock()
 	if relevant {
@@ -336,7 +339,7 @@ func (l *Loop) subscriptions() []relay.Subscription {
 			bySource[source] = &relay.Subscription{Source: source}
 		}
 		bySource[source].Trees = append(bySource[source].Trees, relay.Tree{
-			Sync: nameOf(e.sync), Incarnation: string(e.sync.UID), Paths: paths, Base: e.base,
+			Sync: nameOf(e.sync), Incarnation: string(e.sync.UID) + e.sync.Spec.Trust.Since, Paths: paths, Base: e.base,
 		})
 	}
 	subs := make([]relay.Subscription, 0, len(bySource))

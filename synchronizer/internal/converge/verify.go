@@ -22,7 +22,7 @@ import (
 // receive takes what arrived and has it verified. It reports whether there is a verified commit to converge on.
 func (p *pass) receive(ctx context.Context) bool {
 	p.noteSource()
-	now := judgement{delivery: p.delivery, accepted: p.sync.Annotations[v1alpha1.AnnotationAccept]}
+	now := judgement{delivery: p.delivery, generation: p.sync.Generation, accepted: p.sync.Annotations[v1alpha1.AnnotationAccept]}
 	if p.delivery != nil && now != p.work.judged {
 		if err := p.verify(ctx); err != nil {
 			p.failed("delivery not verified", err)

@@ -58,8 +58,9 @@ func (p problems) all() []v1alpha1.Problem {
 
 // judgement is what was verified last: the same again has the same verdict.
 type judgement struct {
-	delivery *relay.Delivery
-	accepted string
+	delivery   *relay.Delivery
+	generation int64 // of the Sync: whom it trusts may have changed
+	accepted   string
 }
 
 // pass is one pass of one Sync.

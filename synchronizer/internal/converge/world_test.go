@@ -63,6 +63,7 @@ type world struct {
 	ids    []string // their identities
 	events []string
 	bases  map[string]gitobject.ID
+	named  map[string]string // incarnations, by Sync
 
 	listing string // the label of the Sync that waits for a list; empty for none
 }
@@ -72,7 +73,7 @@ func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, objects: map[object.Key]live.Record{}, inventory: map[types.UID]map[object.Key]inventory.Entry{},
 		resources: map[string]*v1alpha1.Sync{}, trees: map[gitobject.ID]render.Result{}, refusals: map[gitobject.ID]string{},
-		fail: map[string]error{}, health: health.Status{State: health.Current}, bases: map[string]gitobject.ID{},
+		fail: map[string]error{}, health: health.Status{State: health.Current}, bases: map[string]gitobject.ID{}, named: map[string]string{},
 	}
 }
 
@@ -263,7 +264,7 @@ func (w *world) Follow(subs []relay.Subscription) {
 	clear(w.bases)
 	for _, sub := range subs {
 		for _, tree := range sub.Trees {
-			w.bases[tree.Sync] = tree.Base
+			w.bases[tree.Sync], w.named[tree.Sync] = tree.Base, tree.Incarnation
 		}
 	}
 }

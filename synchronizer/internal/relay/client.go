@@ -30,7 +30,8 @@ const Protocol = 1
 type Tree struct {
 	// Sync names the Sync, as "namespace/name".
 	Sync string
-	// Incarnation is the Sync's UID: one that was made anew is told everything again.
+	// Incarnation is the Sync's UID and what it trusts from the beginning: one that was made anew, or begins elsewhere, is
+	// told everything again.
 	Incarnation string
 	// Paths are its path and include, in canonical form.
 	Paths []string
