@@ -31,6 +31,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/relay"
 	"github.com/tandem-cd/tandem/automator/internal/scan"
 	"github.com/tandem-cd/tandem/automator/internal/store"
+	"github.com/tandem-cd/tandem/automator/internal/traces"
 	"github.com/tandem-cd/tandem/automator/internal/webhook"
 	enrollmentv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/enrollment/v1"
 	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
@@ -52,6 +53,7 @@ type Automator struct {
 	cfg      Config
 	log      *zap.Logger
 	store    *store.Store
+	traces   *traces.Sender
 	fleet    *fleet.State
 	registry *registry.Client
 	scanner  *scan.Scanner
@@ -87,8 +89,11 @@ func (a *Automator) openStore(ctx context.Context) (err error) {
 	if err := storeConfig.Validate(); err != nil {
 		return err
 	}
-	a.store, err = store.Open(ctx, storeConfig)
-	return err
+	if a.store, err = store.Open(ctx, storeConfig); err != nil {
+		return err
+	}
+	a.traces = traces.New(a.cfg.Traces, eventLog{a.store}, Version, a.log, a.metrics)
+	return nil
 }
 
 func (a *Automator) openScanner(context.Context) (err error) {
@@ -131,7 +136,7 @@ func readSigner(path string) (ssh.Signer, error) {
 
 func (a *Automator) openRelay(context.Context) error {
 	a.relay = relay.New(relay.Config{Version: Version}, relay.Deps{
-		Repository: a.repos.forRelay, Grants: a.repos.grants, Events: eventLog{a.store}, Fleet: a.fleet, Log: a.log, Metrics: a.metrics,
+		Repository: a.repos.forRelay, Grants: a.repos.grants, Traceparent: traces.Parent, Events: eventLog{a.store}, Fleet: a.fleet, Log: a.log, Metrics: a.metrics,
 	})
 	return nil
 }
@@ -207,6 +212,7 @@ func (a *Automator) Run(ctx context.Context) error {
 		{Name: "relay", Run: a.relay.Run},
 		{Name: "drain", Run: a.drain},
 		{Name: "memory", Run: tidy},
+		{Name: "traces", Run: a.traces.Run},
 		{Name: "debug", Run: func(ctx context.Context) error { return admin.ServeDebug(ctx, a.cfg.Debug) }},
 		{Name: "admin", Run: func(ctx context.Context) error {
 			return admin.Serve(ctx, admin.Config{Address: a.cfg.Admin, Ready: a.ready, Metrics: a.metrics})

@@ -8,6 +8,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/authority"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/registry"
+	"github.com/tandem-cd/tandem/automator/internal/traces"
 	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/rpc"
@@ -47,6 +48,8 @@ type Config struct {
 	Admin string `yaml:"admin"`
 	// Debug is a loopback address, such as 127.0.0.1:6060, for profiles of net/http/pprof; empty serves none.
 	Debug string `yaml:"debug"`
+	// Traces says where traces of releases go; nowhere by default.
+	Traces traces.Config `yaml:"traces"`
 	// Webhook takes hints from registries and Git hosts.
 	Webhook WebhookConfig `yaml:"webhook"`
 	// Signing is who makes commits.
@@ -126,6 +129,7 @@ func (c *Config) Validate() error {
 	if err := admin.CheckDebug(c.Debug); err != nil {
 		problems = append(problems, fmt.Errorf("debug: %w", err))
 	}
+	problems = append(problems, c.Traces.Validate())
 	require(c.StateDir, "stateDir", "a folder that survives restarts")
 	require(c.Signing.Name, "signing.name", "who makes commits")
 	require(c.Signing.Email, "signing.email", "who makes commits")

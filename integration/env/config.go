@@ -57,6 +57,9 @@ func (w *World) automatorConfig(files rpc.TLSFiles) (fields, error) {
 		}
 		config["admins"] = []string{User}
 	}
+	if w.opts.Traces != "" {
+		config["traces"] = fields{"endpoint": w.opts.Traces}
+	}
 	if every := w.opts.PollInterval; every > 0 {
 		repository["pollInterval"] = every.String()
 	}

@@ -77,6 +77,8 @@ type Options struct {
 	Enroll time.Duration
 	// Private has the registry ask for a name and a password.
 	Private bool
+	// Traces is the collector that the automator sends traces to; none by default.
+	Traces string
 	// LogLevel of the agents; info by default.
 	LogLevel string
 }

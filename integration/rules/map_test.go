@@ -62,6 +62,7 @@ var parts = map[string]part{
 	"automator/internal/relay":     adapter,
 	"automator/internal/scan":      loop,
 	"automator/internal/store":     adapter,
+	"automator/internal/traces":    adapter,
 	"automator/internal/update":    loop,
 	"automator/internal/webhook":   adapter,
 

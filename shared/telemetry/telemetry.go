@@ -15,6 +15,7 @@ const (
 	Cluster     = "cluster"
 	Commit      = "commit"
 	ContentID   = "content_id"
+	Trace       = "trace_id"
 	Digest      = "digest"
 	Duration    = "duration"
 	Environment = "environment"

@@ -243,7 +243,7 @@ func (f *follower) announce(at *followed, rev revision.Revision, tag gitobject.I
 	now := timestamppb.Now()
 	err := f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_Announcement{Announcement: &relayv1.Announcement{
 		Source: revision.SourceToProto(at.source), Revision: revision.ToProto(rev), Tag: revision.ObjectToProto(tag), Time: now,
-		DeniedPaths: at.denied,
+		DeniedPaths: at.denied, Traceparent: f.server.deps.Traceparent(rev.Commit.String()),
 	}}})
 	if err != nil {
 		recorded()

@@ -69,6 +69,8 @@ type Deps struct {
 	Grants func(cluster string) []Grant
 	// Interests returns the paths below a source whose health pipelines wait for; may be nil.
 	Interests func(cluster string, source revision.Source) []string
+	// Traceparent names the release of a commit for those who trace; may be nil.
+	Traceparent func(commit string) string
 	// Events stores lifecycle events.
 	Events Events
 	// Fleet takes status.
@@ -108,6 +110,9 @@ func New(cfg Config, deps Deps) *Server {
 	}
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = 30 * time.Minute
+	}
+	if deps.Traceparent == nil {
+		deps.Traceparent = func(string) string { return "" }
 	}
 	s := &Server{
 		cfg: cfg, deps: deps, collects: semaphore.NewWeighted(maxCollects), held: semaphore.NewWeighted(maxHeld), sends: semaphore.NewWeighted(maxSends), closing: make(chan struct{}),

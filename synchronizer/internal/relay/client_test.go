@@ -205,3 +205,19 @@ func TestASilentStreamIsReplaced(t *testing.T) {
 		t.Errorf("epochs: got %d then %d, want a higher one", first, second)
 	}
 }
+
+func TestTraceOf(t *testing.T) {
+	t.Parallel()
+	const trace = "0af7651916cd43dd8448eb211c80319c"
+	for traceparent, want := range map[string]string{
+		"00-" + trace + "-b7ad6b7169203331-01": trace,
+		"":                                     "",
+		"00-" + trace + "-b7ad6b7169203331":    "",
+		"00-" + trace[1:] + "-b7ad6b7169203331-01":  "",
+		"00-x" + trace[1:] + "-b7ad6b7169203331-01": "",
+	} {
+		if got := traceOf(traceparent); got != want {
+			t.Errorf("traceOf(%q): got %q, want %q", traceparent, got, want)
+		}
+	}
+}

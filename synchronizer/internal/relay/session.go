@@ -2,8 +2,10 @@ package relay
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -171,6 +173,18 @@ func (s *session) take(ctx context.Context, message *relayv1.FollowResponse) err
 	return nil
 }
 
+// traceOf returns the trace's id of a traceparent; empty for what is none.
+func traceOf(traceparent string) string {
+	parts := strings.Split(traceparent, "-")
+	if len(parts) != 4 || len(parts[1]) != hex.EncodedLen(16) {
+		return ""
+	}
+	if _, err := hex.DecodeString(parts[1]); err != nil {
+		return ""
+	}
+	return parts[1]
+}
+
 func sourceAndCommit(p *revisionv1.Source, r *revisionv1.Revision) (revision.Source, gitobject.ID, error) {
 	source, err := revision.SourceFromProto(p)
 	if err != nil {
@@ -193,7 +207,8 @@ func (s *session) announced(ctx context.Context, a *relayv1.Announcement) error 
 		return err
 	}
 	s.client.metrics.announcements.WithLabelValues().Inc()
-	s.client.log.Info("announced", zap.String(telemetry.Repository, source.Repository), zap.Stringer(telemetry.Commit, commit))
+	s.client.log.Info("announced", zap.String(telemetry.Repository, source.Repository), zap.Stringer(telemetry.Commit, commit),
+		zap.String(telemetry.Trace, traceOf(a.GetTraceparent())))
 	s.client.handler.Denied(source, a.GetDeniedPaths())
 	s.client.handler.Announced(source, commit, a.GetTime().AsTime())
 	s.fetcher.want(ctx, wanted{source: source, commit: commit, tag: tag, denied: a.GetDeniedPaths(), at: a.GetTime().AsTime()})

@@ -14,6 +14,7 @@
 {{/* The agent's configuration file. The agent reads it strictly, so a key that is misspelt here stops it. */}}
 {{- define "automator.config" -}}
 {{- $config := dict "listen" ":9443" "stateDir" "/var/lib/tandem/state" "log" .Values.log "admin" (printf ":%v" .Values.admin.port) "scanInterval" .Values.scanInterval -}}
+{{- with .Values.traces.endpoint }}{{ $_ := set $config "traces" (dict "endpoint" .) }}{{ end -}}
 {{- with .Values.debug.port }}{{ $_ := set $config "debug" (printf "127.0.0.1:%v" .) }}{{ end -}}
 {{- if .Values.authority.secretName -}}
 {{- $name := include "tandem.fullname" . -}}

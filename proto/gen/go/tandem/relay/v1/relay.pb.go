@@ -564,7 +564,7 @@ type Announcement struct {
 	Tag *v1.ObjectId `protobuf:"bytes,3,opt,name=tag,proto3" json:"tag,omitempty"`
 	// When the automator announced it.
 	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
-	// The W3C traceparent of the release that made the commit; empty when there is none.
+	// The release of the commit as a traceparent of W3C's Trace Context: what logs say of it can be found by its trace.
 	Traceparent string `protobuf:"bytes,5,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// Followed paths that are outside the grant: nothing of them is announced or served, the others are. Sorted.
 	DeniedPaths   []string `protobuf:"bytes,6,rep,name=denied_paths,json=deniedPaths,proto3" json:"denied_paths,omitempty"`
