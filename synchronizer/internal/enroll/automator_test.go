@@ -191,6 +191,7 @@ type member struct {
 	file  string // of the token
 	anew  int    // how often the connection was replaced; of the keeper's goroutine until stop
 	stop  func()
+	known error // the problem that a test has seen
 }
 
 func (a *automator) member(vault enroll.Vault) *member {
@@ -202,6 +203,7 @@ func (a *automator) member(vault enroll.Vault) *member {
 	m.Keeper = enroll.New(enroll.Config{
 		Cluster: cluster, TokenFile: m.file, Automator: enroll.Automator{Address: a.address, ServerName: "localhost"},
 	}, enroll.Deps{Vault: vault, Conn: link.Conn, Log: log, Anew: func(*grpc.ClientConn) { m.anew++ }})
+	m.known = m.Problem() // that nothing was read yet
 	return m
 }
 
@@ -235,12 +237,12 @@ func (m *member) waits(what string, holds func() bool) {
 	}
 }
 
-// problem waits until the keeper has been refused something, and returns why.
+// problem waits until the keeper has been refused something else than it was when this was asked last, and returns why.
 func (m *member) problem() error {
 	m.t.Helper()
-	before := m.Problem()
-	m.waits("a problem", func() bool { return m.Problem() != nil && m.Problem() != before }) //nolint:errorlint // is it another one?
-	return m.Problem()
+	m.waits("a problem", func() bool { return m.Problem() != nil && m.Problem() != m.known }) //nolint:errorlint // is it another one?
+	m.known = m.Problem()
+	return m.known
 }
 
 // kept puts an identity into a vault, as a former process left it.
