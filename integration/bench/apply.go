@@ -138,22 +138,30 @@ func has(state statusv1.EventState) func([]*statusv1.Event) bool {
 
 // bareApply applies the same objects to a namespace of its own.
 func (b *bench) bareApply(ctx context.Context, i int) (time.Duration, error) {
-	namespace := bareNamespace(i)
-	_, err := b.world.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
+	var texts []string
+	for n := range b.opts.Objects {
+		texts = append(texts, Object(fmt.Sprint(i), n, ""))
+	}
+	applied, _, err := b.applyBare(ctx, bareNamespace(i), texts)
+	return applied, err
+}
+
+// applyBare applies objects to a new namespace. It returns how long that took, and how long until the controllers had seen
+// all Deployments.
+func (b *bench) applyBare(ctx context.Context, namespace string, texts []string) (applied, seen time.Duration, err error) {
+	_, err = b.world.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	client, err := b.bareClient()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var objects []manifest
-	for n := range b.opts.Objects {
-		m, err := parse(Object(fmt.Sprint(i), n, ""))
-		if err != nil {
-			return 0, err
+	objects := make([]manifest, len(texts))
+	for i, text := range texts {
+		if objects[i], err = parse(text); err != nil {
+			return 0, 0, err
 		}
-		objects = append(objects, m)
 	}
 	began := time.Now()
 	group, applying := errgroup.WithContext(ctx)
@@ -162,10 +170,11 @@ func (b *bench) bareApply(ctx context.Context, i int) (time.Duration, error) {
 		group.Go(func() error { return m.apply(applying, client, namespace) })
 	}
 	if err := group.Wait(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	took := time.Since(began)
-	return took, b.settled(ctx, namespace)
+	applied = time.Since(began)
+	err = b.settled(ctx, namespace)
+	return applied, time.Since(began), err
 }
 
 func (b *bench) bareClient() (dynamic.Interface, error) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -86,36 +85,12 @@ func (b *syncBench) many(ctx context.Context, report *SyncReport) (err error) {
 
 // bareMany applies the same objects, and waits until the controllers have seen the Deployments.
 func (b *syncBench) bareMany(ctx context.Context) (time.Duration, error) {
-	const namespace = "bare-many"
-	_, err := b.ground.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
-	if err != nil {
-		return 0, err
-	}
-	client, err := b.bench.bareClient()
-	if err != nil {
-		return 0, err
-	}
-	var objects []manifest
+	var texts []string
 	for i := range b.opts.Syncs {
-		for _, text := range small(i) {
-			m, err := parse(text)
-			if err != nil {
-				return 0, err
-			}
-			objects = append(objects, m)
-		}
+		texts = append(texts, small(i)...)
 	}
-	began := time.Now()
-	group, applying := errgroup.WithContext(ctx)
-	group.SetLimit(concurrency)
-	for _, m := range objects {
-		group.Go(func() error { return m.apply(applying, client, namespace) })
-	}
-	if err := group.Wait(); err != nil {
-		return 0, err
-	}
-	err = b.bench.settled(ctx, namespace)
-	return time.Since(began), err
+	_, seen, err := b.bench.applyBare(ctx, "bare-many", texts)
+	return seen, err
 }
 
 // commitMany makes the Syncs, of folders without objects, then commits the objects of all of them.
