@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -34,15 +35,19 @@ func (t *target) leave(ctx context.Context, live *unstructured.Unstructured) (*u
 
 // writeManagers writes who manages the fields of an object, if it is still as it was read.
 func (t *target) writeManagers(ctx context.Context, live *unstructured.Unstructured, entries []metav1.ManagedFieldsEntry, more ...patchOperation) (*unstructured.Unstructured, error) {
-	data, err := json.Marshal(append([]patchOperation{
+	return t.patchJSON(ctx, append([]patchOperation{
 		{"test", "/metadata/uid", live.GetUID()},
 		{"replace", "/metadata/resourceVersion", live.GetResourceVersion()},
 		{"replace", "/metadata/managedFields", entries},
 	}, more...))
+}
+
+func (t *target) patchJSON(ctx context.Context, operations []patchOperation) (*unstructured.Unstructured, error) {
+	data, err := json.Marshal(operations)
 	if err != nil {
 		return nil, err
 	}
-	return t.client.Patch(ctx, t.Key.Name, types.JSONPatchType, data, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+	return t.client.Patch(ctx, t.Key.Name, types.JSONPatchType, data, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager, DryRun: t.dryRun})
 }
 
 // patchOperation is one of a JSON patch (RFC 6902).
@@ -50,6 +55,11 @@ type patchOperation struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value,omitempty"`
+}
+
+// escapePointer writes a name as part of a JSON pointer (RFC 6901).
+func escapePointer(name string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 }
 
 // released moves fields from our entry to leftManager's. It reports false when we own none of them.

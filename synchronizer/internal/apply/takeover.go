@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -27,11 +26,7 @@ const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 // takeOver makes the fields of other managers ours, so that the apply behind it removes those that Git does not name. It
 // returns the object as it is then, and writes nothing when there is nothing to take.
 func (t *target) takeOver(ctx context.Context, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	takes := func(e metav1.ManagedFieldsEntry) bool { return slices.Contains(deployers, e.Manager) }
-	if t.Desired.Policy.Apply == v1alpha1.ApplyReplace {
-		takes = func(metav1.ManagedFieldsEntry) bool { return true }
-	}
-	entries, taken, err := taken(live.GetManagedFields(), takes, live.GetAPIVersion())
+	entries, taken, err := taken(live.GetManagedFields(), t.takes(), live.GetAPIVersion())
 	if err != nil {
 		return nil, fmt.Errorf("managed fields of %s: %w", t.Key, err)
 	}
@@ -40,9 +35,17 @@ func (t *target) takeOver(ctx context.Context, live *unstructured.Unstructured) 
 	}
 	var more []patchOperation
 	if _, there := live.GetAnnotations()[lastApplied]; there {
-		more = append(more, patchOperation{Op: "remove", Path: "/metadata/annotations/" + strings.ReplaceAll(lastApplied, "/", "~1")})
+		more = append(more, patchOperation{Op: "remove", Path: "/metadata/annotations/" + escapePointer(lastApplied)})
 	}
 	return t.writeManagers(ctx, live, entries, more...)
+}
+
+// takes says which managers the fields are taken from.
+func (t *target) takes() func(metav1.ManagedFieldsEntry) bool {
+	if t.Desired.Policy.Apply == v1alpha1.ApplyReplace {
+		return func(metav1.ManagedFieldsEntry) bool { return true }
+	}
+	return func(e metav1.ManagedFieldsEntry) bool { return slices.Contains(deployers, e.Manager) }
 }
 
 // taken moves the fields of the entries that are taken into the one that we apply with. Entries of subresources belong to

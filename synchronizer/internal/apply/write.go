@@ -30,6 +30,7 @@ type target struct {
 	client     dynamic.ResourceInterface
 	who        Identity
 	label      string
+	dryRun     []string // what requests carry as dryRun; nil to write
 }
 
 // target finds out how to reach the object of a step. It is never nil.
@@ -89,12 +90,8 @@ func (r *runner) adopt(ctx context.Context, t *target) (*unstructured.Unstructur
 	if err != nil {
 		return nil, err
 	}
-	if owner := ownerOf(live, t.Key.ID()); owner != "" && owner != r.label && r.deps.exists(owner) {
-		return nil, t.failed(Owned, fmt.Sprintf(
-			"belongs to the Sync %s; remove it from one of the two, or take the label %s off the object to hand it over", owner, v1alpha1.LabelSync), nil)
-	}
-	if live.GetDeletionTimestamp() != nil {
-		return nil, t.failed(Conflict, "is being deleted, and is applied once it is gone", nil)
+	if err := r.mayWrite(t, live); err != nil {
+		return nil, err
 	}
 	if t.Desired.Policy.Apply == v1alpha1.ApplyCreateOnly {
 		return live, nil
@@ -111,6 +108,18 @@ func (r *runner) adopt(ctx context.Context, t *target) (*unstructured.Unstructur
 	return t.patch(ctx, precondition{uid: live.GetUID(), version: live.GetResourceVersion()})
 }
 
+// mayWrite returns why an object that is there is left alone; nil when it may be taken.
+func (r *runner) mayWrite(t *target, live *unstructured.Unstructured) error {
+	if owner := ownerOf(live, t.Key.ID()); owner != "" && owner != r.label && r.deps.exists(owner) {
+		return t.failed(Owned, fmt.Sprintf(
+			"belongs to the Sync %s; remove it from one of the two, or take the label %s off the object to hand it over", owner, v1alpha1.LabelSync), nil)
+	}
+	if live.GetDeletionTimestamp() != nil {
+		return t.failed(Conflict, "is being deleted, and is applied once it is gone", nil)
+	}
+	return nil
+}
+
 // ownerOf returns the label of the Sync that owns an object; empty for none.
 func ownerOf(live *unstructured.Unstructured, id string) string {
 	if _, applied := baseline.Of(live, v1alpha1.FieldManager); !applied || live.GetAnnotations()[v1alpha1.AnnotationOwner] != id {
@@ -124,13 +133,18 @@ func (t *target) patch(ctx context.Context, only precondition) (*unstructured.Un
 	if only.version != neverExisted {
 		desired = &unstructured.Unstructured{Object: without(desired.Object, t.Desired.Policy.Ignore)}
 	}
+	return t.send(ctx, desired, only)
+}
+
+// send applies an object.
+func (t *target) send(ctx context.Context, desired *unstructured.Unstructured, only precondition) (*unstructured.Unstructured, error) {
 	data, err := body(desired, t.Key, t.label, only)
 	if err != nil {
 		return nil, err
 	}
 	force := true
 	return t.client.Patch(ctx, t.Key.Name, types.ApplyYAMLPatchType, data, metav1.PatchOptions{
-		FieldManager: v1alpha1.FieldManager, Force: &force, FieldValidation: metav1.FieldValidationStrict,
+		FieldManager: v1alpha1.FieldManager, Force: &force, FieldValidation: metav1.FieldValidationStrict, DryRun: t.dryRun,
 	})
 }
 

@@ -66,7 +66,7 @@ func (p *place) resolve(element string) (any, bool) {
 		return p.list[*path.Index], true
 	}
 	for _, item := range p.list {
-		if matches(path, item) {
+		if Matches(path, item) {
 			return item, true
 		}
 	}
@@ -96,7 +96,8 @@ func textOf(item any, field string) (string, bool) {
 	return text, ok
 }
 
-func matches(path fieldpath.PathElement, item any) bool {
+// Matches reports whether an item of a list is the one that a path element names by its keys or its value.
+func Matches(path fieldpath.PathElement, item any) bool {
 	if path.Value != nil {
 		return value.Equals(value.NewValueInterface(item), *path.Value)
 	}
