@@ -45,6 +45,8 @@ func stateText(status *statusv1.Sync) string {
 		return "waiting for its first content"
 	case statusv1.SyncState_SYNC_STATE_SUSPENDED:
 		return "suspended"
+	case statusv1.SyncState_SYNC_STATE_OBSERVING:
+		return "only observed, and not as Git says"
 	default:
 		return "rolling out"
 	}

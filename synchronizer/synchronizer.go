@@ -33,11 +33,13 @@ import (
 	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/shared/telemetry/admin"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
+	"github.com/tandem-cd/tandem/synchronizer/internal/compare"
 	"github.com/tandem-cd/tandem/synchronizer/internal/converge"
 	"github.com/tandem-cd/tandem/synchronizer/internal/enroll"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
+	"github.com/tandem-cd/tandem/synchronizer/internal/preview"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
 	"github.com/tandem-cd/tandem/synchronizer/internal/shards"
@@ -65,6 +67,7 @@ type Synchronizer struct {
 	relay    *relay.Client
 	syncs    *syncs.Client
 	live     *live.Store
+	sight    *live.Store
 	reporter *report.Reporter
 	loop     *converge.Loop
 	fleet    *fleet.State
@@ -137,6 +140,9 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 	s.live = live.New(live.Config{
 		Namespaces: s.cfg.Namespaces, Changed: changed, ImagesChanged: changed, Health: judge.Of, Metrics: s.metrics,
 	}, client, mapper)
+	s.sight = live.New(live.Config{
+		Namespaces: s.cfg.Namespaces, Changed: changed, Health: judge.Of, Looking: true, Digest: compare.Digest,
+	}, client, mapper)
 	s.syncs = syncs.New(client, s.cfg.Namespaces, s.log)
 	applier, err := apply.New(apply.Config{}, config, apply.Deps{
 		Kinds: mapper, Established: s.live.Established,
@@ -146,10 +152,14 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 		return err
 	}
 	follow := &follower{}
+	trees := renderer{store: s.store, mapper: mapper}
+	previewer := preview.New(preview.Deps{
+		Live: s.live, Applier: applier, Load: trees.Load, Seen: s.sight.Observe, Exists: func(label string) bool { return s.loop.Exists(label) },
+	})
 	s.loop = converge.New(converge.Deps{
 		Permit: s.permit, Unverified: policy.Mode() == trust.Relay, Workers: s.cfg.Workers,
-		Relay: follow, Trees: s.store, Verifier: newVerifier(policy, s.store), Renderer: renderer{store: s.store, mapper: mapper},
-		Live: s.live, Inventory: shards.New(client, s.log), Applier: applier,
+		Relay: follow, Trees: s.store, Verifier: newVerifier(policy, s.store), Renderer: trees,
+		Live: s.live, Sight: s.sight, Inventory: shards.New(client, s.log), Applier: applier, Previewer: previewer,
 		Syncs: s.syncs, Reporter: facts{reporter: s.reporter, recent: s.recent, fleet: s.fleet, cluster: s.cfg.Cluster}, Log: s.log, Metrics: s.metrics,
 	})
 	s.relay = relay.New(relay.Config{Cluster: s.cfg.Cluster, Replica: replica(), Version: Version, Metrics: s.metrics}, s.link, s.store, s.loop, s.log)
@@ -191,6 +201,7 @@ func (s *Synchronizer) permitted(namespace, repository, path string) bool {
 func (s *Synchronizer) Run(ctx context.Context) error {
 	tasks := []run.Task{
 		{Name: "live", Run: s.live.Run},
+		{Name: "sight", Run: s.sight.Run},
 		{Name: "converge", Run: s.loop.Run},
 		{Name: "relay", Run: s.whenListed(s.whenEnrolled(s.relay.Run))},
 		{Name: "report", Run: s.whenListed(s.whenEnrolled(s.reporter.Run))},

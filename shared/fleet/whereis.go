@@ -140,6 +140,12 @@ func presence(status *statusv1.Sync, content revision.ContentID) (statusv1.Prese
 		if !bytes.Equal(at.stage.GetRevision().GetContentId(), content[:]) {
 			continue
 		}
+		if status.GetState() == statusv1.SyncState_SYNC_STATE_OBSERVING && at.presence == statusv1.Presence_PRESENCE_HEALTHY {
+			if status.GetHealthySince() == nil {
+				continue // it was there once, and no longer is
+			}
+			return at.presence, at.stage.GetTime()
+		}
 		if at.presence == statusv1.Presence_PRESENCE_HEALTHY && !sameContent(status.GetApplied(), status.GetHealthy()) {
 			return statusv1.Presence_PRESENCE_SUPERSEDED, status.GetApplied().GetTime()
 		}

@@ -36,7 +36,8 @@ func (a *app) status() *cobra.Command {
 		Short: "Show clusters, Syncs, pipelines, and what is wrong with them",
 		Long: `Show clusters, Syncs, pipelines, and what is wrong with them.
 
-Everything that needs attention stands under PROBLEMS, with the file and line, commit or object it is about.`,
+Everything that needs attention stands under PROBLEMS, with the file and line, commit or object it is about. What a Sync in
+mode observe would change stands under OBSERVED.`,
 		Example: "  tandem status\n  tandem status prod-eu --namespace shop\n  tandem status -o json | jq '.syncs[] | select(.state != \"SYNC_STATE_HEALTHY\")'",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -131,6 +132,7 @@ func (a *app) printOverview(v *overview) error {
 	}{
 		{"CLUSTER CONNECTED SINCE SYNCS VERSION", clusterRows(v.clusters)},
 		{"SYNC STATE APPLIED HEALTHY-FOR OBJECTS PATH", syncRows(v.syncs)},
+		{"OBSERVED WOULD OBJECT WHERE WHY", observedRows(v.syncs)},
 		{"APP ENVIRONMENT CLUSTER RUNS NEXT", pipelineRows(v.pipelines)},
 		{"PROBLEMS-OF WHERE WHAT", problemRows(v)},
 	}
@@ -206,6 +208,48 @@ func syncRows(syncs []*statusv1.Sync) [][]string {
 		})
 	}
 	return rows
+}
+
+// observedRows are what Syncs that only observe would change.
+func observedRows(syncs []*statusv1.Sync) [][]string {
+	var rows [][]string
+	for _, s := range syncs {
+		o := s.GetObservation()
+		if o == nil {
+			continue
+		}
+		name := syncName(s.GetCluster(), s.GetNamespace(), s.GetName())
+		for _, c := range o.GetChanges() {
+			rows = append(rows, []string{name, c.GetAction(), c.GetObject(), placeText(c.GetFile(), c.GetLine()), changeText(c)})
+		}
+		if n := o.GetChangesOmitted(); n > 0 {
+			rows = append(rows, []string{name, "-", fmt.Sprintf("and %d more", n), "-", "-"})
+		}
+		rows = append(rows, []string{name, "nothing", fmt.Sprintf("%d objects", o.GetEqual()), "-", "as Git says"})
+	}
+	return rows
+}
+
+func placeText(file string, line int32) string {
+	switch {
+	case file == "":
+		return "-"
+	case line == 0:
+		return file
+	default:
+		return fmt.Sprintf("%s:%d", file, line)
+	}
+}
+
+func changeText(c *statusv1.ObservedChange) string {
+	text := c.GetReason()
+	if fields := c.GetFields(); len(fields) > 0 {
+		text += ": " + strings.Join(fields, ", ")
+	}
+	if n := c.GetFieldsOmitted(); n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return orElse(text, "-")
 }
 
 func syncName(cluster, namespace, name string) string {

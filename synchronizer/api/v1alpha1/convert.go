@@ -59,7 +59,21 @@ func (s *Status) DeepCopy() *Status {
 	out.History = slices.Clone(s.History)
 	out.Kinds = slices.Clone(s.Kinds)
 	out.Problems = slices.Clone(s.Problems)
+	out.Observed = s.Observed.DeepCopy()
 	return &out
+}
+
+// DeepCopy shares nothing with o.
+func (o *Observation) DeepCopy() *Observation {
+	out := clone(o)
+	if out == nil {
+		return nil
+	}
+	out.Changes = slices.Clone(o.Changes)
+	for i := range out.Changes {
+		out.Changes[i].Fields = slices.Clone(o.Changes[i].Fields)
+	}
+	return out
 }
 
 func clone[T any](p *T) *T {

@@ -10,7 +10,8 @@ type Status struct {
 	State State `json:"state,omitempty"`
 	// Commit is the applied commit, abbreviated for people.
 	Commit string `json:"commit,omitempty"`
-	// Conditions are Ready, Verified, Applied, Healthy and, where signatures are not checked, Unverified.
+	// Conditions are Ready, Verified, Applied, Healthy and, where signatures are not checked, Unverified; in mode observe also
+	// Observed.
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	Announced *Stage `json:"announced,omitempty"`
@@ -36,7 +37,10 @@ type Status struct {
 	// SyncNow is the last value of the sync-now annotation that was acted on.
 	SyncNow string `json:"syncNow,omitempty"`
 
-	// Objects counts what the Sync owns.
+	// Observed is what an apply would change, in mode observe.
+	Observed *Observation `json:"observed,omitempty"`
+
+	// Objects counts what the Sync owns; in mode observe, what Git names.
 	Objects Counts `json:"objects,omitzero"`
 	// Problems is what is wrong, most severe first; at most MaxProblems.
 	Problems []Problem `json:"problems,omitempty"`
@@ -85,6 +89,48 @@ type Counts struct {
 	Drifted    int32 `json:"drifted,omitempty"`
 }
 
+// Observation is what an apply of a content would do, counted by action, and what it would change.
+type Observation struct {
+	Commit    string `json:"commit"`
+	ContentID string `json:"contentID"`
+
+	Create   int32 `json:"create,omitempty"`
+	Update   int32 `json:"update,omitempty"`
+	Adopt    int32 `json:"adopt,omitempty"`
+	Recreate int32 `json:"recreate,omitempty"`
+	Prune    int32 `json:"prune,omitempty"`
+	Refused  int32 `json:"refused,omitempty"`
+	Equal    int32 `json:"equal,omitempty"`
+
+	// Changes are the first MaxChanges objects that an apply would do something with, removals last.
+	Changes []Change `json:"changes,omitempty"`
+	// ChangesOmitted is how many further objects are not listed.
+	ChangesOmitted int `json:"changesOmitted,omitempty"`
+}
+
+// The limits of an observation.
+const (
+	// MaxChanges is how many objects are listed.
+	MaxChanges = 20
+	// MaxChangedFields is how many fields of an object are listed.
+	MaxChangedFields = 10
+)
+
+// Change is what an apply would do with one object.
+type Change struct {
+	// Object is "Kind/namespace/name" or "Kind/name".
+	Object string `json:"object"`
+	// Action is create, update, adopt, recreate, prune or refused.
+	Action string `json:"action"`
+	// Reason says why, and for refused what to do.
+	Reason string `json:"reason,omitempty"`
+	// Fields are the first MaxChangedFields fields that differ; FieldsOmitted is how many further ones are not listed.
+	Fields        []string `json:"fields,omitempty"`
+	FieldsOmitted int      `json:"fieldsOmitted,omitempty"`
+	File          string   `json:"file,omitempty"`
+	Line          int      `json:"line,omitempty"`
+}
+
 // Problem is one thing that needs somebody's attention.
 type Problem struct {
 	// Kind is the step that met it.
@@ -111,6 +157,7 @@ const (
 	StateFailed     State = "Failed"
 	StateRefused    State = "Refused"
 	StateSuspended  State = "Suspended"
+	StateObserving  State = "Observing"
 )
 
 // ProblemKind says which step met a problem.
@@ -136,4 +183,5 @@ const (
 	ConditionApplied    = "Applied"
 	ConditionHealthy    = "Healthy"
 	ConditionUnverified = "Unverified"
+	ConditionObserved   = "Observed"
 )

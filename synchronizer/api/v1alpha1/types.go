@@ -26,6 +26,8 @@ type Spec struct {
 	Path string `json:"path,omitempty"`
 	// Include lists further paths that may be read, such as a shared base, but are not rendered by themselves.
 	Include []string `json:"include,omitempty"`
+	// Mode says whether objects are applied, or only looked at.
+	Mode Mode `json:"mode,omitempty"`
 	// ServiceAccountName is whose permissions every write uses.
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 	// Prune says whether an object that is gone from Git is removed; nil means true.
@@ -68,6 +70,17 @@ type Trust struct {
 	Signers []string `json:"signers,omitempty"`
 }
 
+// Mode says what a Sync does with its objects.
+type Mode string
+
+// The modes.
+const (
+	// ModeApply makes the cluster what Git says.
+	ModeApply Mode = "apply"
+	// ModeObserve says what an apply would change, and writes to no object.
+	ModeObserve Mode = "observe"
+)
+
 // DeletionPolicy says what happens to the objects of a Sync that is deleted.
 type DeletionPolicy string
 
@@ -91,6 +104,9 @@ const (
 
 // PruneEnabled is prune with its default.
 func (s *Spec) PruneEnabled() bool { return s.Prune == nil || *s.Prune }
+
+// Observes reports whether objects are only looked at.
+func (s *Spec) Observes() bool { return s.Mode == ModeObserve }
 
 // ServiceAccount is serviceAccountName with its default.
 func (s *Spec) ServiceAccount() string {

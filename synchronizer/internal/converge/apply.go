@@ -14,7 +14,6 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
 	"github.com/tandem-cd/tandem/synchronizer/internal/baseline"
-	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
@@ -105,8 +104,8 @@ func (p *pass) noteBehind(behind string) {
 func (p *pass) watchKinds(ctx context.Context) bool {
 	w, l := p.work, p.loop
 	kinds := slices.Clone(w.status.Kinds)
-	for _, d := range w.rendered.Objects {
-		kind := v1alpha1.ObjectKind{Group: d.GVK.Group, Version: d.GVK.Version, Kind: d.GVK.Kind, Namespaced: d.Key.Namespace != ""}
+	for i := range w.rendered.Objects {
+		kind := kindOf(&w.rendered.Objects[i])
 		if !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
@@ -133,7 +132,11 @@ func (p *pass) watchKinds(ctx context.Context) bool {
 func (p *pass) noteWatches() {
 	w := p.work
 	w.problems.watch = nil
-	for _, err := range p.loop.deps.Live.Failures(p.sync.Label()) {
+	failures := p.loop.deps.Live.Failures(p.sync.Label())
+	if p.sync.Spec.Observes() {
+		failures = append(failures, p.loop.deps.Sight.Failures(p.sync.Label())...)
+	}
+	for _, err := range failures {
 		w.problems.watch = append(w.problems.watch, v1alpha1.Problem{Kind: v1alpha1.ProblemApply, Message: sentence(err)})
 		p.soon(watchAgain)
 	}
@@ -147,7 +150,7 @@ func (p *pass) input() plan.Input {
 	w := p.work
 	return plan.Input{
 		Label: p.sync.Label(), Desired: w.rendered.Objects, Broken: w.rendered.Broken,
-		Live: known(p.loop.deps.Live.Owned(p.sync.Label())), Recorded: w.inventory, Drift: p.sync.Spec.DriftPolicy(), Prune: p.sync.Spec.PruneEnabled(),
+		Live: live.Planned(p.loop.deps.Live.Owned(p.sync.Label())), Recorded: w.inventory, Drift: p.sync.Spec.DriftPolicy(), Prune: p.sync.Spec.PruneEnabled(),
 		Owner: p.ownerOf, Failed: p.contentFailed(),
 		AllowPrune: p.sync.Annotations[v1alpha1.AnnotationAllowPrune] == w.content.String(),
 	}
@@ -163,19 +166,6 @@ func (p *pass) ownerOf(key object.Key) string {
 		return ""
 	}
 	return record.Sync
-}
-
-// known are records as the plan needs them.
-func known(records []live.Record) map[object.Key]plan.Live {
-	objects := make(map[object.Key]plan.Live, len(records))
-	for i := range records {
-		r := &records[i]
-		objects[r.Key] = plan.Live{
-			UID: r.UID, GVK: r.GVK, Sync: r.Sync, Owned: r.Owned(), Baseline: r.Baseline, Deleting: r.Deleting,
-			Current: r.Health.State == health.Current, Keep: r.Keep, Confirm: r.Confirm, Writers: r.Writers,
-		}
-	}
-	return objects
 }
 
 // due leaves out what failed before and is not to be tried again yet, and removals while something could not be applied or

@@ -72,7 +72,8 @@ func (p *pass) reached() {
 	}
 	before := e.ready()
 	// What was healthy before says nothing about content that has only been verified, as while a new kind is being listed.
-	e.healthy = p.work.status.State == v1alpha1.StateHealthy && p.isApplied()
+	e.healthy = p.work.status.State == v1alpha1.StateHealthy && p.isApplied() ||
+		p.work.status.State == v1alpha1.StateObserving && p.work.status.HealthySince != nil
 	if before || !e.ready() {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
+	"github.com/tandem-cd/tandem/synchronizer/internal/preview"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 	"github.com/tandem-cd/tandem/synchronizer/internal/render"
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
@@ -34,8 +35,10 @@ type Deps struct {
 	Verifier  Verifier
 	Renderer  Renderer
 	Live      Live
+	Sight     Sight
 	Inventory Inventory
 	Applier   Applier
+	Previewer Previewer
 	Syncs     Syncs
 	Reporter  Reporter
 	Log       *zap.Logger
@@ -107,6 +110,25 @@ type Live interface { //nolint:interfacebloat // one store answers all of them
 	Observe(written *unstructured.Unstructured)
 	// Images returns what the pods of a Sync's workloads run.
 	Images(label string) []live.Image
+}
+
+// Sight is what the watches know of objects that Syncs in mode observe look at, whosever they are.
+type Sight interface { //nolint:interfacebloat // one store answers all of them
+	// Look has objects looked at for a Sync; it replaces what was looked at before.
+	Look(label string, kinds []v1alpha1.ObjectKind, keys []object.Key)
+	// Release ends what Look began.
+	Release(label string)
+	// Synced reports whether everything that is looked at has been listed.
+	Synced(label string) bool
+	// Failures returns why something that is looked at brings nothing now.
+	Failures(label string) []error
+	// Get returns what is known about an object; Baseline is the digest of all that matters of it.
+	Get(key object.Key) (live.Record, bool)
+}
+
+// Previewer says what an apply would change.
+type Previewer interface {
+	Run(ctx context.Context, req preview.Request, each func(preview.Change) error) (preview.Summary, error)
 }
 
 // Inventory is what the Sync owns, as recorded.

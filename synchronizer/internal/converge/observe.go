@@ -10,6 +10,8 @@ import (
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
+	"github.com/tandem-cd/tandem/synchronizer/internal/live"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/render"
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
 )
@@ -44,7 +46,7 @@ func (p *pass) count() (waiting string) {
 			continue
 		}
 		counts.Total++
-		record, known := p.loop.deps.Live.Get(d.Key)
+		record, known := p.known(d.Key)
 		if !known {
 			if _, failed := w.failures[d.Key]; !failed && waiting == "" {
 				waiting = d.Key.String() + " is not there yet"
@@ -68,10 +70,18 @@ func (p *pass) count() (waiting string) {
 	return waiting
 }
 
+// known is what the watches know about an object.
+func (p *pass) known(key object.Key) (live.Record, bool) {
+	if p.sync.Spec.Observes() {
+		return p.loop.deps.Sight.Get(key)
+	}
+	return p.loop.deps.Live.Get(key)
+}
+
 // leaves reports whether an object is not ours to judge: it is skipped, was there before it was to be made once, or is a hook
 // that has run or is not called for.
 func (p *pass) leaves(d *render.Desired) bool {
-	if d.Policy.Hook != "" && p.hasRun(d) || d.Policy.Hook == v1alpha1.HookOnFailure {
+	if d.Policy.Hook != "" && (p.sync.Spec.Observes() || p.hasRun(d)) || d.Policy.Hook == v1alpha1.HookOnFailure {
 		return true
 	}
 	switch d.Policy.Apply {

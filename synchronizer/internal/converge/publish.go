@@ -85,6 +85,8 @@ func (p *pass) state() v1alpha1.State {
 		return v1alpha1.StateSuspended
 	case len(w.problems.verify) > 0:
 		return v1alpha1.StateRefused
+	case p.sync.Spec.Observes() && w.status.Verified != nil && len(w.problems.config)+len(w.problems.render) == 0:
+		return v1alpha1.StateObserving
 	case len(w.problems.config)+len(w.problems.render)+len(w.problems.conflict)+len(w.problems.apply)+len(w.problems.prune)+len(w.problems.health) > 0:
 		return v1alpha1.StateFailed
 	case w.status.Verified == nil:
@@ -109,7 +111,8 @@ func (p *pass) conditions() {
 		})
 	}
 	state := w.status.State
-	set(v1alpha1.ConditionReady, state == v1alpha1.StateHealthy, string(state), p.headline())
+	ready := state == v1alpha1.StateHealthy || state == v1alpha1.StateObserving && w.status.HealthySince != nil
+	set(v1alpha1.ConditionReady, ready, string(state), p.headline())
 	set(v1alpha1.ConditionVerified, len(w.problems.verify) == 0 && w.status.Verified != nil, pick(len(w.problems.verify) == 0, "Verified", "Refused"),
 		first(w.problems.verify, commitMessage("Verified", w.status.Verified)))
 	applied := w.status.Applied != nil && len(w.problems.apply)+len(w.problems.render)+len(w.problems.prune) == 0
@@ -118,6 +121,10 @@ func (p *pass) conditions() {
 	healthy := w.status.HealthySince != nil
 	set(v1alpha1.ConditionHealthy, healthy, pick(healthy, "Current", pick(len(w.problems.health) > 0, "Failed", "InProgress")),
 		first(w.problems.health, pick(healthy, "Every object is Current.", p.rolling())))
+	if p.sync.Spec.Observes() {
+		compared := w.status.Observed != nil && w.status.Observed.ContentID == w.content.String()
+		set(v1alpha1.ConditionObserved, compared, pick(compared, "Compared", "Comparing"), p.observed())
+	}
 	if p.loop.deps.Unverified {
 		set(v1alpha1.ConditionUnverified, true, "TrustModeRelay", "Commit signatures are not checked, because trust.mode is relay.")
 	} else {
@@ -137,9 +144,20 @@ func (p *pass) headline() string {
 		return "Suspended: nothing is applied and no drift is healed."
 	case v1alpha1.StateWaiting:
 		return "Nothing has arrived for this Sync yet."
+	case v1alpha1.StateObserving:
+		return p.observed()
 	default:
 		return p.rolling()
 	}
+}
+
+// observed says what an apply would do.
+func (p *pass) observed() string {
+	w := p.work
+	if w.status.Observed == nil || w.status.Observed.ContentID != w.content.String() {
+		return "Objects are being compared; nothing is applied in mode observe."
+	}
+	return summary(w.status.Observed)
 }
 
 // rolling says what is waited for when nothing is wrong.

@@ -5,17 +5,18 @@ import (
 	"fmt"
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
 )
 
 // remove takes away the objects of a Sync that is being deleted with deletionPolicy delete, and then lets it go. With
-// orphan they stay as they are: there is no finalizer and nothing to do.
+// orphan, and in mode observe, they stay as they are.
 func (p *pass) remove(ctx context.Context) {
 	if !hasFinalizer(p.sync) {
 		return
 	}
 	l, label := p.loop, p.sync.Label()
-	if p.sync.Spec.DeletionPolicy == v1alpha1.DeletionDelete {
+	if p.sync.Spec.DeletionPolicy == v1alpha1.DeletionDelete && !p.sync.Spec.Observes() {
 		if !l.deps.Live.Synced(label) {
 			return // the store wakes the Sync when it is
 		}
@@ -41,5 +42,5 @@ func (p *pass) removals() []plan.Step {
 
 func (p *pass) inputWithout() plan.Input {
 	owned := p.loop.deps.Live.Owned(p.sync.Label())
-	return plan.Input{Label: p.sync.Label(), Live: known(owned), Recorded: p.work.inventory}
+	return plan.Input{Label: p.sync.Label(), Live: live.Planned(owned), Recorded: p.work.inventory}
 }

@@ -32,7 +32,9 @@ type work struct {
 	current   bool           // whether rendered is of content
 	stale     time.Time      // when rendered is to be made anew, because the cluster did not know a kind; zero for never
 	problems  problems
-	behind    string // the object that later waves wait for; empty when none waits
+	// comparison is of mode observe; nil in mode apply.
+	comparison *comparison
+	behind     string // the object that later waves wait for; empty when none waits
 	// behindSince is since when it is waited for.
 	behindSince time.Time
 	attempts    int // passes in a row that could not do their work
@@ -141,6 +143,7 @@ func (l *Loop) begin(key types.NamespacedName) (*pass, bool) {
 func (l *Loop) forget(key types.NamespacedName, e *entry) {
 	label := v1alpha1.Label(key.Namespace, key.Name)
 	l.deps.Live.Release(label)
+	l.deps.Sight.Release(label)
 	l.deps.Reporter.Removed(key.Namespace, key.Name)
 	delete(l.entries, key)
 	delete(l.labels, label)
@@ -159,7 +162,10 @@ func (p *pass) run(ctx context.Context) {
 	case !p.configure(ctx):
 	case !p.receive(ctx):
 	case !p.render(ctx):
+	case p.sync.Spec.Observes():
+		p.compare(ctx)
 	default:
+		p.stepIn()
 		p.apply(ctx)
 		p.observe()
 	}
@@ -215,7 +221,7 @@ func (p *pass) configure(ctx context.Context) bool {
 		w.status.SyncNow = now
 		w.failures = map[object.Key]failure{} // everything is due now
 	}
-	if p.sync.Spec.DeletionPolicy == v1alpha1.DeletionDelete && !hasFinalizer(p.sync) {
+	if p.sync.Spec.DeletionPolicy == v1alpha1.DeletionDelete && !p.sync.Spec.Observes() && !hasFinalizer(p.sync) {
 		if err := p.loop.deps.Syncs.AddFinalizer(ctx, p.sync); err != nil {
 			p.failed("finalizer not added", err)
 		}

@@ -66,6 +66,9 @@ type world struct {
 	named  map[string]string // incarnations, by Sync
 
 	listing string // the label of the Sync that waits for a list; empty for none
+
+	others    others // in the cluster, and nobody's
+	previewed int    // how often a preview was asked for
 }
 
 func newWorld(t *testing.T) *world {
@@ -82,7 +85,7 @@ func (w *world) run(story func()) {
 	log, _ := logtest.New(w.t)
 	w.loop = New(Deps{
 		Permit: func(string, revision.Source, []string) error { return nil },
-		Relay:  w, Trees: w, Verifier: w, Renderer: w, Live: w, Inventory: records{w}, Applier: w, Syncs: w, Reporter: w, Log: log, Workers: 2,
+		Relay:  w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Reporter: w, Log: log, Workers: 2,
 	})
 	ctx, kill := context.WithCancel(w.t.Context())
 	var running sync.WaitGroup

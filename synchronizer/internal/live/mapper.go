@@ -30,7 +30,7 @@ type Discoverer interface {
 // everything at once.
 type Mapper struct {
 	discovery Discoverer
-	changed   func() // told when more kinds may be known
+	changed   []func() // told when more kinds may be known
 
 	refreshing sync.Mutex // held while asking; who waits finds the answer
 	asked      time.Time
@@ -54,7 +54,7 @@ type lesson struct {
 
 // NewMapper returns a mapper that asks nothing yet.
 func NewMapper(discovery Discoverer) *Mapper {
-	return &Mapper{discovery: discovery, changed: func() {}, learned: map[schema.GroupVersionKind]lesson{}}
+	return &Mapper{discovery: discovery, learned: map[schema.GroupVersionKind]lesson{}}
 }
 
 // Resource returns the resource of a kind and whether its objects live in
@@ -82,7 +82,7 @@ func (m *Mapper) Learn(crd *unstructured.Unstructured) {
 	kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
 	scope, _, _ := unstructured.NestedString(crd.Object, "spec", "scope")
 	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
-	defer m.changed()
+	defer m.tell()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, item := range versions {
@@ -93,6 +93,15 @@ func (m *Mapper) Learn(crd *unstructured.Unstructured) {
 		}
 		gv := schema.GroupVersion{Group: group, Version: name}
 		m.learned[gv.WithKind(kind)] = lesson{mapping{gv.WithResource(plural), scope == "Namespaced"}, time.Now()}
+	}
+}
+
+// listen has fn told when more kinds may be known. It is called before the mapper is used.
+func (m *Mapper) listen(fn func()) { m.changed = append(m.changed, fn) }
+
+func (m *Mapper) tell() {
+	for _, fn := range m.changed {
+		fn()
 	}
 }
 
@@ -133,7 +142,7 @@ func (m *Mapper) refresh(ctx context.Context) error {
 		return err
 	}
 	m.replace(lists, broken)
-	m.changed()
+	m.tell()
 	return nil
 }
 

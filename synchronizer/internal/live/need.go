@@ -51,6 +51,7 @@ func (s *Store) Release(label string) {
 			s.detach(label, n)
 		}
 		delete(s.needs, label)
+		s.lookAway(label, nil)
 	})
 	s.look()
 }

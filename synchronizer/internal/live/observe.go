@@ -18,14 +18,14 @@ import (
 // undo it; and where the watch has come further already, the watch is right:
 // the object has changed or gone since.
 func (s *Store) Observe(written *unstructured.Unstructured) {
-	record := reduce(written, s.config.Health)
+	record := s.reduce(written)
 	e := pack(record)
 	s.locked(func() {
 		for _, w := range s.byKind[record.GVK.GroupKind()] {
 			if w.kind != record.GVK || w.namespace != "" && w.namespace != record.Key.Namespace {
 				continue
 			}
-			if w.records[e.id] != nil || w.progress == "" || older(w.progress, e.resourceVersion) {
+			if w.records[e.id] != nil || w.progress == "" || older(w.progress, e.resourceVersion) || w.dropped(e) {
 				w.put(e, changes{})
 				s.signal()
 			}
@@ -43,7 +43,7 @@ func (s *Store) GetOne(ctx context.Context, kind schema.GroupVersionKind, name t
 	if err != nil {
 		return Record{}, fmt.Errorf("get %s %s: %w", kind.Kind, name, err)
 	}
-	return reduce(obj, s.config.Health), nil
+	return s.reduce(obj), nil
 }
 
 // Established waits until a CustomResourceDefinition that was applied is served,

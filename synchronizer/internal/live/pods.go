@@ -84,6 +84,9 @@ func (s *Store) duePods(ctx context.Context) (start []func(), again time.Duratio
 // have been listed: until then nobody can say whose a pod is. The caller holds
 // mu.
 func (s *Store) workloadsNeeded() (wanted, listed bool) {
+	if s.config.Looking {
+		return false, false
+	}
 	listed = true
 	for _, w := range s.watches {
 		if workloads[w.kind.GroupKind()] {

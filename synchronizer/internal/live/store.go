@@ -35,6 +35,11 @@ type Config struct {
 	ImagesChanged func(label string)
 	// Health says how an object is doing; health.Of when nil.
 	Health func(*unstructured.Unstructured) health.Status
+	// Looking makes a store of objects that Syncs look at and need not own: whether they carry a label or not, but only those
+	// that Look names. A record's Baseline is then what Digest says, and pods are not looked at.
+	Looking bool
+	// Digest is over what matters of an object that is looked at.
+	Digest func(*unstructured.Unstructured) [32]byte
 	// Metrics is where metrics are registered; nil counts for nobody.
 	Metrics prometheus.Registerer
 }
@@ -49,7 +54,8 @@ type Store struct {
 	wake    chan struct{} // there may be something to map, start or look at again
 
 	mu      sync.RWMutex
-	needs   map[string]needs // by label of the Sync
+	needs   map[string]needs               // by label of the Sync
+	looked  map[object.Key]map[string]bool // by whom; nil unless Looking
 	watches map[place]*watched
 	byKind  map[schema.GroupKind][]*watched
 	pods    map[string]*pods       // by namespace; none while no Sync has workloads
@@ -82,8 +88,11 @@ func New(config Config, client dynamic.Interface, mapper *Mapper) *Store {
 		pods:    map[string]*pods{},
 		waiting: map[chan struct{}]bool{},
 	}
+	if config.Looking {
+		s.looked = map[object.Key]map[string]bool{}
+	}
 	s.metrics = newMetrics(config.Metrics, s)
-	mapper.changed = s.look
+	mapper.listen(s.look)
 	return s
 }
 
@@ -225,6 +234,15 @@ func (s *Store) locked(fn func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fn()
+}
+
+// reduce makes a record of an object, which is only read.
+func (s *Store) reduce(obj *unstructured.Unstructured) Record {
+	r := reduce(obj, s.config.Health)
+	if s.config.Looking {
+		r.Baseline, r.hasPods = s.config.Digest(obj), false
+	}
+	return r
 }
 
 // look wakes Run.

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 )
 
@@ -26,15 +25,16 @@ type watched struct {
 	synced   bool
 	progress string // how far the watch has come
 	records  map[id]*entry
+	gone     map[id]string // versions at which what is looked at went
 	bySync   map[string]map[id]*entry
 }
 
 func newWatched(store *Store, at place, kind schema.GroupVersionKind) *watched {
 	w := &watched{
-		feed: feed{resource: at.resource, namespace: at.namespace, selector: v1alpha1.LabelSync, metrics: store.metrics},
+		feed: feed{resource: at.resource, namespace: at.namespace, selector: store.selector(), metrics: store.metrics},
 		kind: kind, store: store,
 		users:   map[string]bool{},
-		records: map[id]*entry{}, bySync: map[string]map[id]*entry{},
+		records: map[id]*entry{}, gone: map[id]string{}, bySync: map[string]map[id]*entry{},
 	}
 	w.unserved = func() { store.forget(kind) }
 	return w
@@ -79,7 +79,10 @@ func (w *watched) entryOf(obj any) (*entry, error) {
 	case reduced:
 		return obj.entry, nil
 	case *unstructured.Unstructured:
-		return pack(reduce(obj, w.store.config.Health)), nil
+		if !w.store.looksAt(w.kind, obj) {
+			return pack(Record{Key: keyOf(w.kind, obj.GetNamespace(), obj.GetName()), ResourceVersion: obj.GetResourceVersion()}), nil
+		}
+		return pack(w.store.reduce(obj)), nil
 	default:
 		return nil, fmt.Errorf("%T is no object", obj)
 	}
@@ -112,6 +115,7 @@ func (w *watched) Delete(obj any) error {
 		if known := w.records[e.id]; known != nil && !older(e.resourceVersion, known.resourceVersion) {
 			w.drop(known, changed)
 		}
+		w.went(e)
 	})
 	return nil
 }
@@ -157,12 +161,16 @@ func (w *watched) Resync() error { return nil }
 
 // put keeps an entry unless a newer one is known. The caller holds store.mu.
 func (w *watched) put(e *entry, changed changes) {
+	if !w.counts(e) {
+		return
+	}
+	delete(w.gone, e.id)
 	known := w.records[e.id]
 	if known != nil && older(e.resourceVersion, known.resourceVersion) {
 		return
 	}
 	if known == nil || known.differs(e) {
-		changed[e.sync.Value()] = true
+		w.note(e, changed)
 	}
 	if e.flags&managedPods == managedPods && (known == nil || known.flags&managedPods != managedPods) {
 		w.store.runs(object.Key{Group: w.kind.Group, Kind: w.kind.Kind, Namespace: e.namespace.Value(), Name: e.name})
@@ -182,7 +190,7 @@ func (w *watched) put(e *entry, changed changes) {
 // drop forgets an entry. The caller holds store.mu.
 func (w *watched) drop(e *entry, changed changes) {
 	sync := e.sync.Value()
-	changed[sync] = true
+	w.note(e, changed)
 	delete(w.records, e.id)
 	delete(w.bySync[sync], e.id)
 	if len(w.bySync[sync]) == 0 {

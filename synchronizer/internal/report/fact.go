@@ -106,6 +106,7 @@ func (r *Reporter) Status(sync *v1alpha1.Sync, unverified bool, images []Image) 
 		Objects: countsToProto(sync.Status.Objects), Problems: problemsToProto(sync.Status.Problems),
 		ProblemsOmitted: int32(sync.Status.ProblemsOmitted),
 		Images:          imagesToProto(images),
+		Observation:     observationToProto(sync),
 	}
 	before := r.state.Get(fleet.KeyOf(now))
 	if now.Observed = before.GetObserved(); before != nil && proto.Equal(before, now) {
@@ -141,6 +142,27 @@ func countsToProto(c v1alpha1.Counts) *statusv1.ObjectCounts {
 	return &statusv1.ObjectCounts{
 		Total: c.Total, Current: c.Current, InProgress: c.InProgress, Failed: c.Failed, NotApplied: c.NotApplied, Drifted: c.Drifted,
 	}
+}
+
+// observationToProto is what an apply would change; nil in mode apply.
+func observationToProto(sync *v1alpha1.Sync) *statusv1.Observation {
+	o := sync.Status.Observed
+	if o == nil {
+		return nil
+	}
+	commit, _ := gitobject.ParseID(o.Commit) // a status that somebody edited shows as none
+	content, _ := revision.ParseContentID(o.ContentID)
+	out := &statusv1.Observation{
+		Revision: revision.ToProto(revision.Revision{Commit: commit, ContentID: content}),
+		Create:   o.Create, Update: o.Update, Adopt: o.Adopt, Recreate: o.Recreate, Prune: o.Prune, Refused: o.Refused, Equal: o.Equal,
+		ChangesOmitted: int32(o.ChangesOmitted),
+	}
+	for _, c := range o.Changes {
+		out.Changes = append(out.Changes, &statusv1.ObservedChange{
+			Object: c.Object, Action: c.Action, Reason: c.Reason, Fields: c.Fields, FieldsOmitted: int32(c.FieldsOmitted), File: c.File, Line: int32(c.Line),
+		})
+	}
+	return out
 }
 
 func imagesToProto(images []Image) []*revisionv1.Image {
@@ -202,6 +224,8 @@ func syncState(s v1alpha1.State) statusv1.SyncState {
 		return statusv1.SyncState_SYNC_STATE_REFUSED
 	case v1alpha1.StateSuspended:
 		return statusv1.SyncState_SYNC_STATE_SUSPENDED
+	case v1alpha1.StateObserving:
+		return statusv1.SyncState_SYNC_STATE_OBSERVING
 	}
 	return statusv1.SyncState_SYNC_STATE_UNSPECIFIED
 }

@@ -43,6 +43,8 @@ const (
 	SyncState_SYNC_STATE_REFUSED SyncState = 5
 	// spec.suspend is set: nothing is applied and no drift is healed.
 	SyncState_SYNC_STATE_SUSPENDED SyncState = 6
+	// spec.mode is observe: `observation` says what an apply would change, and nothing is applied.
+	SyncState_SYNC_STATE_OBSERVING SyncState = 7
 )
 
 // Enum value maps for SyncState.
@@ -55,6 +57,7 @@ var (
 		4: "SYNC_STATE_FAILED",
 		5: "SYNC_STATE_REFUSED",
 		6: "SYNC_STATE_SUSPENDED",
+		7: "SYNC_STATE_OBSERVING",
 	}
 	SyncState_value = map[string]int32{
 		"SYNC_STATE_UNSPECIFIED": 0,
@@ -64,6 +67,7 @@ var (
 		"SYNC_STATE_FAILED":      4,
 		"SYNC_STATE_REFUSED":     5,
 		"SYNC_STATE_SUSPENDED":   6,
+		"SYNC_STATE_OBSERVING":   7,
 	}
 )
 
@@ -729,7 +733,9 @@ type Sync struct {
 	// Health of the paths that pipelines asked for, below path.
 	Paths []*PathHealth `protobuf:"bytes,20,rep,name=paths,proto3" json:"paths,omitempty"`
 	// When the synchronizer composed this.
-	Observed      *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=observed,proto3" json:"observed,omitempty"`
+	Observed *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=observed,proto3" json:"observed,omitempty"`
+	// What an apply would change; absent unless spec.mode is observe.
+	Observation   *Observation `protobuf:"bytes,22,opt,name=observation,proto3" json:"observation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -911,6 +917,240 @@ func (x *Sync) GetObserved() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Sync) GetObservation() *Observation {
+	if x != nil {
+		return x.Observation
+	}
+	return nil
+}
+
+// Observation is what an apply of a revision would do with the objects of a Sync that only observes.
+type Observation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was compared with the cluster.
+	Revision *v1.Revision `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// How many objects would be made.
+	Create int32 `protobuf:"varint,2,opt,name=create,proto3" json:"create,omitempty"`
+	// How many of the Sync's own objects would be changed.
+	Update int32 `protobuf:"varint,3,opt,name=update,proto3" json:"update,omitempty"`
+	// How many objects of others would be taken over, changed or not.
+	Adopt int32 `protobuf:"varint,4,opt,name=adopt,proto3" json:"adopt,omitempty"`
+	// How many objects would be deleted and made anew.
+	Recreate int32 `protobuf:"varint,5,opt,name=recreate,proto3" json:"recreate,omitempty"`
+	// How many objects would be removed, those included that wait for consent.
+	Prune int32 `protobuf:"varint,6,opt,name=prune,proto3" json:"prune,omitempty"`
+	// How many objects could not be applied.
+	Refused int32 `protobuf:"varint,7,opt,name=refused,proto3" json:"refused,omitempty"`
+	// How many objects are as Git says.
+	Equal int32 `protobuf:"varint,8,opt,name=equal,proto3" json:"equal,omitempty"`
+	// The first objects that an apply would do something with, removals last; at most 20.
+	Changes []*ObservedChange `protobuf:"bytes,9,rep,name=changes,proto3" json:"changes,omitempty"`
+	// How many further objects are not listed.
+	ChangesOmitted int32 `protobuf:"varint,10,opt,name=changes_omitted,json=changesOmitted,proto3" json:"changes_omitted,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Observation) Reset() {
+	*x = Observation{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Observation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Observation) ProtoMessage() {}
+
+func (x *Observation) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Observation.ProtoReflect.Descriptor instead.
+func (*Observation) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Observation) GetRevision() *v1.Revision {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *Observation) GetCreate() int32 {
+	if x != nil {
+		return x.Create
+	}
+	return 0
+}
+
+func (x *Observation) GetUpdate() int32 {
+	if x != nil {
+		return x.Update
+	}
+	return 0
+}
+
+func (x *Observation) GetAdopt() int32 {
+	if x != nil {
+		return x.Adopt
+	}
+	return 0
+}
+
+func (x *Observation) GetRecreate() int32 {
+	if x != nil {
+		return x.Recreate
+	}
+	return 0
+}
+
+func (x *Observation) GetPrune() int32 {
+	if x != nil {
+		return x.Prune
+	}
+	return 0
+}
+
+func (x *Observation) GetRefused() int32 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *Observation) GetEqual() int32 {
+	if x != nil {
+		return x.Equal
+	}
+	return 0
+}
+
+func (x *Observation) GetChanges() []*ObservedChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *Observation) GetChangesOmitted() int32 {
+	if x != nil {
+		return x.ChangesOmitted
+	}
+	return 0
+}
+
+// ObservedChange is what an apply would do with one object.
+type ObservedChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The object as "Kind/namespace/name" or "Kind/name".
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// What would be done: create, update, adopt, recreate, prune or refused.
+	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	// Why, and for refused what to do; at most 1,024 bytes.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The fields that differ, without their values; at most 10.
+	Fields []string `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
+	// How many further fields are not listed.
+	FieldsOmitted int32 `protobuf:"varint,5,opt,name=fields_omitted,json=fieldsOmitted,proto3" json:"fields_omitted,omitempty"`
+	// The file it is written in, relative to the repository's root; empty for a removal.
+	File string `protobuf:"bytes,6,opt,name=file,proto3" json:"file,omitempty"`
+	// The line in file, from 1; 0 when unknown.
+	Line          int32 `protobuf:"varint,7,opt,name=line,proto3" json:"line,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObservedChange) Reset() {
+	*x = ObservedChange{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObservedChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObservedChange) ProtoMessage() {}
+
+func (x *ObservedChange) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObservedChange.ProtoReflect.Descriptor instead.
+func (*ObservedChange) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ObservedChange) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *ObservedChange) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ObservedChange) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ObservedChange) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *ObservedChange) GetFieldsOmitted() int32 {
+	if x != nil {
+		return x.FieldsOmitted
+	}
+	return 0
+}
+
+func (x *ObservedChange) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *ObservedChange) GetLine() int32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
 // PathHealth is the health of the objects that come from one folder below a Sync's path.
 type PathHealth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -926,7 +1166,7 @@ type PathHealth struct {
 
 func (x *PathHealth) Reset() {
 	*x = PathHealth{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[5]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +1178,7 @@ func (x *PathHealth) String() string {
 func (*PathHealth) ProtoMessage() {}
 
 func (x *PathHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[5]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +1191,7 @@ func (x *PathHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathHealth.ProtoReflect.Descriptor instead.
 func (*PathHealth) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{5}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PathHealth) GetPath() string {
@@ -1017,7 +1257,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[6]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1269,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[6]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1282,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{6}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Event) GetId() []byte {
@@ -1170,7 +1410,7 @@ type ListClustersRequest struct {
 
 func (x *ListClustersRequest) Reset() {
 	*x = ListClustersRequest{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[7]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1422,7 @@ func (x *ListClustersRequest) String() string {
 func (*ListClustersRequest) ProtoMessage() {}
 
 func (x *ListClustersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[7]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1435,7 @@ func (x *ListClustersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClustersRequest.ProtoReflect.Descriptor instead.
 func (*ListClustersRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{7}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListClustersRequest) GetPageSize() int32 {
@@ -1225,7 +1465,7 @@ type ListClustersResponse struct {
 
 func (x *ListClustersResponse) Reset() {
 	*x = ListClustersResponse{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[8]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1477,7 @@ func (x *ListClustersResponse) String() string {
 func (*ListClustersResponse) ProtoMessage() {}
 
 func (x *ListClustersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[8]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1250,7 +1490,7 @@ func (x *ListClustersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClustersResponse.ProtoReflect.Descriptor instead.
 func (*ListClustersResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{8}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListClustersResponse) GetClusters() []*Cluster {
@@ -1284,7 +1524,7 @@ type SyncFilter struct {
 
 func (x *SyncFilter) Reset() {
 	*x = SyncFilter{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[9]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1536,7 @@ func (x *SyncFilter) String() string {
 func (*SyncFilter) ProtoMessage() {}
 
 func (x *SyncFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[9]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1549,7 @@ func (x *SyncFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncFilter.ProtoReflect.Descriptor instead.
 func (*SyncFilter) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{9}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SyncFilter) GetCluster() string {
@@ -1355,7 +1595,7 @@ type ListSyncsRequest struct {
 
 func (x *ListSyncsRequest) Reset() {
 	*x = ListSyncsRequest{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[10]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1607,7 @@ func (x *ListSyncsRequest) String() string {
 func (*ListSyncsRequest) ProtoMessage() {}
 
 func (x *ListSyncsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[10]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1620,7 @@ func (x *ListSyncsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSyncsRequest.ProtoReflect.Descriptor instead.
 func (*ListSyncsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{10}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListSyncsRequest) GetFilter() *SyncFilter {
@@ -1417,7 +1657,7 @@ type ListSyncsResponse struct {
 
 func (x *ListSyncsResponse) Reset() {
 	*x = ListSyncsResponse{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[11]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1669,7 @@ func (x *ListSyncsResponse) String() string {
 func (*ListSyncsResponse) ProtoMessage() {}
 
 func (x *ListSyncsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[11]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1682,7 @@ func (x *ListSyncsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSyncsResponse.ProtoReflect.Descriptor instead.
 func (*ListSyncsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{11}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListSyncsResponse) GetSyncs() []*Sync {
@@ -1470,7 +1710,7 @@ type WatchSyncsRequest struct {
 
 func (x *WatchSyncsRequest) Reset() {
 	*x = WatchSyncsRequest{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[12]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1482,7 +1722,7 @@ func (x *WatchSyncsRequest) String() string {
 func (*WatchSyncsRequest) ProtoMessage() {}
 
 func (x *WatchSyncsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[12]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1495,7 +1735,7 @@ func (x *WatchSyncsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchSyncsRequest.ProtoReflect.Descriptor instead.
 func (*WatchSyncsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{12}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchSyncsRequest) GetFilter() *SyncFilter {
@@ -1520,7 +1760,7 @@ type SyncKey struct {
 
 func (x *SyncKey) Reset() {
 	*x = SyncKey{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[13]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1772,7 @@ func (x *SyncKey) String() string {
 func (*SyncKey) ProtoMessage() {}
 
 func (x *SyncKey) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[13]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1785,7 @@ func (x *SyncKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncKey.ProtoReflect.Descriptor instead.
 func (*SyncKey) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{13}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SyncKey) GetCluster() string {
@@ -1578,7 +1818,7 @@ type Synced struct {
 
 func (x *Synced) Reset() {
 	*x = Synced{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[14]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1830,7 @@ func (x *Synced) String() string {
 func (*Synced) ProtoMessage() {}
 
 func (x *Synced) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[14]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1843,7 @@ func (x *Synced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Synced.ProtoReflect.Descriptor instead.
 func (*Synced) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{14}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{16}
 }
 
 // WatchSyncsResponse is one step of a watch. A receiver ignores a case it does not know.
@@ -1623,7 +1863,7 @@ type WatchSyncsResponse struct {
 
 func (x *WatchSyncsResponse) Reset() {
 	*x = WatchSyncsResponse{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[15]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +1875,7 @@ func (x *WatchSyncsResponse) String() string {
 func (*WatchSyncsResponse) ProtoMessage() {}
 
 func (x *WatchSyncsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[15]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +1888,7 @@ func (x *WatchSyncsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchSyncsResponse.ProtoReflect.Descriptor instead.
 func (*WatchSyncsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{15}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchSyncsResponse) GetChange() isWatchSyncsResponse_Change {
@@ -1730,7 +1970,7 @@ type WhereIsRequest struct {
 
 func (x *WhereIsRequest) Reset() {
 	*x = WhereIsRequest{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[16]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1742,7 +1982,7 @@ func (x *WhereIsRequest) String() string {
 func (*WhereIsRequest) ProtoMessage() {}
 
 func (x *WhereIsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[16]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1755,7 +1995,7 @@ func (x *WhereIsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhereIsRequest.ProtoReflect.Descriptor instead.
 func (*WhereIsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{16}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WhereIsRequest) GetSubject() isWhereIsRequest_Subject {
@@ -1836,7 +2076,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[17]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +2088,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[17]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +2101,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{17}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Location) GetSync() *SyncKey {
@@ -1923,7 +2163,7 @@ type WhereIsResponse struct {
 
 func (x *WhereIsResponse) Reset() {
 	*x = WhereIsResponse{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[18]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2175,7 @@ func (x *WhereIsResponse) String() string {
 func (*WhereIsResponse) ProtoMessage() {}
 
 func (x *WhereIsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[18]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2188,7 @@ func (x *WhereIsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhereIsResponse.ProtoReflect.Descriptor instead.
 func (*WhereIsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{18}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WhereIsResponse) GetCommit() *v1.ObjectId {
@@ -2002,7 +2242,7 @@ type EventFilter struct {
 
 func (x *EventFilter) Reset() {
 	*x = EventFilter{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[19]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2254,7 @@ func (x *EventFilter) String() string {
 func (*EventFilter) ProtoMessage() {}
 
 func (x *EventFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[19]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2267,7 @@ func (x *EventFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFilter.ProtoReflect.Descriptor instead.
 func (*EventFilter) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{19}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EventFilter) GetCluster() string {
@@ -2094,7 +2334,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[20]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2106,7 +2346,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[20]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +2359,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{20}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListEventsRequest) GetFilter() *EventFilter {
@@ -2156,7 +2396,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[21]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2408,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[21]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2421,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{21}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -2209,7 +2449,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[22]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2221,7 +2461,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[22]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2234,7 +2474,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{22}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchEventsRequest) GetFilter() *EventFilter {
@@ -2255,7 +2495,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[23]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2267,7 +2507,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[23]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2280,7 +2520,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{23}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchEventsResponse) GetEvent() *Event {
@@ -2321,7 +2561,7 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\x06object\x18\x05 \x01(\tR\x06object\x124\n" +
 	"\x06commit\x18\x06 \x01(\v2\x1c.tandem.revision.v1.ObjectIdR\x06commit\x12;\n" +
 	"\n" +
-	"git_object\x18\a \x01(\v2\x1c.tandem.revision.v1.ObjectIdR\tgitObject\"\x9c\a\n" +
+	"git_object\x18\a \x01(\v2\x1c.tandem.revision.v1.ObjectIdR\tgitObject\"\xdd\a\n" +
 	"\x04Sync\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -2346,7 +2586,28 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\x10problems_omitted\x18\x12 \x01(\x05R\x0fproblemsOmitted\x121\n" +
 	"\x06images\x18\x13 \x03(\v2\x19.tandem.revision.v1.ImageR\x06images\x122\n" +
 	"\x05paths\x18\x14 \x03(\v2\x1c.tandem.status.v1.PathHealthR\x05paths\x126\n" +
-	"\bobserved\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\bobserved\"l\n" +
+	"\bobserved\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\bobserved\x12?\n" +
+	"\vobservation\x18\x16 \x01(\v2\x1d.tandem.status.v1.ObservationR\vobservation\"\xd4\x02\n" +
+	"\vObservation\x128\n" +
+	"\brevision\x18\x01 \x01(\v2\x1c.tandem.revision.v1.RevisionR\brevision\x12\x16\n" +
+	"\x06create\x18\x02 \x01(\x05R\x06create\x12\x16\n" +
+	"\x06update\x18\x03 \x01(\x05R\x06update\x12\x14\n" +
+	"\x05adopt\x18\x04 \x01(\x05R\x05adopt\x12\x1a\n" +
+	"\brecreate\x18\x05 \x01(\x05R\brecreate\x12\x14\n" +
+	"\x05prune\x18\x06 \x01(\x05R\x05prune\x12\x18\n" +
+	"\arefused\x18\a \x01(\x05R\arefused\x12\x14\n" +
+	"\x05equal\x18\b \x01(\x05R\x05equal\x12:\n" +
+	"\achanges\x18\t \x03(\v2 .tandem.status.v1.ObservedChangeR\achanges\x12'\n" +
+	"\x0fchanges_omitted\x18\n" +
+	" \x01(\x05R\x0echangesOmitted\"\xbf\x01\n" +
+	"\x0eObservedChange\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06fields\x18\x04 \x03(\tR\x06fields\x12%\n" +
+	"\x0efields_omitted\x18\x05 \x01(\x05R\rfieldsOmitted\x12\x12\n" +
+	"\x04file\x18\x06 \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\a \x01(\x05R\x04line\"l\n" +
 	"\n" +
 	"PathHealth\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
@@ -2441,7 +2702,7 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\x12WatchEventsRequest\x125\n" +
 	"\x06filter\x18\x01 \x01(\v2\x1d.tandem.status.v1.EventFilterR\x06filter\"D\n" +
 	"\x13WatchEventsResponse\x12-\n" +
-	"\x05event\x18\x01 \x01(\v2\x17.tandem.status.v1.EventR\x05event*\xbc\x01\n" +
+	"\x05event\x18\x01 \x01(\v2\x17.tandem.status.v1.EventR\x05event*\xd6\x01\n" +
 	"\tSyncState\x12\x1a\n" +
 	"\x16SYNC_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12SYNC_STATE_WAITING\x10\x01\x12\x1a\n" +
@@ -2449,7 +2710,8 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\x12SYNC_STATE_HEALTHY\x10\x03\x12\x15\n" +
 	"\x11SYNC_STATE_FAILED\x10\x04\x12\x16\n" +
 	"\x12SYNC_STATE_REFUSED\x10\x05\x12\x18\n" +
-	"\x14SYNC_STATE_SUSPENDED\x10\x06*\xbe\x02\n" +
+	"\x14SYNC_STATE_SUSPENDED\x10\x06\x12\x18\n" +
+	"\x14SYNC_STATE_OBSERVING\x10\a*\xbe\x02\n" +
 	"\vProblemKind\x12\x1c\n" +
 	"\x18PROBLEM_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13PROBLEM_KIND_CONFIG\x10\x01\x12\x17\n" +
@@ -2515,7 +2777,7 @@ func file_tandem_status_v1_status_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_status_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tandem_status_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_tandem_status_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_tandem_status_v1_status_proto_goTypes = []any{
 	(SyncState)(0),                // 0: tandem.status.v1.SyncState
 	(ProblemKind)(0),              // 1: tandem.status.v1.ProblemKind
@@ -2526,97 +2788,102 @@ var file_tandem_status_v1_status_proto_goTypes = []any{
 	(*ObjectCounts)(nil),          // 6: tandem.status.v1.ObjectCounts
 	(*Problem)(nil),               // 7: tandem.status.v1.Problem
 	(*Sync)(nil),                  // 8: tandem.status.v1.Sync
-	(*PathHealth)(nil),            // 9: tandem.status.v1.PathHealth
-	(*Event)(nil),                 // 10: tandem.status.v1.Event
-	(*ListClustersRequest)(nil),   // 11: tandem.status.v1.ListClustersRequest
-	(*ListClustersResponse)(nil),  // 12: tandem.status.v1.ListClustersResponse
-	(*SyncFilter)(nil),            // 13: tandem.status.v1.SyncFilter
-	(*ListSyncsRequest)(nil),      // 14: tandem.status.v1.ListSyncsRequest
-	(*ListSyncsResponse)(nil),     // 15: tandem.status.v1.ListSyncsResponse
-	(*WatchSyncsRequest)(nil),     // 16: tandem.status.v1.WatchSyncsRequest
-	(*SyncKey)(nil),               // 17: tandem.status.v1.SyncKey
-	(*Synced)(nil),                // 18: tandem.status.v1.Synced
-	(*WatchSyncsResponse)(nil),    // 19: tandem.status.v1.WatchSyncsResponse
-	(*WhereIsRequest)(nil),        // 20: tandem.status.v1.WhereIsRequest
-	(*Location)(nil),              // 21: tandem.status.v1.Location
-	(*WhereIsResponse)(nil),       // 22: tandem.status.v1.WhereIsResponse
-	(*EventFilter)(nil),           // 23: tandem.status.v1.EventFilter
-	(*ListEventsRequest)(nil),     // 24: tandem.status.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 25: tandem.status.v1.ListEventsResponse
-	(*WatchEventsRequest)(nil),    // 26: tandem.status.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),   // 27: tandem.status.v1.WatchEventsResponse
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(*v1.Revision)(nil),           // 29: tandem.revision.v1.Revision
-	(*v1.ObjectId)(nil),           // 30: tandem.revision.v1.ObjectId
-	(*v1.Source)(nil),             // 31: tandem.revision.v1.Source
-	(*v1.Image)(nil),              // 32: tandem.revision.v1.Image
+	(*Observation)(nil),           // 9: tandem.status.v1.Observation
+	(*ObservedChange)(nil),        // 10: tandem.status.v1.ObservedChange
+	(*PathHealth)(nil),            // 11: tandem.status.v1.PathHealth
+	(*Event)(nil),                 // 12: tandem.status.v1.Event
+	(*ListClustersRequest)(nil),   // 13: tandem.status.v1.ListClustersRequest
+	(*ListClustersResponse)(nil),  // 14: tandem.status.v1.ListClustersResponse
+	(*SyncFilter)(nil),            // 15: tandem.status.v1.SyncFilter
+	(*ListSyncsRequest)(nil),      // 16: tandem.status.v1.ListSyncsRequest
+	(*ListSyncsResponse)(nil),     // 17: tandem.status.v1.ListSyncsResponse
+	(*WatchSyncsRequest)(nil),     // 18: tandem.status.v1.WatchSyncsRequest
+	(*SyncKey)(nil),               // 19: tandem.status.v1.SyncKey
+	(*Synced)(nil),                // 20: tandem.status.v1.Synced
+	(*WatchSyncsResponse)(nil),    // 21: tandem.status.v1.WatchSyncsResponse
+	(*WhereIsRequest)(nil),        // 22: tandem.status.v1.WhereIsRequest
+	(*Location)(nil),              // 23: tandem.status.v1.Location
+	(*WhereIsResponse)(nil),       // 24: tandem.status.v1.WhereIsResponse
+	(*EventFilter)(nil),           // 25: tandem.status.v1.EventFilter
+	(*ListEventsRequest)(nil),     // 26: tandem.status.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 27: tandem.status.v1.ListEventsResponse
+	(*WatchEventsRequest)(nil),    // 28: tandem.status.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),   // 29: tandem.status.v1.WatchEventsResponse
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*v1.Revision)(nil),           // 31: tandem.revision.v1.Revision
+	(*v1.ObjectId)(nil),           // 32: tandem.revision.v1.ObjectId
+	(*v1.Source)(nil),             // 33: tandem.revision.v1.Source
+	(*v1.Image)(nil),              // 34: tandem.revision.v1.Image
 }
 var file_tandem_status_v1_status_proto_depIdxs = []int32{
-	28, // 0: tandem.status.v1.Cluster.since:type_name -> google.protobuf.Timestamp
-	29, // 1: tandem.status.v1.Stage.revision:type_name -> tandem.revision.v1.Revision
-	28, // 2: tandem.status.v1.Stage.time:type_name -> google.protobuf.Timestamp
+	30, // 0: tandem.status.v1.Cluster.since:type_name -> google.protobuf.Timestamp
+	31, // 1: tandem.status.v1.Stage.revision:type_name -> tandem.revision.v1.Revision
+	30, // 2: tandem.status.v1.Stage.time:type_name -> google.protobuf.Timestamp
 	1,  // 3: tandem.status.v1.Problem.kind:type_name -> tandem.status.v1.ProblemKind
-	30, // 4: tandem.status.v1.Problem.commit:type_name -> tandem.revision.v1.ObjectId
-	30, // 5: tandem.status.v1.Problem.git_object:type_name -> tandem.revision.v1.ObjectId
-	31, // 6: tandem.status.v1.Sync.source:type_name -> tandem.revision.v1.Source
+	32, // 4: tandem.status.v1.Problem.commit:type_name -> tandem.revision.v1.ObjectId
+	32, // 5: tandem.status.v1.Problem.git_object:type_name -> tandem.revision.v1.ObjectId
+	33, // 6: tandem.status.v1.Sync.source:type_name -> tandem.revision.v1.Source
 	0,  // 7: tandem.status.v1.Sync.state:type_name -> tandem.status.v1.SyncState
 	5,  // 8: tandem.status.v1.Sync.announced:type_name -> tandem.status.v1.Stage
 	5,  // 9: tandem.status.v1.Sync.received:type_name -> tandem.status.v1.Stage
 	5,  // 10: tandem.status.v1.Sync.verified:type_name -> tandem.status.v1.Stage
 	5,  // 11: tandem.status.v1.Sync.applied:type_name -> tandem.status.v1.Stage
 	5,  // 12: tandem.status.v1.Sync.healthy:type_name -> tandem.status.v1.Stage
-	28, // 13: tandem.status.v1.Sync.healthy_since:type_name -> google.protobuf.Timestamp
+	30, // 13: tandem.status.v1.Sync.healthy_since:type_name -> google.protobuf.Timestamp
 	6,  // 14: tandem.status.v1.Sync.objects:type_name -> tandem.status.v1.ObjectCounts
 	7,  // 15: tandem.status.v1.Sync.problems:type_name -> tandem.status.v1.Problem
-	32, // 16: tandem.status.v1.Sync.images:type_name -> tandem.revision.v1.Image
-	9,  // 17: tandem.status.v1.Sync.paths:type_name -> tandem.status.v1.PathHealth
-	28, // 18: tandem.status.v1.Sync.observed:type_name -> google.protobuf.Timestamp
-	28, // 19: tandem.status.v1.PathHealth.since:type_name -> google.protobuf.Timestamp
-	28, // 20: tandem.status.v1.Event.time:type_name -> google.protobuf.Timestamp
-	2,  // 21: tandem.status.v1.Event.state:type_name -> tandem.status.v1.EventState
-	31, // 22: tandem.status.v1.Event.source:type_name -> tandem.revision.v1.Source
-	29, // 23: tandem.status.v1.Event.revision:type_name -> tandem.revision.v1.Revision
-	32, // 24: tandem.status.v1.Event.images:type_name -> tandem.revision.v1.Image
-	6,  // 25: tandem.status.v1.Event.objects:type_name -> tandem.status.v1.ObjectCounts
-	7,  // 26: tandem.status.v1.Event.problems:type_name -> tandem.status.v1.Problem
-	4,  // 27: tandem.status.v1.ListClustersResponse.clusters:type_name -> tandem.status.v1.Cluster
-	0,  // 28: tandem.status.v1.SyncFilter.states:type_name -> tandem.status.v1.SyncState
-	13, // 29: tandem.status.v1.ListSyncsRequest.filter:type_name -> tandem.status.v1.SyncFilter
-	8,  // 30: tandem.status.v1.ListSyncsResponse.syncs:type_name -> tandem.status.v1.Sync
-	13, // 31: tandem.status.v1.WatchSyncsRequest.filter:type_name -> tandem.status.v1.SyncFilter
-	8,  // 32: tandem.status.v1.WatchSyncsResponse.sync:type_name -> tandem.status.v1.Sync
-	17, // 33: tandem.status.v1.WatchSyncsResponse.removed:type_name -> tandem.status.v1.SyncKey
-	18, // 34: tandem.status.v1.WatchSyncsResponse.synced:type_name -> tandem.status.v1.Synced
-	17, // 35: tandem.status.v1.Location.sync:type_name -> tandem.status.v1.SyncKey
-	3,  // 36: tandem.status.v1.Location.presence:type_name -> tandem.status.v1.Presence
-	28, // 37: tandem.status.v1.Location.since:type_name -> google.protobuf.Timestamp
-	29, // 38: tandem.status.v1.Location.applied:type_name -> tandem.revision.v1.Revision
-	32, // 39: tandem.status.v1.Location.images:type_name -> tandem.revision.v1.Image
-	30, // 40: tandem.status.v1.WhereIsResponse.commit:type_name -> tandem.revision.v1.ObjectId
-	21, // 41: tandem.status.v1.WhereIsResponse.locations:type_name -> tandem.status.v1.Location
-	2,  // 42: tandem.status.v1.EventFilter.states:type_name -> tandem.status.v1.EventState
-	28, // 43: tandem.status.v1.EventFilter.since:type_name -> google.protobuf.Timestamp
-	23, // 44: tandem.status.v1.ListEventsRequest.filter:type_name -> tandem.status.v1.EventFilter
-	10, // 45: tandem.status.v1.ListEventsResponse.events:type_name -> tandem.status.v1.Event
-	23, // 46: tandem.status.v1.WatchEventsRequest.filter:type_name -> tandem.status.v1.EventFilter
-	10, // 47: tandem.status.v1.WatchEventsResponse.event:type_name -> tandem.status.v1.Event
-	11, // 48: tandem.status.v1.StatusService.ListClusters:input_type -> tandem.status.v1.ListClustersRequest
-	14, // 49: tandem.status.v1.StatusService.ListSyncs:input_type -> tandem.status.v1.ListSyncsRequest
-	16, // 50: tandem.status.v1.StatusService.WatchSyncs:input_type -> tandem.status.v1.WatchSyncsRequest
-	20, // 51: tandem.status.v1.StatusService.WhereIs:input_type -> tandem.status.v1.WhereIsRequest
-	24, // 52: tandem.status.v1.StatusService.ListEvents:input_type -> tandem.status.v1.ListEventsRequest
-	26, // 53: tandem.status.v1.StatusService.WatchEvents:input_type -> tandem.status.v1.WatchEventsRequest
-	12, // 54: tandem.status.v1.StatusService.ListClusters:output_type -> tandem.status.v1.ListClustersResponse
-	15, // 55: tandem.status.v1.StatusService.ListSyncs:output_type -> tandem.status.v1.ListSyncsResponse
-	19, // 56: tandem.status.v1.StatusService.WatchSyncs:output_type -> tandem.status.v1.WatchSyncsResponse
-	22, // 57: tandem.status.v1.StatusService.WhereIs:output_type -> tandem.status.v1.WhereIsResponse
-	25, // 58: tandem.status.v1.StatusService.ListEvents:output_type -> tandem.status.v1.ListEventsResponse
-	27, // 59: tandem.status.v1.StatusService.WatchEvents:output_type -> tandem.status.v1.WatchEventsResponse
-	54, // [54:60] is the sub-list for method output_type
-	48, // [48:54] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	34, // 16: tandem.status.v1.Sync.images:type_name -> tandem.revision.v1.Image
+	11, // 17: tandem.status.v1.Sync.paths:type_name -> tandem.status.v1.PathHealth
+	30, // 18: tandem.status.v1.Sync.observed:type_name -> google.protobuf.Timestamp
+	9,  // 19: tandem.status.v1.Sync.observation:type_name -> tandem.status.v1.Observation
+	31, // 20: tandem.status.v1.Observation.revision:type_name -> tandem.revision.v1.Revision
+	10, // 21: tandem.status.v1.Observation.changes:type_name -> tandem.status.v1.ObservedChange
+	30, // 22: tandem.status.v1.PathHealth.since:type_name -> google.protobuf.Timestamp
+	30, // 23: tandem.status.v1.Event.time:type_name -> google.protobuf.Timestamp
+	2,  // 24: tandem.status.v1.Event.state:type_name -> tandem.status.v1.EventState
+	33, // 25: tandem.status.v1.Event.source:type_name -> tandem.revision.v1.Source
+	31, // 26: tandem.status.v1.Event.revision:type_name -> tandem.revision.v1.Revision
+	34, // 27: tandem.status.v1.Event.images:type_name -> tandem.revision.v1.Image
+	6,  // 28: tandem.status.v1.Event.objects:type_name -> tandem.status.v1.ObjectCounts
+	7,  // 29: tandem.status.v1.Event.problems:type_name -> tandem.status.v1.Problem
+	4,  // 30: tandem.status.v1.ListClustersResponse.clusters:type_name -> tandem.status.v1.Cluster
+	0,  // 31: tandem.status.v1.SyncFilter.states:type_name -> tandem.status.v1.SyncState
+	15, // 32: tandem.status.v1.ListSyncsRequest.filter:type_name -> tandem.status.v1.SyncFilter
+	8,  // 33: tandem.status.v1.ListSyncsResponse.syncs:type_name -> tandem.status.v1.Sync
+	15, // 34: tandem.status.v1.WatchSyncsRequest.filter:type_name -> tandem.status.v1.SyncFilter
+	8,  // 35: tandem.status.v1.WatchSyncsResponse.sync:type_name -> tandem.status.v1.Sync
+	19, // 36: tandem.status.v1.WatchSyncsResponse.removed:type_name -> tandem.status.v1.SyncKey
+	20, // 37: tandem.status.v1.WatchSyncsResponse.synced:type_name -> tandem.status.v1.Synced
+	19, // 38: tandem.status.v1.Location.sync:type_name -> tandem.status.v1.SyncKey
+	3,  // 39: tandem.status.v1.Location.presence:type_name -> tandem.status.v1.Presence
+	30, // 40: tandem.status.v1.Location.since:type_name -> google.protobuf.Timestamp
+	31, // 41: tandem.status.v1.Location.applied:type_name -> tandem.revision.v1.Revision
+	34, // 42: tandem.status.v1.Location.images:type_name -> tandem.revision.v1.Image
+	32, // 43: tandem.status.v1.WhereIsResponse.commit:type_name -> tandem.revision.v1.ObjectId
+	23, // 44: tandem.status.v1.WhereIsResponse.locations:type_name -> tandem.status.v1.Location
+	2,  // 45: tandem.status.v1.EventFilter.states:type_name -> tandem.status.v1.EventState
+	30, // 46: tandem.status.v1.EventFilter.since:type_name -> google.protobuf.Timestamp
+	25, // 47: tandem.status.v1.ListEventsRequest.filter:type_name -> tandem.status.v1.EventFilter
+	12, // 48: tandem.status.v1.ListEventsResponse.events:type_name -> tandem.status.v1.Event
+	25, // 49: tandem.status.v1.WatchEventsRequest.filter:type_name -> tandem.status.v1.EventFilter
+	12, // 50: tandem.status.v1.WatchEventsResponse.event:type_name -> tandem.status.v1.Event
+	13, // 51: tandem.status.v1.StatusService.ListClusters:input_type -> tandem.status.v1.ListClustersRequest
+	16, // 52: tandem.status.v1.StatusService.ListSyncs:input_type -> tandem.status.v1.ListSyncsRequest
+	18, // 53: tandem.status.v1.StatusService.WatchSyncs:input_type -> tandem.status.v1.WatchSyncsRequest
+	22, // 54: tandem.status.v1.StatusService.WhereIs:input_type -> tandem.status.v1.WhereIsRequest
+	26, // 55: tandem.status.v1.StatusService.ListEvents:input_type -> tandem.status.v1.ListEventsRequest
+	28, // 56: tandem.status.v1.StatusService.WatchEvents:input_type -> tandem.status.v1.WatchEventsRequest
+	14, // 57: tandem.status.v1.StatusService.ListClusters:output_type -> tandem.status.v1.ListClustersResponse
+	17, // 58: tandem.status.v1.StatusService.ListSyncs:output_type -> tandem.status.v1.ListSyncsResponse
+	21, // 59: tandem.status.v1.StatusService.WatchSyncs:output_type -> tandem.status.v1.WatchSyncsResponse
+	24, // 60: tandem.status.v1.StatusService.WhereIs:output_type -> tandem.status.v1.WhereIsResponse
+	27, // 61: tandem.status.v1.StatusService.ListEvents:output_type -> tandem.status.v1.ListEventsResponse
+	29, // 62: tandem.status.v1.StatusService.WatchEvents:output_type -> tandem.status.v1.WatchEventsResponse
+	57, // [57:63] is the sub-list for method output_type
+	51, // [51:57] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_tandem_status_v1_status_proto_init() }
@@ -2624,12 +2891,12 @@ func file_tandem_status_v1_status_proto_init() {
 	if File_tandem_status_v1_status_proto != nil {
 		return
 	}
-	file_tandem_status_v1_status_proto_msgTypes[15].OneofWrappers = []any{
+	file_tandem_status_v1_status_proto_msgTypes[17].OneofWrappers = []any{
 		(*WatchSyncsResponse_Sync)(nil),
 		(*WatchSyncsResponse_Removed)(nil),
 		(*WatchSyncsResponse_Synced)(nil),
 	}
-	file_tandem_status_v1_status_proto_msgTypes[16].OneofWrappers = []any{
+	file_tandem_status_v1_status_proto_msgTypes[18].OneofWrappers = []any{
 		(*WhereIsRequest_Commit)(nil),
 		(*WhereIsRequest_Image)(nil),
 	}
@@ -2639,7 +2906,7 @@ func file_tandem_status_v1_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_status_v1_status_proto_rawDesc), len(file_tandem_status_v1_status_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
