@@ -18,6 +18,7 @@ var goStatements = map[string]struct {
 	reason string
 }{
 	"integration/cmd/demo":    {count: 1, reason: "reads a terminal, which cannot be asked to stop; ends with the program"},
+	"shared/run":              {count: 1, reason: "Aside: what cannot be told to stop; its caller sees to its end"},
 	"integration/env/process": {count: 1, reason: "reaps a child process; ends when the process does"},
 }
 
