@@ -160,6 +160,18 @@ func codeOf(kind Kind) codes.Code {
 	}
 }
 
+// KindOfStatus returns the kind that a gRPC status code of a peer stands for. Nobody but the transport says Unavailable.
+func KindOfStatus(code int32) Kind {
+	kind := kindOfCode(codes.Code(max(code, 0)))
+	if kind == Unavailable {
+		return Internal
+	}
+	return kind
+}
+
+// Code returns the gRPC status code that stands for an error's kind.
+func Code(err error) int32 { return int32(codeOf(KindOf(err))) }
+
 func kindOfCode(code codes.Code) Kind {
 	switch code {
 	case codes.InvalidArgument, codes.OutOfRange:

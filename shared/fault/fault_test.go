@@ -32,6 +32,20 @@ func TestKindSurvivesWrappingAndTheWire(t *testing.T) {
 	}
 }
 
+func TestAPeersCodeIsAKindButNeverUnavailable(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []fault.Kind{fault.Invalid, fault.NotFound, fault.Conflict, fault.Unauthorized, fault.Stale, fault.Internal} {
+		if got := fault.KindOfStatus(fault.Code(fault.New(kind, "inner"))); got != kind {
+			t.Errorf("round trip of %v: got %v", kind, got)
+		}
+	}
+	for _, code := range []int32{int32(codes.Unavailable), -1, 1 << 30} {
+		if got := fault.KindOfStatus(code); got != fault.Internal {
+			t.Errorf("KindOfStatus(%d): got %v, want Internal", code, got)
+		}
+	}
+}
+
 func TestContextErrorsStayContextErrors(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
