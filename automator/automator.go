@@ -193,7 +193,9 @@ func (a *Automator) newServer(config *tls.Config) *rpc.Server {
 	enrollmentv1.RegisterEnrollmentServiceServer(server.GRPC, a.enroll)
 	enrollmentv1.RegisterEnrollmentAdminServiceServer(server.GRPC, enroll.NewAdmin(a.enroll))
 	relayv1.RegisterRelayServiceServer(server.GRPC, a.relay)
-	statusv1.RegisterStatusServiceServer(server.GRPC, &fleet.Service{State: a.fleet, Events: eventLog{a.store}, Contents: a.repos})
+	statusv1.RegisterStatusServiceServer(server.GRPC, &fleet.Service{
+		State: a.fleet, Events: eventLog{a.store}, Contents: a.repos, Asker: api.NewQuestions(a.relay),
+	})
 	pipelinev1.RegisterPipelineServiceServer(server.GRPC, api.New(a.repos, a.scanner))
 	return server
 }

@@ -27,6 +27,12 @@ type Contents interface {
 	ContentAt(ctx context.Context, repository string, commit gitobject.ID, paths []string) (revision.ContentID, error)
 }
 
+// Asker has clusters answer questions about their Syncs.
+type Asker interface {
+	// Ask calls each with every part of the answer as it comes. The caller in ctx may see the Sync, if there is one.
+	Ask(ctx context.Context, req *statusv1.AskRequest, each func(*statusv1.AskResponse) error) error
+}
+
 // Access says whether the caller in ctx may see Syncs of a namespace of a cluster ("" asks for all namespaces).
 type Access func(ctx context.Context, cluster, namespace string) error
 
@@ -39,6 +45,8 @@ type Service struct {
 	Events Events
 	// Contents resolves commits for WhereIs.
 	Contents Contents
+	// Asker answers what only a cluster knows; nil when there is nobody to ask.
+	Asker Asker
 	// Access guards namespaces; nil lets every caller see everything.
 	Access Access
 }

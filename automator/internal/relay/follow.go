@@ -45,6 +45,7 @@ type followed struct {
 type follower struct {
 	server  *Server
 	cluster string
+	seat    *seat
 	sources []*followed
 	send    func(*relayv1.FollowResponse) error
 	beat    time.Time // when the next sign of life is due
@@ -61,13 +62,16 @@ func (s *Server) Follow(req *relayv1.FollowRequest, stream grpc.ServerStreamingS
 	if err != nil {
 		return err
 	}
-	ctx, finish, err := s.follows.start(stream.Context(), hello)
+	seat := s.hub.join(serves(hello))
+	defer s.recorder.look() // who waits for the last follower
+	defer s.hub.leave(seat)
+	ctx, finish, err := s.follows.start(stream.Context(), hello, seat)
 	if err != nil {
 		return err
 	}
 	defer finish()
 	s.deps.Log.Info("cluster connected", append(named(hello), zap.Int("sources", len(sources)))...)
-	f := &follower{server: s, cluster: hello.GetCluster(), sources: sources, send: stream.Send}
+	f := &follower{server: s, cluster: hello.GetCluster(), seat: seat, sources: sources, send: stream.Send}
 	err = f.run(ctx)
 	s.deps.Log.Info("cluster disconnected", append(named(hello), zap.Error(err))...)
 	return err
@@ -110,20 +114,20 @@ func parseSources(in []*relayv1.FollowedSource) ([]*followed, error) {
 }
 
 func (f *follower) run(ctx context.Context) error {
-	seat := f.server.hub.join()
-	defer f.server.recorder.look() // who waits for the last follower
-	defer f.server.hub.leave(seat)
 	if err := f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_Welcome{Welcome: f.server.welcome()}}); err != nil {
 		return err
 	}
 	f.old, f.beat = time.Now().Add(spread(f.server.cfg.MaxAge)), time.Now().Add(f.server.cfg.Heartbeat)
 	timer := time.NewTimer(f.server.cfg.Heartbeat)
 	defer timer.Stop()
+	if f.seat.serves && f.server.questions.waiting(f.cluster) {
+		f.server.hub.call(f.seat)
+	}
 	for {
 		if err := f.look(ctx); err != nil {
 			return err
 		}
-		f.server.hub.looked(seat)
+		f.server.hub.looked(f.seat)
 		timer.Reset(f.rest())
 		select {
 		case <-ctx.Done():
@@ -137,9 +141,20 @@ func (f *follower) run(ctx context.Context) error {
 			if err := f.alive(); err != nil {
 				return err
 			}
-		case <-seat.wake:
+		case <-f.seat.wake:
+			if err := f.ask(); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// ask tells the client that questions wait, when it is called.
+func (f *follower) ask() error {
+	if !f.server.hub.isCalled(f.seat) {
+		return nil
+	}
+	return f.send(&relayv1.FollowResponse{Message: &relayv1.FollowResponse_QueriesWaiting{QueriesWaiting: &relayv1.QueriesWaiting{}}})
 }
 
 // rest is how long there is nothing to do unless something changes.

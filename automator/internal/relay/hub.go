@@ -24,17 +24,20 @@ type hub struct {
 
 // seat is a follower's place.
 type seat struct {
-	wake chan struct{}
-	wave uint64 // the wave that counts on it; 0 when none does
+	wake   chan struct{}
+	wave   uint64 // the wave that counts on it; 0 when none does
+	serves bool   // its client opens Serve when it is called
+	called bool   // its client is to be told that questions wait
 }
 
-func (h *hub) join() *seat {
+// join takes a seat; serves says whether its client can be called.
+func (h *hub) join(serves bool) *seat {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.seats == nil {
 		h.seats = map[*seat]struct{}{}
 	}
-	s := &seat{wake: make(chan struct{}, 1)}
+	s := &seat{wake: make(chan struct{}, 1), serves: serves}
 	h.seats[s] = struct{}{}
 	return s
 }
@@ -77,6 +80,23 @@ func (h *hub) end() {
 		close(h.over)
 		h.over = nil
 	}
+}
+
+// call has a follower tell its client that questions wait.
+func (h *hub) call(s *seat) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.called = true
+	signal(s.wake)
+}
+
+// isCalled reports whether a follower is to tell its client that questions wait, once.
+func (h *hub) isCalled(s *seat) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	called := s.called
+	s.called = false
+	return called
 }
 
 // wakeAll begins a wave. A follower that has not even taken its last wake-up does not count: its client does not read.

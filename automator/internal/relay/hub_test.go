@@ -18,7 +18,7 @@ func TestWorkWaitsUntilAllWereTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var h hub
-		first, second := h.join(), h.join()
+		first, second := h.join(false), h.join(false)
 		if waited := settles(t.Context(), &h); waited != 0 {
 			t.Errorf("without news: waited %s", waited)
 		}
@@ -45,7 +45,7 @@ func TestALookBeforeTheWakeDoesNotCount(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var h hub
-		s := h.join()
+		s := h.join(false)
 		h.wakeAll()
 		h.looked(s) // it looked for another reason, before it was woken
 		time.AfterFunc(time.Millisecond, func() { <-s.wake; h.looked(s) })
@@ -60,7 +60,7 @@ func TestWhoDoesNotReadIsWaitedForOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var h hub
-		h.join()
+		h.join(false)
 		h.wakeAll()
 		if waited := settles(t.Context(), &h); waited != waveTimeout {
 			t.Errorf("waited %s, want %s", waited, waveTimeout)
@@ -76,7 +76,7 @@ func TestWorkWaitsNoLongerThanItsCaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var h hub
-		h.join()
+		h.join(false)
 		h.wakeAll()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()

@@ -19,6 +19,7 @@ type metrics struct {
 	objects       *prometheus.CounterVec
 	events        *prometheus.CounterVec
 	statuses      *prometheus.CounterVec
+	questions     *prometheus.CounterVec
 }
 
 func newMetrics(registerer prometheus.Registerer, s *Server) *metrics {
@@ -27,6 +28,7 @@ func newMetrics(registerer prometheus.Registerer, s *Server) *metrics {
 		func(set func(float64, ...string)) {
 			set(float64(s.follows.count()), "Follow")
 			set(float64(s.reports.count()), "Report")
+			set(float64(s.serving.Load()), "Serve")
 		})
 	return &metrics{
 		announcements: m.Counter("tandem_automator_relay_announcements_total", "Contents announced to clusters."),
@@ -40,6 +42,8 @@ func newMetrics(registerer prometheus.Registerer, s *Server) *metrics {
 		events:  m.Counter("tandem_automator_relay_events_total", "Lifecycle events that clusters reported and the store has, repeated ones too."),
 		statuses: m.Counter("tandem_automator_relay_statuses_total",
 			"States of Syncs that clusters reported."),
+		questions: m.Counter("tandem_automator_relay_questions_total", "Questions of people to clusters, by how they ended.",
+			meter.Of("result", "answered", "failed")),
 	}
 }
 
@@ -53,6 +57,15 @@ func (m *metrics) transferred(began time.Time, plan *transfer, err error) {
 	m.transfers.WithLabelValues("done").Inc()
 	m.bytes.WithLabelValues().Add(float64(plan.bytes))
 	m.objects.WithLabelValues().Add(float64(len(plan.pieces)))
+}
+
+// asked takes note of the end of a question.
+func (m *metrics) asked(err error) {
+	result := "answered"
+	if err != nil {
+		result = "failed"
+	}
+	m.questions.WithLabelValues(result).Inc()
 }
 
 // count returns how many sessions are open.

@@ -94,7 +94,7 @@ func TestTheLastAnnouncementsAreRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &shelf{}
 		s, stop := record(t, store)
-		follower := s.hub.join()
+		follower := s.hub.join(false)
 		var wg sync.WaitGroup
 		wg.Go(stop)
 		synctest.Wait()
@@ -112,7 +112,7 @@ func TestAFollowerThatStaysDoesNotKeepTheProcess(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, stop := record(t, &shelf{})
-		s.hub.join()
+		s.hub.join(false)
 		began := time.Now()
 		stop()
 		if took := time.Since(began); took != recordTimeout {

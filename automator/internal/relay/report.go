@@ -38,7 +38,7 @@ func (s *Server) Report(stream grpc.BidiStreamingServer[relayv1.ReportRequest, r
 	if err := admit(stream.Context(), hello); err != nil {
 		return err
 	}
-	ctx, finish, err := s.reports.start(stream.Context(), hello)
+	ctx, finish, err := s.reports.start(stream.Context(), hello, nil)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ package relay
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -89,6 +90,8 @@ type Server struct {
 	follows    *sessions
 	reports    *sessions
 	hub        hub
+	questions  questions
+	serving    atomic.Int64 // Serve streams that are open
 	contents   contents
 	collects   *semaphore.Weighted // transfers that are being put together
 	held       *semaphore.Weighted // bytes of transfers that wait or are being sent

@@ -21,7 +21,7 @@ const maxReplicas = 16
 // one can neither replace nor close a newer.
 type sessions struct {
 	mu    sync.Mutex
-	open  map[string][]*session // by cluster, one of each replica
+	open  map[string][]*session // by cluster, one of each replica, the newest last
 	fleet *fleet.State
 }
 
@@ -29,6 +29,7 @@ type session struct {
 	cluster, replica string
 	epoch            int64
 	end              context.CancelCauseFunc
+	seat             *seat // of a Follow stream; nil for others
 }
 
 // errReplaced is why a stream ends whose replica opened a newer one.
@@ -38,8 +39,9 @@ func newSessions(state *fleet.State) *sessions {
 	return &sessions{open: map[string][]*session{}, fleet: state}
 }
 
-// start registers a session and returns the context that its stream lives in, and what to call at its end.
-func (s *sessions) start(ctx context.Context, hello *relayv1.Hello) (context.Context, func(), error) {
+// start registers a session and returns the context that its stream lives in, and what to call at its end. seat is that of
+// a Follow stream, and nil for others.
+func (s *sessions) start(ctx context.Context, hello *relayv1.Hello, seat *seat) (context.Context, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cluster := hello.GetCluster()
@@ -51,13 +53,12 @@ func (s *sessions) start(ctx context.Context, hello *relayv1.Hello) (context.Con
 		return nil, nil, errReplaced
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	now := &session{cluster: cluster, replica: hello.GetReplica(), epoch: hello.GetEpoch(), end: cancel}
+	now := &session{cluster: cluster, replica: hello.GetReplica(), epoch: hello.GetEpoch(), end: cancel, seat: seat}
 	if at >= 0 {
 		s.open[cluster][at].end(errReplaced)
-		s.open[cluster][at] = now
-	} else {
-		s.open[cluster] = append(s.open[cluster], now)
+		s.open[cluster] = slices.Delete(s.open[cluster], at, at+1)
 	}
+	s.open[cluster] = append(s.open[cluster], now)
 	s.report(cluster, true, hello.GetVersion())
 	return ctx, func() { s.finish(now, hello.GetVersion()) }, nil
 }
@@ -89,4 +90,15 @@ func (s *sessions) connected(cluster string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.open[cluster]) > 0
+}
+
+// newest returns the session of a cluster that was started last; nil for none.
+func (s *sessions) newest(cluster string) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	open := s.open[cluster]
+	if len(open) == 0 {
+		return nil
+	}
+	return open[len(open)-1]
 }

@@ -2530,6 +2530,544 @@ func (x *WatchEventsResponse) GetEvent() *Event {
 	return nil
 }
 
+// AskRequest asks something about a Sync.
+type AskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The Sync; every field is needed, but a synchronizer knows its own cluster.
+	Sync *SyncKey `protobuf:"bytes,1,opt,name=sync,proto3" json:"sync,omitempty"`
+	// What is asked.
+	//
+	// Types that are valid to be assigned to Question:
+	//
+	//	*AskRequest_Tree
+	//	*AskRequest_Events
+	Question      isAskRequest_Question `protobuf_oneof:"question"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskRequest) Reset() {
+	*x = AskRequest{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskRequest) ProtoMessage() {}
+
+func (x *AskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskRequest.ProtoReflect.Descriptor instead.
+func (*AskRequest) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *AskRequest) GetSync() *SyncKey {
+	if x != nil {
+		return x.Sync
+	}
+	return nil
+}
+
+func (x *AskRequest) GetQuestion() isAskRequest_Question {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
+func (x *AskRequest) GetTree() *TreeQuestion {
+	if x != nil {
+		if x, ok := x.Question.(*AskRequest_Tree); ok {
+			return x.Tree
+		}
+	}
+	return nil
+}
+
+func (x *AskRequest) GetEvents() *EventsQuestion {
+	if x != nil {
+		if x, ok := x.Question.(*AskRequest_Events); ok {
+			return x.Events
+		}
+	}
+	return nil
+}
+
+type isAskRequest_Question interface {
+	isAskRequest_Question()
+}
+
+type AskRequest_Tree struct {
+	// Which objects does it own, and what do they own in turn?
+	Tree *TreeQuestion `protobuf:"bytes,2,opt,name=tree,proto3,oneof"`
+}
+
+type AskRequest_Events struct {
+	// Which Kubernetes Events concern it, its objects and what they own?
+	Events *EventsQuestion `protobuf:"bytes,3,opt,name=events,proto3,oneof"`
+}
+
+func (*AskRequest_Tree) isAskRequest_Question() {}
+
+func (*AskRequest_Events) isAskRequest_Question() {}
+
+// TreeQuestion asks for a tree: `node` parts, each after its owner.
+type TreeQuestion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TreeQuestion) Reset() {
+	*x = TreeQuestion{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TreeQuestion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TreeQuestion) ProtoMessage() {}
+
+func (x *TreeQuestion) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TreeQuestion.ProtoReflect.Descriptor instead.
+func (*TreeQuestion) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{27}
+}
+
+// EventsQuestion asks for Kubernetes Events: `event` parts, the newest first; at most 500.
+type EventsQuestion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsQuestion) Reset() {
+	*x = EventsQuestion{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsQuestion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsQuestion) ProtoMessage() {}
+
+func (x *EventsQuestion) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsQuestion.ProtoReflect.Descriptor instead.
+func (*EventsQuestion) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{28}
+}
+
+// AskResponse is one part of an answer. A receiver ignores a case it does not know.
+type AskResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The part.
+	//
+	// Types that are valid to be assigned to Part:
+	//
+	//	*AskResponse_Node
+	//	*AskResponse_Event
+	//	*AskResponse_Omission
+	Part          isAskResponse_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AskResponse) Reset() {
+	*x = AskResponse{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AskResponse) ProtoMessage() {}
+
+func (x *AskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AskResponse.ProtoReflect.Descriptor instead.
+func (*AskResponse) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *AskResponse) GetPart() isAskResponse_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *AskResponse) GetNode() *TreeNode {
+	if x != nil {
+		if x, ok := x.Part.(*AskResponse_Node); ok {
+			return x.Node
+		}
+	}
+	return nil
+}
+
+func (x *AskResponse) GetEvent() *ObjectEvent {
+	if x != nil {
+		if x, ok := x.Part.(*AskResponse_Event); ok {
+			return x.Event
+		}
+	}
+	return nil
+}
+
+func (x *AskResponse) GetOmission() *Omission {
+	if x != nil {
+		if x, ok := x.Part.(*AskResponse_Omission); ok {
+			return x.Omission
+		}
+	}
+	return nil
+}
+
+type isAskResponse_Part interface {
+	isAskResponse_Part()
+}
+
+type AskResponse_Node struct {
+	// One object of a tree.
+	Node *TreeNode `protobuf:"bytes,1,opt,name=node,proto3,oneof"`
+}
+
+type AskResponse_Event struct {
+	// One Kubernetes Event.
+	Event *ObjectEvent `protobuf:"bytes,2,opt,name=event,proto3,oneof"`
+}
+
+type AskResponse_Omission struct {
+	// What the answer lacks.
+	Omission *Omission `protobuf:"bytes,3,opt,name=omission,proto3,oneof"`
+}
+
+func (*AskResponse_Node) isAskResponse_Part() {}
+
+func (*AskResponse_Event) isAskResponse_Part() {}
+
+func (*AskResponse_Omission) isAskResponse_Part() {}
+
+// TreeNode is one object of a Sync's tree.
+type TreeNode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The object as "Kind/namespace/name" or "Kind/name".
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Its API version, such as "apps/v1"; empty for one that is not there.
+	ApiVersion string `protobuf:"bytes,2,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
+	// Its UID; empty for one that is not there.
+	Uid string `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	// The object that owns it by an owner reference; empty for what the Sync applies.
+	Owner string `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Its health in kstatus' words: InProgress, Current, Failed, Terminating, NotFound or Unknown.
+	Health string `protobuf:"bytes,5,opt,name=health,proto3" json:"health,omitempty"`
+	// Why; empty when it is Current.
+	Message string `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	// The file that it comes from; empty for what the Sync does not apply.
+	File string `protobuf:"bytes,7,opt,name=file,proto3" json:"file,omitempty"`
+	// When it was made; absent for what the Sync applies, of which the synchronizer does not keep it.
+	Created       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TreeNode) Reset() {
+	*x = TreeNode{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TreeNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TreeNode) ProtoMessage() {}
+
+func (x *TreeNode) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TreeNode.ProtoReflect.Descriptor instead.
+func (*TreeNode) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *TreeNode) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *TreeNode) GetApiVersion() string {
+	if x != nil {
+		return x.ApiVersion
+	}
+	return ""
+}
+
+func (x *TreeNode) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *TreeNode) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *TreeNode) GetHealth() string {
+	if x != nil {
+		return x.Health
+	}
+	return ""
+}
+
+func (x *TreeNode) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *TreeNode) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *TreeNode) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
+// ObjectEvent is one Kubernetes Event.
+type ObjectEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The object it is about, as in TreeNode.
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// Its type: Normal or Warning.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// Its reason, such as FailedScheduling.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Its message.
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// When it happened last.
+	Time *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	// How often it happened; 1 at least.
+	Count int32 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
+	// Who reports it, such as kubelet.
+	Reporter      string `protobuf:"bytes,7,opt,name=reporter,proto3" json:"reporter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectEvent) Reset() {
+	*x = ObjectEvent{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectEvent) ProtoMessage() {}
+
+func (x *ObjectEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectEvent.ProtoReflect.Descriptor instead.
+func (*ObjectEvent) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ObjectEvent) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *ObjectEvent) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ObjectEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ObjectEvent) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ObjectEvent) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ObjectEvent) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *ObjectEvent) GetReporter() string {
+	if x != nil {
+		return x.Reporter
+	}
+	return ""
+}
+
+// Omission says what an answer lacks.
+type Omission struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What, such as "replicasets.apps in namespace shop".
+	What string `protobuf:"bytes,1,opt,name=what,proto3" json:"what,omitempty"`
+	// Why, and what to do about it.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Omission) Reset() {
+	*x = Omission{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Omission) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Omission) ProtoMessage() {}
+
+func (x *Omission) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Omission.ProtoReflect.Descriptor instead.
+func (*Omission) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Omission) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Omission) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_tandem_status_v1_status_proto protoreflect.FileDescriptor
 
 const file_tandem_status_v1_status_proto_rawDesc = "" +
@@ -2702,7 +3240,42 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\x12WatchEventsRequest\x125\n" +
 	"\x06filter\x18\x01 \x01(\v2\x1d.tandem.status.v1.EventFilterR\x06filter\"D\n" +
 	"\x13WatchEventsResponse\x12-\n" +
-	"\x05event\x18\x01 \x01(\v2\x17.tandem.status.v1.EventR\x05event*\xd6\x01\n" +
+	"\x05event\x18\x01 \x01(\v2\x17.tandem.status.v1.EventR\x05event\"\xb9\x01\n" +
+	"\n" +
+	"AskRequest\x12-\n" +
+	"\x04sync\x18\x01 \x01(\v2\x19.tandem.status.v1.SyncKeyR\x04sync\x124\n" +
+	"\x04tree\x18\x02 \x01(\v2\x1e.tandem.status.v1.TreeQuestionH\x00R\x04tree\x12:\n" +
+	"\x06events\x18\x03 \x01(\v2 .tandem.status.v1.EventsQuestionH\x00R\x06eventsB\n" +
+	"\n" +
+	"\bquestion\"\x0e\n" +
+	"\fTreeQuestion\"\x10\n" +
+	"\x0eEventsQuestion\"\xb8\x01\n" +
+	"\vAskResponse\x120\n" +
+	"\x04node\x18\x01 \x01(\v2\x1a.tandem.status.v1.TreeNodeH\x00R\x04node\x125\n" +
+	"\x05event\x18\x02 \x01(\v2\x1d.tandem.status.v1.ObjectEventH\x00R\x05event\x128\n" +
+	"\bomission\x18\x03 \x01(\v2\x1a.tandem.status.v1.OmissionH\x00R\bomissionB\x06\n" +
+	"\x04part\"\xe7\x01\n" +
+	"\bTreeNode\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x1f\n" +
+	"\vapi_version\x18\x02 \x01(\tR\n" +
+	"apiVersion\x12\x10\n" +
+	"\x03uid\x18\x03 \x01(\tR\x03uid\x12\x14\n" +
+	"\x05owner\x18\x04 \x01(\tR\x05owner\x12\x16\n" +
+	"\x06health\x18\x05 \x01(\tR\x06health\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\x12\x12\n" +
+	"\x04file\x18\a \x01(\tR\x04file\x124\n" +
+	"\acreated\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"\xcd\x01\n" +
+	"\vObjectEvent\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05count\x18\x06 \x01(\x05R\x05count\x12\x1a\n" +
+	"\breporter\x18\a \x01(\tR\breporter\"6\n" +
+	"\bOmission\x12\x12\n" +
+	"\x04what\x18\x01 \x01(\tR\x04what\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason*\xd6\x01\n" +
 	"\tSyncState\x12\x1a\n" +
 	"\x16SYNC_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12SYNC_STATE_WAITING\x10\x01\x12\x1a\n" +
@@ -2752,7 +3325,7 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\x10PRESENCE_APPLIED\x10\x05\x12\x14\n" +
 	"\x10PRESENCE_HEALTHY\x10\x06\x12\x17\n" +
 	"\x13PRESENCE_SUPERSEDED\x10\a\x12\x14\n" +
-	"\x10PRESENCE_REFUSED\x10\b2\xba\x04\n" +
+	"\x10PRESENCE_REFUSED\x10\b2\x85\x05\n" +
 	"\rStatusService\x12b\n" +
 	"\fListClusters\x12%.tandem.status.v1.ListClustersRequest\x1a&.tandem.status.v1.ListClustersResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\tListSyncs\x12\".tandem.status.v1.ListSyncsRequest\x1a#.tandem.status.v1.ListSyncsResponse\"\x03\x90\x02\x01\x12Y\n" +
@@ -2761,7 +3334,8 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\aWhereIs\x12 .tandem.status.v1.WhereIsRequest\x1a!.tandem.status.v1.WhereIsResponse\"\x03\x90\x02\x01\x12\\\n" +
 	"\n" +
 	"ListEvents\x12#.tandem.status.v1.ListEventsRequest\x1a$.tandem.status.v1.ListEventsResponse\"\x03\x90\x02\x01\x12\\\n" +
-	"\vWatchEvents\x12$.tandem.status.v1.WatchEventsRequest\x1a%.tandem.status.v1.WatchEventsResponse0\x01B\xc9\x01\n" +
+	"\vWatchEvents\x12$.tandem.status.v1.WatchEventsRequest\x1a%.tandem.status.v1.WatchEventsResponse0\x01\x12I\n" +
+	"\x03Ask\x12\x1c.tandem.status.v1.AskRequest\x1a\x1d.tandem.status.v1.AskResponse\"\x03\x90\x02\x010\x01B\xc9\x01\n" +
 	"\x14com.tandem.status.v1B\vStatusProtoP\x01ZBgithub.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1;statusv1\xa2\x02\x03TSX\xaa\x02\x10Tandem.Status.V1\xca\x02\x10Tandem\\Status\\V1\xe2\x02\x1cTandem\\Status\\V1\\GPBMetadata\xea\x02\x12Tandem::Status::V1b\x06proto3"
 
 var (
@@ -2777,7 +3351,7 @@ func file_tandem_status_v1_status_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_status_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tandem_status_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_tandem_status_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_tandem_status_v1_status_proto_goTypes = []any{
 	(SyncState)(0),                // 0: tandem.status.v1.SyncState
 	(ProblemKind)(0),              // 1: tandem.status.v1.ProblemKind
@@ -2809,41 +3383,48 @@ var file_tandem_status_v1_status_proto_goTypes = []any{
 	(*ListEventsResponse)(nil),    // 27: tandem.status.v1.ListEventsResponse
 	(*WatchEventsRequest)(nil),    // 28: tandem.status.v1.WatchEventsRequest
 	(*WatchEventsResponse)(nil),   // 29: tandem.status.v1.WatchEventsResponse
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(*v1.Revision)(nil),           // 31: tandem.revision.v1.Revision
-	(*v1.ObjectId)(nil),           // 32: tandem.revision.v1.ObjectId
-	(*v1.Source)(nil),             // 33: tandem.revision.v1.Source
-	(*v1.Image)(nil),              // 34: tandem.revision.v1.Image
+	(*AskRequest)(nil),            // 30: tandem.status.v1.AskRequest
+	(*TreeQuestion)(nil),          // 31: tandem.status.v1.TreeQuestion
+	(*EventsQuestion)(nil),        // 32: tandem.status.v1.EventsQuestion
+	(*AskResponse)(nil),           // 33: tandem.status.v1.AskResponse
+	(*TreeNode)(nil),              // 34: tandem.status.v1.TreeNode
+	(*ObjectEvent)(nil),           // 35: tandem.status.v1.ObjectEvent
+	(*Omission)(nil),              // 36: tandem.status.v1.Omission
+	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
+	(*v1.Revision)(nil),           // 38: tandem.revision.v1.Revision
+	(*v1.ObjectId)(nil),           // 39: tandem.revision.v1.ObjectId
+	(*v1.Source)(nil),             // 40: tandem.revision.v1.Source
+	(*v1.Image)(nil),              // 41: tandem.revision.v1.Image
 }
 var file_tandem_status_v1_status_proto_depIdxs = []int32{
-	30, // 0: tandem.status.v1.Cluster.since:type_name -> google.protobuf.Timestamp
-	31, // 1: tandem.status.v1.Stage.revision:type_name -> tandem.revision.v1.Revision
-	30, // 2: tandem.status.v1.Stage.time:type_name -> google.protobuf.Timestamp
+	37, // 0: tandem.status.v1.Cluster.since:type_name -> google.protobuf.Timestamp
+	38, // 1: tandem.status.v1.Stage.revision:type_name -> tandem.revision.v1.Revision
+	37, // 2: tandem.status.v1.Stage.time:type_name -> google.protobuf.Timestamp
 	1,  // 3: tandem.status.v1.Problem.kind:type_name -> tandem.status.v1.ProblemKind
-	32, // 4: tandem.status.v1.Problem.commit:type_name -> tandem.revision.v1.ObjectId
-	32, // 5: tandem.status.v1.Problem.git_object:type_name -> tandem.revision.v1.ObjectId
-	33, // 6: tandem.status.v1.Sync.source:type_name -> tandem.revision.v1.Source
+	39, // 4: tandem.status.v1.Problem.commit:type_name -> tandem.revision.v1.ObjectId
+	39, // 5: tandem.status.v1.Problem.git_object:type_name -> tandem.revision.v1.ObjectId
+	40, // 6: tandem.status.v1.Sync.source:type_name -> tandem.revision.v1.Source
 	0,  // 7: tandem.status.v1.Sync.state:type_name -> tandem.status.v1.SyncState
 	5,  // 8: tandem.status.v1.Sync.announced:type_name -> tandem.status.v1.Stage
 	5,  // 9: tandem.status.v1.Sync.received:type_name -> tandem.status.v1.Stage
 	5,  // 10: tandem.status.v1.Sync.verified:type_name -> tandem.status.v1.Stage
 	5,  // 11: tandem.status.v1.Sync.applied:type_name -> tandem.status.v1.Stage
 	5,  // 12: tandem.status.v1.Sync.healthy:type_name -> tandem.status.v1.Stage
-	30, // 13: tandem.status.v1.Sync.healthy_since:type_name -> google.protobuf.Timestamp
+	37, // 13: tandem.status.v1.Sync.healthy_since:type_name -> google.protobuf.Timestamp
 	6,  // 14: tandem.status.v1.Sync.objects:type_name -> tandem.status.v1.ObjectCounts
 	7,  // 15: tandem.status.v1.Sync.problems:type_name -> tandem.status.v1.Problem
-	34, // 16: tandem.status.v1.Sync.images:type_name -> tandem.revision.v1.Image
+	41, // 16: tandem.status.v1.Sync.images:type_name -> tandem.revision.v1.Image
 	11, // 17: tandem.status.v1.Sync.paths:type_name -> tandem.status.v1.PathHealth
-	30, // 18: tandem.status.v1.Sync.observed:type_name -> google.protobuf.Timestamp
+	37, // 18: tandem.status.v1.Sync.observed:type_name -> google.protobuf.Timestamp
 	9,  // 19: tandem.status.v1.Sync.observation:type_name -> tandem.status.v1.Observation
-	31, // 20: tandem.status.v1.Observation.revision:type_name -> tandem.revision.v1.Revision
+	38, // 20: tandem.status.v1.Observation.revision:type_name -> tandem.revision.v1.Revision
 	10, // 21: tandem.status.v1.Observation.changes:type_name -> tandem.status.v1.ObservedChange
-	30, // 22: tandem.status.v1.PathHealth.since:type_name -> google.protobuf.Timestamp
-	30, // 23: tandem.status.v1.Event.time:type_name -> google.protobuf.Timestamp
+	37, // 22: tandem.status.v1.PathHealth.since:type_name -> google.protobuf.Timestamp
+	37, // 23: tandem.status.v1.Event.time:type_name -> google.protobuf.Timestamp
 	2,  // 24: tandem.status.v1.Event.state:type_name -> tandem.status.v1.EventState
-	33, // 25: tandem.status.v1.Event.source:type_name -> tandem.revision.v1.Source
-	31, // 26: tandem.status.v1.Event.revision:type_name -> tandem.revision.v1.Revision
-	34, // 27: tandem.status.v1.Event.images:type_name -> tandem.revision.v1.Image
+	40, // 25: tandem.status.v1.Event.source:type_name -> tandem.revision.v1.Source
+	38, // 26: tandem.status.v1.Event.revision:type_name -> tandem.revision.v1.Revision
+	41, // 27: tandem.status.v1.Event.images:type_name -> tandem.revision.v1.Image
 	6,  // 28: tandem.status.v1.Event.objects:type_name -> tandem.status.v1.ObjectCounts
 	7,  // 29: tandem.status.v1.Event.problems:type_name -> tandem.status.v1.Problem
 	4,  // 30: tandem.status.v1.ListClustersResponse.clusters:type_name -> tandem.status.v1.Cluster
@@ -2856,34 +3437,44 @@ var file_tandem_status_v1_status_proto_depIdxs = []int32{
 	20, // 37: tandem.status.v1.WatchSyncsResponse.synced:type_name -> tandem.status.v1.Synced
 	19, // 38: tandem.status.v1.Location.sync:type_name -> tandem.status.v1.SyncKey
 	3,  // 39: tandem.status.v1.Location.presence:type_name -> tandem.status.v1.Presence
-	30, // 40: tandem.status.v1.Location.since:type_name -> google.protobuf.Timestamp
-	31, // 41: tandem.status.v1.Location.applied:type_name -> tandem.revision.v1.Revision
-	34, // 42: tandem.status.v1.Location.images:type_name -> tandem.revision.v1.Image
-	32, // 43: tandem.status.v1.WhereIsResponse.commit:type_name -> tandem.revision.v1.ObjectId
+	37, // 40: tandem.status.v1.Location.since:type_name -> google.protobuf.Timestamp
+	38, // 41: tandem.status.v1.Location.applied:type_name -> tandem.revision.v1.Revision
+	41, // 42: tandem.status.v1.Location.images:type_name -> tandem.revision.v1.Image
+	39, // 43: tandem.status.v1.WhereIsResponse.commit:type_name -> tandem.revision.v1.ObjectId
 	23, // 44: tandem.status.v1.WhereIsResponse.locations:type_name -> tandem.status.v1.Location
 	2,  // 45: tandem.status.v1.EventFilter.states:type_name -> tandem.status.v1.EventState
-	30, // 46: tandem.status.v1.EventFilter.since:type_name -> google.protobuf.Timestamp
+	37, // 46: tandem.status.v1.EventFilter.since:type_name -> google.protobuf.Timestamp
 	25, // 47: tandem.status.v1.ListEventsRequest.filter:type_name -> tandem.status.v1.EventFilter
 	12, // 48: tandem.status.v1.ListEventsResponse.events:type_name -> tandem.status.v1.Event
 	25, // 49: tandem.status.v1.WatchEventsRequest.filter:type_name -> tandem.status.v1.EventFilter
 	12, // 50: tandem.status.v1.WatchEventsResponse.event:type_name -> tandem.status.v1.Event
-	13, // 51: tandem.status.v1.StatusService.ListClusters:input_type -> tandem.status.v1.ListClustersRequest
-	16, // 52: tandem.status.v1.StatusService.ListSyncs:input_type -> tandem.status.v1.ListSyncsRequest
-	18, // 53: tandem.status.v1.StatusService.WatchSyncs:input_type -> tandem.status.v1.WatchSyncsRequest
-	22, // 54: tandem.status.v1.StatusService.WhereIs:input_type -> tandem.status.v1.WhereIsRequest
-	26, // 55: tandem.status.v1.StatusService.ListEvents:input_type -> tandem.status.v1.ListEventsRequest
-	28, // 56: tandem.status.v1.StatusService.WatchEvents:input_type -> tandem.status.v1.WatchEventsRequest
-	14, // 57: tandem.status.v1.StatusService.ListClusters:output_type -> tandem.status.v1.ListClustersResponse
-	17, // 58: tandem.status.v1.StatusService.ListSyncs:output_type -> tandem.status.v1.ListSyncsResponse
-	21, // 59: tandem.status.v1.StatusService.WatchSyncs:output_type -> tandem.status.v1.WatchSyncsResponse
-	24, // 60: tandem.status.v1.StatusService.WhereIs:output_type -> tandem.status.v1.WhereIsResponse
-	27, // 61: tandem.status.v1.StatusService.ListEvents:output_type -> tandem.status.v1.ListEventsResponse
-	29, // 62: tandem.status.v1.StatusService.WatchEvents:output_type -> tandem.status.v1.WatchEventsResponse
-	57, // [57:63] is the sub-list for method output_type
-	51, // [51:57] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	19, // 51: tandem.status.v1.AskRequest.sync:type_name -> tandem.status.v1.SyncKey
+	31, // 52: tandem.status.v1.AskRequest.tree:type_name -> tandem.status.v1.TreeQuestion
+	32, // 53: tandem.status.v1.AskRequest.events:type_name -> tandem.status.v1.EventsQuestion
+	34, // 54: tandem.status.v1.AskResponse.node:type_name -> tandem.status.v1.TreeNode
+	35, // 55: tandem.status.v1.AskResponse.event:type_name -> tandem.status.v1.ObjectEvent
+	36, // 56: tandem.status.v1.AskResponse.omission:type_name -> tandem.status.v1.Omission
+	37, // 57: tandem.status.v1.TreeNode.created:type_name -> google.protobuf.Timestamp
+	37, // 58: tandem.status.v1.ObjectEvent.time:type_name -> google.protobuf.Timestamp
+	13, // 59: tandem.status.v1.StatusService.ListClusters:input_type -> tandem.status.v1.ListClustersRequest
+	16, // 60: tandem.status.v1.StatusService.ListSyncs:input_type -> tandem.status.v1.ListSyncsRequest
+	18, // 61: tandem.status.v1.StatusService.WatchSyncs:input_type -> tandem.status.v1.WatchSyncsRequest
+	22, // 62: tandem.status.v1.StatusService.WhereIs:input_type -> tandem.status.v1.WhereIsRequest
+	26, // 63: tandem.status.v1.StatusService.ListEvents:input_type -> tandem.status.v1.ListEventsRequest
+	28, // 64: tandem.status.v1.StatusService.WatchEvents:input_type -> tandem.status.v1.WatchEventsRequest
+	30, // 65: tandem.status.v1.StatusService.Ask:input_type -> tandem.status.v1.AskRequest
+	14, // 66: tandem.status.v1.StatusService.ListClusters:output_type -> tandem.status.v1.ListClustersResponse
+	17, // 67: tandem.status.v1.StatusService.ListSyncs:output_type -> tandem.status.v1.ListSyncsResponse
+	21, // 68: tandem.status.v1.StatusService.WatchSyncs:output_type -> tandem.status.v1.WatchSyncsResponse
+	24, // 69: tandem.status.v1.StatusService.WhereIs:output_type -> tandem.status.v1.WhereIsResponse
+	27, // 70: tandem.status.v1.StatusService.ListEvents:output_type -> tandem.status.v1.ListEventsResponse
+	29, // 71: tandem.status.v1.StatusService.WatchEvents:output_type -> tandem.status.v1.WatchEventsResponse
+	33, // 72: tandem.status.v1.StatusService.Ask:output_type -> tandem.status.v1.AskResponse
+	66, // [66:73] is the sub-list for method output_type
+	59, // [59:66] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_tandem_status_v1_status_proto_init() }
@@ -2900,13 +3491,22 @@ func file_tandem_status_v1_status_proto_init() {
 		(*WhereIsRequest_Commit)(nil),
 		(*WhereIsRequest_Image)(nil),
 	}
+	file_tandem_status_v1_status_proto_msgTypes[26].OneofWrappers = []any{
+		(*AskRequest_Tree)(nil),
+		(*AskRequest_Events)(nil),
+	}
+	file_tandem_status_v1_status_proto_msgTypes[29].OneofWrappers = []any{
+		(*AskResponse_Node)(nil),
+		(*AskResponse_Event)(nil),
+		(*AskResponse_Omission)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_status_v1_status_proto_rawDesc), len(file_tandem_status_v1_status_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   26,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

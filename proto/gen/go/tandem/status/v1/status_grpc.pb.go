@@ -27,6 +27,7 @@ const (
 	StatusService_WhereIs_FullMethodName      = "/tandem.status.v1.StatusService/WhereIs"
 	StatusService_ListEvents_FullMethodName   = "/tandem.status.v1.StatusService/ListEvents"
 	StatusService_WatchEvents_FullMethodName  = "/tandem.status.v1.StatusService/WatchEvents"
+	StatusService_Ask_FullMethodName          = "/tandem.status.v1.StatusService/Ask"
 )
 
 // StatusServiceClient is the client API for StatusService service.
@@ -51,6 +52,12 @@ type StatusServiceClient interface {
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// WatchEvents sends lifecycle events as they arrive, oldest first.
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
+	// Ask has a cluster say what only the cluster knows about one of its Syncs.
+	//
+	// The parts of the answer come as they are found, and the call ends with the answer, after 2 minutes at the latest. An
+	// `omission` among them says what could not be looked at or was left out. Through the automator a cluster has to be
+	// connected (FAILED_PRECONDITION), and its own configuration says which questions it answers (PERMISSION_DENIED).
+	Ask(ctx context.Context, in *AskRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AskResponse], error)
 }
 
 type statusServiceClient struct {
@@ -139,6 +146,25 @@ func (c *statusServiceClient) WatchEvents(ctx context.Context, in *WatchEventsRe
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StatusService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsResponse]
 
+func (c *statusServiceClient) Ask(ctx context.Context, in *AskRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AskResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StatusService_ServiceDesc.Streams[2], StatusService_Ask_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AskRequest, AskResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StatusService_AskClient = grpc.ServerStreamingClient[AskResponse]
+
 // StatusServiceServer is the server API for StatusService service.
 // All implementations must embed UnimplementedStatusServiceServer
 // for forward compatibility.
@@ -161,6 +187,12 @@ type StatusServiceServer interface {
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	// WatchEvents sends lifecycle events as they arrive, oldest first.
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
+	// Ask has a cluster say what only the cluster knows about one of its Syncs.
+	//
+	// The parts of the answer come as they are found, and the call ends with the answer, after 2 minutes at the latest. An
+	// `omission` among them says what could not be looked at or was left out. Through the automator a cluster has to be
+	// connected (FAILED_PRECONDITION), and its own configuration says which questions it answers (PERMISSION_DENIED).
+	Ask(*AskRequest, grpc.ServerStreamingServer[AskResponse]) error
 	mustEmbedUnimplementedStatusServiceServer()
 }
 
@@ -188,6 +220,9 @@ func (UnimplementedStatusServiceServer) ListEvents(context.Context, *ListEventsR
 }
 func (UnimplementedStatusServiceServer) WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchEvents not implemented")
+}
+func (UnimplementedStatusServiceServer) Ask(*AskRequest, grpc.ServerStreamingServer[AskResponse]) error {
+	return status.Error(codes.Unimplemented, "method Ask not implemented")
 }
 func (UnimplementedStatusServiceServer) mustEmbedUnimplementedStatusServiceServer() {}
 func (UnimplementedStatusServiceServer) testEmbeddedByValue()                       {}
@@ -304,6 +339,17 @@ func _StatusService_WatchEvents_Handler(srv interface{}, stream grpc.ServerStrea
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StatusService_WatchEventsServer = grpc.ServerStreamingServer[WatchEventsResponse]
 
+func _StatusService_Ask_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(AskRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StatusServiceServer).Ask(m, &grpc.GenericServerStream[AskRequest, AskResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StatusService_AskServer = grpc.ServerStreamingServer[AskResponse]
+
 // StatusService_ServiceDesc is the grpc.ServiceDesc for StatusService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -337,6 +383,11 @@ var StatusService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchEvents",
 			Handler:       _StatusService_WatchEvents_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Ask",
+			Handler:       _StatusService_Ask_Handler,
 			ServerStreams: true,
 		},
 	},
