@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/shared/telemetry/admin"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
+	"github.com/tandem-cd/tandem/synchronizer/internal/serve"
 	"github.com/tandem-cd/tandem/synchronizer/internal/trust"
 )
 
@@ -44,6 +45,9 @@ type Config struct {
 	Trust trust.Config `yaml:"trust"`
 	// Health says when custom kinds are as they should be.
 	Health HealthConfig `yaml:"health"`
+	// Queries are the questions that people may ask through the automator: tree and events, unless this says otherwise; none
+	// for [].
+	Queries []serve.Kind `yaml:"queries"`
 	// Paths says which namespaces may use which paths. When it is empty every namespace may use what the cluster is granted.
 	Paths []PathRule `yaml:"paths"`
 }
@@ -137,6 +141,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := health.NewJudge(c.Health.Rules); err != nil {
 		problems = append(problems, fmt.Errorf("health.rules: %w", err))
+	}
+	if err := c.validateQueries(); err != nil {
+		problems = append(problems, fmt.Errorf("queries: %w", err))
 	}
 	problems = append(problems, c.validateTrust(), c.validatePaths())
 	return errors.Join(problems...)

@@ -42,6 +42,7 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/preview"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
+	"github.com/tandem-cd/tandem/synchronizer/internal/serve"
 	"github.com/tandem-cd/tandem/synchronizer/internal/shards"
 	"github.com/tandem-cd/tandem/synchronizer/internal/syncs"
 	"github.com/tandem-cd/tandem/synchronizer/internal/trust"
@@ -72,6 +73,8 @@ type Synchronizer struct {
 	loop     *converge.Loop
 	fleet    *fleet.State
 	recent   *fleet.Recent
+	answers  *serve.Answers
+	serve    *serve.Server
 	status   *rpc.Server
 	metrics  *prometheus.Registry
 }
@@ -162,7 +165,10 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 		Live: s.live, Sight: s.sight, Inventory: shards.New(client, s.log), Applier: applier, Previewer: previewer,
 		Syncs: s.syncs, Reporter: facts{reporter: s.reporter, recent: s.recent, fleet: s.fleet, cluster: s.cfg.Cluster}, Log: s.log, Metrics: s.metrics,
 	})
-	s.relay = relay.New(relay.Config{Cluster: s.cfg.Cluster, Replica: replica(), Version: Version, Metrics: s.metrics}, s.link, s.store, s.loop, s.log)
+	s.openQuestions(client, judge)
+	s.relay = relay.New(relay.Config{
+		Cluster: s.cfg.Cluster, Replica: replica(), Version: Version, QueriesWaiting: s.serve.Waiting, Metrics: s.metrics,
+	}, s.link, s.store, s.loop, s.log)
 	follow.client = s.relay
 	return nil
 }
@@ -205,6 +211,7 @@ func (s *Synchronizer) Run(ctx context.Context) error {
 		{Name: "converge", Run: s.loop.Run},
 		{Name: "relay", Run: s.whenListed(s.whenEnrolled(s.relay.Run))},
 		{Name: "report", Run: s.whenListed(s.whenEnrolled(s.reporter.Run))},
+		{Name: "serve", Run: s.whenListed(s.whenEnrolled(s.serve.Run))},
 		{Name: "collect", Run: s.whenListed(s.collect)},
 		{Name: "status", Run: s.serveStatus},
 		{Name: "debug", Run: func(ctx context.Context) error { return admin.ServeDebug(ctx, s.cfg.Debug) }},

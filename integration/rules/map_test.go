@@ -82,6 +82,7 @@ var parts = map[string]part{
 	"synchronizer/internal/live":      adapter,
 	"synchronizer/internal/object":    value,
 	"synchronizer/internal/objects":   adapter,
+	"synchronizer/internal/serve":     loop,
 	"synchronizer/internal/shards":    adapter,
 	"synchronizer/internal/overlay":   core,
 	"synchronizer/internal/plan":      core,
@@ -89,6 +90,7 @@ var parts = map[string]part{
 	"synchronizer/internal/relay":     adapter,
 	"synchronizer/internal/render":    core,
 	"synchronizer/internal/report":    loop,
+	"synchronizer/internal/survey":    loop,
 	"synchronizer/internal/syncs":     adapter,
 	"synchronizer/internal/trust":     core,
 

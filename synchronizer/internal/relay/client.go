@@ -118,9 +118,15 @@ type Config struct {
 	Version string
 	// Backoff is how reconnects are spread; zero is 1 s to 60 s.
 	Backoff backoff.Backoff
+	// QueriesWaiting is called when somebody asks this cluster something; it MUST NOT block. Nil for a client that answers
+	// nothing.
+	QueriesWaiting func()
 	// Metrics is where metrics are registered; nil counts for nobody.
 	Metrics prometheus.Registerer
 }
+
+// canServe is the capability of clients that open Serve when they are told that questions wait.
+const canServe = "serve"
 
 // Dial makes a connection to the automator.
 type Dial func() (*grpc.ClientConn, error)
@@ -241,7 +247,11 @@ func compareSources(a, b revision.Source) int {
 func (c *Client) hello() *relayv1.Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return &relayv1.Hello{Cluster: c.cfg.Cluster, Replica: c.cfg.Replica, Epoch: c.epoch, Protocol: Protocol, Version: c.cfg.Version}
+	hello := &relayv1.Hello{Cluster: c.cfg.Cluster, Replica: c.cfg.Replica, Epoch: c.epoch, Protocol: Protocol, Version: c.cfg.Version}
+	if c.cfg.QueriesWaiting != nil {
+		hello.Capabilities = []string{canServe}
+	}
+	return hello
 }
 
 // nextHello starts a new session.

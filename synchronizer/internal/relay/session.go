@@ -164,6 +164,10 @@ func (s *session) take(ctx context.Context, message *relayv1.FollowResponse) err
 		handler.SourceProblem(source, fault.New(fault.NotFound, "%s", m.SourceProblem.GetProblem().GetMessage()))
 	case *relayv1.FollowResponse_SyncNow:
 		handler.SyncNow(m.SyncNow.GetNamespace(), m.SyncNow.GetName())
+	case *relayv1.FollowResponse_QueriesWaiting:
+		if s.client.cfg.QueriesWaiting != nil {
+			s.client.cfg.QueriesWaiting()
+		}
 	case *relayv1.FollowResponse_Drain:
 		s.client.log.Info("asked to connect anew", zap.String("reason", m.Drain.GetReason()))
 		s.after = m.Drain.GetReconnectAfter().AsDuration()
