@@ -46,6 +46,7 @@
 {{- $_ := set $config "workers" .Values.workers -}}
 {{- $_ := set $config "trust" .Values.trust -}}
 {{- with .Values.health.rules }}{{ $_ := set $config "health" (dict "rules" .) }}{{ end -}}
+{{- $_ := set $config "queries" .Values.queries -}}
 {{- with .Values.paths }}{{ $_ := set $config "paths" . }}{{ end -}}
 {{- toYaml $config -}}
 {{- end -}}
@@ -69,6 +70,23 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
+{{- if or .Values.status.enabled .Values.queries }}
+# What people ask for: what Syncs' objects own in turn.
+- apiGroups: [apps]
+  resources: [replicasets]
+  verbs: [list]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [list]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
+{{- end }}
+{{- if or .Values.status.enabled (has "events" .Values.queries) }}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+{{- end }}
 # What Syncs hold: managed objects are watched. Writing them is not ours.
 {{- range .Values.kinds }}
 - apiGroups: {{ toJson .apiGroups }}
