@@ -17,6 +17,7 @@ import (
 	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
 	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/fleet"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
@@ -121,7 +122,50 @@ func service(t *testing.T) *fleet.Service {
 			t.Fatal(err)
 		}
 	}
-	return &fleet.Service{State: state, Events: fleet.NewRecent(1), Contents: contents{commit, content}}
+	return &fleet.Service{State: state, Events: fleet.NewRecent(1), Contents: contents{commit, content}, Asker: asker{stage.GetTime()}}
+}
+
+// asker answers as cluster dev-eu would.
+type asker struct{ since *timestamppb.Timestamp }
+
+func (a asker) Ask(_ context.Context, req *statusv1.AskRequest, each func(*statusv1.AskResponse) error) error {
+	if req.GetSync().GetName() != "web" {
+		return fault.New(fault.NotFound, "there is no Sync %s/%s", req.GetSync().GetNamespace(), req.GetSync().GetName())
+	}
+	parts := a.tree()
+	if req.GetEvents() != nil {
+		parts = a.events()
+	}
+	for _, part := range parts {
+		if err := each(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a asker) tree() (parts []*statusv1.AskResponse) {
+	for _, node := range []*statusv1.TreeNode{
+		{Object: "ConfigMap/shop/web", Health: "NotFound", Message: "The Sync applied it, and it is not there."},
+		{Object: "Deployment/shop/web", Health: "InProgress", Message: "1 of 2\nreplicas"},
+		{Object: "ReplicaSet/shop/web-1", Owner: "Deployment/shop/web", Health: "Current", Created: a.since},
+		{Object: "Pod/shop/web-1-a", Owner: "ReplicaSet/shop/web-1", Health: "Current", Created: a.since},
+		{Object: "ReplicaSet/shop/web-2", Owner: "Deployment/shop/web", Health: "Current", Created: a.since},
+	} {
+		parts = append(parts, &statusv1.AskResponse{Part: &statusv1.AskResponse_Node{Node: node}})
+	}
+	omission := &statusv1.Omission{What: "endpointslices in namespace shop", Reason: "the synchronizer may not list them"}
+	return append(parts, &statusv1.AskResponse{Part: &statusv1.AskResponse_Omission{Omission: omission}})
+}
+
+func (a asker) events() (parts []*statusv1.AskResponse) {
+	for _, event := range []*statusv1.ObjectEvent{
+		{Object: "Pod/shop/web-1-a", Type: "Normal", Reason: "Pulled", Message: "pulled \x1b[31mit", Count: 3, Time: a.since},
+		{Object: "Sync/shop/web", Type: "Warning", Reason: "Failed", Count: 1, Time: a.since},
+	} {
+		parts = append(parts, &statusv1.AskResponse{Part: &statusv1.AskResponse_Event{Event: event}})
+	}
+	return parts
 }
 
 type contents struct {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -156,25 +155,10 @@ func (a *app) printOverview(v *overview) error {
 }
 
 func (a *app) printOverviewRaw(v *overview) error {
-	whole := map[string][]json.RawMessage{}
-	for name, messages := range map[string][]proto.Message{
+	return a.rawLists(map[string][]proto.Message{
 		"clusters": asMessages(v.clusters), "syncs": asMessages(v.syncs),
 		"pipelines": asMessages(v.pipelines), "problems": asMessages(v.problems),
-	} {
-		whole[name] = []json.RawMessage{}
-		for _, message := range messages {
-			raw, err := marshal(message)
-			if err != nil {
-				return err
-			}
-			whole[name] = append(whole[name], raw)
-		}
-	}
-	raw, err := json.Marshal(whole)
-	if err != nil {
-		return err
-	}
-	return a.raw(raw)
+	})
 }
 
 func asMessages[M proto.Message](in []M) []proto.Message {
