@@ -97,6 +97,9 @@ func (s *Site) config() fields {
 		"namespaces": namespaces,
 		"trust":      s.world.Trust(),
 	}
+	if s.world.opts.Queries != nil {
+		config["queries"] = s.world.opts.Queries
+	}
 	if s.world.opts.Enroll > 0 {
 		config["automator"] = fields{"address": s.automator}
 		config["enrollment"] = fields{

@@ -79,6 +79,8 @@ type Options struct {
 	Private bool
 	// Traces is the collector that the automator sends traces to; none by default.
 	Traces string
+	// Queries are the questions that the sites answer through the automator; nil leaves it to the synchronizer.
+	Queries []string
 	// LogLevel of the agents; info by default.
 	LogLevel string
 }

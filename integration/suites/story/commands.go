@@ -34,7 +34,7 @@ func commands() map[string]command {
 		"hold-push": do("before|after", 1, holdPush), "pass-push": do("", 0, passPush), "refuse-push": do("STATUS", 1, refusePush),
 		"registry-fails": do("STATUS TIMES", 2, registryFails), "restart-apiserver": do("", 0, restartAPIServer),
 		"kill-anywhere": do("ROUNDS SEED", 2, killAnywhere), "renewed": do("[SITE]", 0, renewed), "revoke": do("SITE", 1, revoke), "logged": do("AGENT REGEXP", 2, logged), "replaced": do("FILE WITH", 2, replaced),
-		"allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),
+		"asks": do("COMMAND ARG...", 2, asks), "allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),
 	}
 }
 

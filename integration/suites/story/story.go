@@ -70,9 +70,9 @@ func Ground(t testing.TB) *env.Ground {
 
 // Run runs the stories in testdata.
 //
-// A file named "world" says what a story needs besides the usual: a line "remote ssh", "sites dev prod", or "enroll 20s" for
-// sites that enroll by tokens, for certificates that live so long. The condition
-// [long] holds unless the tests are short.
+// A file named "world" says what a story needs besides the usual: a line "remote ssh", "sites dev prod", "queries tree" or
+// "queries none" for what the sites answer, or "enroll 20s" for sites that enroll by tokens, for certificates that live so
+// long. The condition [long] holds unless the tests are short.
 func Run(t *testing.T) {
 	t.Helper()
 	g := Ground(t)
@@ -139,6 +139,8 @@ func readOptions(path string) (env.Options, error) {
 			if options.Enroll, err = time.ParseDuration(words[1]); err != nil {
 				return options, fmt.Errorf("world: %w", err)
 			}
+		case len(words) > 1 && words[0] == "queries":
+			options.Queries = slices.DeleteFunc(words[1:], func(word string) bool { return word == "none" })
 		case len(words) > 1 && words[0] == "sites":
 			options.Sites = words[1:]
 		default:
