@@ -40,5 +40,6 @@ func (a *Automator) authorize(_ context.Context, id rpc.Identity, method string)
 // granted reports whether a cluster may receive anything. As long as a repository has not been read nobody knows, and nobody
 // is told that something is missing.
 func (a *Automator) granted(cluster string) bool {
-	return a.ready() != nil || len(a.repos.grants(cluster)) > 0
+	grants := a.repos.grants(cluster)
+	return grants.Incomplete || len(grants.Known) > 0
 }

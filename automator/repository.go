@@ -37,6 +37,7 @@ type repository struct {
 	moved   chan struct{}
 	set     atomic.Pointer[pipeline.Set]
 	trouble atomic.Pointer[error]                    // why the last fetch failed
+	fetched atomic.Bool                              // whether one succeeded
 	granted atomic.Pointer[map[string][]relay.Grant] // by cluster
 	folder  gitobject.ID                             // the tree that set was read from; follow's alone
 }
@@ -92,6 +93,7 @@ func (r *repository) refresh(ctx context.Context) error {
 			wait = fetchRetry
 		} else {
 			r.trouble.Store(nil)
+			r.fetched.Store(true)
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -198,6 +200,9 @@ func (r *repository) ready() error {
 	if err := r.trouble.Load(); err != nil {
 		return *err
 	}
+	if r.fetched.Load() {
+		return fmt.Errorf("repository %q has no %s; push that branch, or name another one in the configuration", r.cfg.Name, r.cfg.ref())
+	}
 	return fmt.Errorf("repository %q is being fetched", r.cfg.Name)
 }
 
@@ -214,11 +219,13 @@ func (rs repositories) forRelay(name string) (relay.Repository, bool) {
 }
 
 // grants returns what a cluster may receive.
-func (rs repositories) grants(cluster string) []relay.Grant {
-	var grants []relay.Grant
+func (rs repositories) grants(cluster string) relay.Grants {
+	var grants relay.Grants
 	for _, r := range rs {
 		if granted := r.granted.Load(); granted != nil {
-			grants = append(grants, (*granted)[cluster]...)
+			grants.Known = append(grants.Known, (*granted)[cluster]...)
+		} else {
+			grants.Incomplete = true
 		}
 	}
 	return grants

@@ -205,7 +205,7 @@ func (f *follower) look(ctx context.Context) error {
 	return nil
 }
 
-func (f *follower) one(ctx context.Context, grants []Grant, at *followed) error {
+func (f *follower) one(ctx context.Context, grants Grants, at *followed) error {
 	commit, tag, content, err := f.newest(ctx, grants, at)
 	switch {
 	case ctx.Err() != nil:
@@ -227,7 +227,7 @@ func (f *follower) one(ctx context.Context, grants []Grant, at *followed) error 
 }
 
 // newest returns what a source's ref names now and what it means for the followed paths.
-func (f *follower) newest(ctx context.Context, grants []Grant, at *followed) (commit, tag gitobject.ID, content revision.ContentID, err error) {
+func (f *follower) newest(ctx context.Context, grants Grants, at *followed) (commit, tag gitobject.ID, content revision.ContentID, err error) {
 	allowed, denied, err := split(grants, f.cluster, at.source, at.paths)
 	if err != nil {
 		return commit, tag, content, err

@@ -18,6 +18,14 @@ type Grant struct {
 	Paths []string
 }
 
+// Grants are all that a cluster may receive.
+type Grants struct {
+	// Known are the grants that were read.
+	Known []Grant
+	// Incomplete says that a repository was not read yet, which may grant more.
+	Incomplete bool
+}
+
 func (g Grant) covers(source revision.Source) bool {
 	return g.Repository == source.Repository && slices.ContainsFunc(g.Refs, func(pattern string) bool {
 		matched, err := path.Match(pattern, source.Ref)
@@ -27,7 +35,7 @@ func (g Grant) covers(source revision.Source) bool {
 
 // split divides paths into those that a cluster is granted and those that it is not. Without any grant for the source the
 // error says so.
-func split(grants []Grant, cluster string, source revision.Source, paths []string) (allowed, denied []string, err error) {
+func split(grants Grants, cluster string, source revision.Source, paths []string) (allowed, denied []string, err error) {
 	for _, p := range paths {
 		if one := permit(grants, cluster, source, []string{p}); one != nil {
 			denied, err = append(denied, p), one
@@ -41,13 +49,17 @@ func split(grants []Grant, cluster string, source revision.Source, paths []strin
 	return allowed, denied, err
 }
 
-// permit returns an Unauthorized fault that names the first path which no grant allows.
-func permit(grants []Grant, cluster string, source revision.Source, paths []string) error {
+// permit returns an Unauthorized fault that names the first path which no grant allows, or an Unavailable one while that is
+// not known.
+func permit(grants Grants, cluster string, source revision.Source, paths []string) error {
 	var allowed []string
-	for _, g := range grants {
+	for _, g := range grants.Known {
 		if g.covers(source) {
 			allowed = append(allowed, g.Paths...)
 		}
+	}
+	if len(allowed) == 0 && grants.Incomplete {
+		return fault.New(fault.Unavailable, "what cluster %q is granted is not known yet: the automator has not read all of its repositories since it started", cluster)
 	}
 	if len(allowed) == 0 {
 		return fault.New(fault.Unauthorized, "cluster %q has no grant for %s; add one to .tandem/clusters.yaml in that repository", cluster, source)
@@ -61,9 +73,9 @@ func permit(grants []Grant, cluster string, source revision.Source, paths []stri
 }
 
 // grantedRefs returns the ref patterns of a repository that a cluster is granted.
-func grantedRefs(grants []Grant, repository string) []string {
+func grantedRefs(grants Grants, repository string) []string {
 	var refs []string
-	for _, g := range grants {
+	for _, g := range grants.Known {
 		if g.Repository == repository {
 			refs = append(refs, g.Refs...)
 		}

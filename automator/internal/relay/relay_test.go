@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -40,7 +41,7 @@ type world struct {
 	fleet  *fleet.State
 
 	mu     sync.Mutex
-	grants []Grant
+	grants Grants
 	events []*statusv1.Event
 	refuse error
 	slow   chan struct{} // the store is, until this is closed; set before anything is stored
@@ -68,7 +69,7 @@ func (w *world) stored() []*statusv1.Event {
 
 func (w *world) grant(grants ...Grant) {
 	w.mu.Lock()
-	w.grants = grants
+	w.grants = Grants{Known: grants}
 	w.mu.Unlock()
 	w.server.Changed()
 }
@@ -79,14 +80,14 @@ func newWorld(t *testing.T) *world {
 	log, _ := logtest.New(t)
 	w.server = New(Config{Heartbeat: time.Minute}, Deps{
 		Repository: func(name string) (Repository, bool) { return w.repo, name == main.Repository },
-		Grants: func(string) []Grant {
+		Grants: func(string) Grants {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			return w.grants
 		},
 		Events: w, Fleet: w.fleet, Log: log,
 	})
-	w.grants = []Grant{{Repository: "deploy", Refs: []string{"refs/heads/*"}, Paths: []string{"dev", "base"}}}
+	w.grants.Known = []Grant{{Repository: "deploy", Refs: []string{"refs/heads/*"}, Paths: []string{"dev", "base"}}}
 	server := rpc.NewServer(rpc.ServerConfig{
 		Identify: func(context.Context) (rpc.Identity, error) {
 			return rpc.Identity{Role: rpc.RoleCluster, Name: "dev"}, nil
@@ -243,6 +244,24 @@ func TestAGrantIsLookedUpAllTheTime(t *testing.T) {
 	if !fault.Is(err, fault.Unauthorized) {
 		t.Errorf("Fetch after the grant was taken: got %v, want Unauthorized", err)
 	}
+}
+
+// An automator that has just started says that it does not know yet, and not that something is missing.
+func TestGrantsThatAreNotKnownYetAreNotMissing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.repo.commit(t, map[string]string{"dev/a": "1"})
+	w.grants = Grants{Incomplete: true}
+	stream := w.follow(t, 1, "dev")
+	if got := next(t, stream).GetSourceProblem().GetProblem().GetMessage(); !strings.Contains(got, "not known yet") {
+		t.Errorf("before the repositories were read: got %q", got)
+	}
+	_, err := w.fetch(t, &relayv1.FetchRequest{Source: revision.SourceToProto(main), Want: w.tip(t), Paths: []string{"dev"}})
+	if !fault.Is(err, fault.Unavailable) {
+		t.Errorf("Fetch before the repositories were read: got %v, want Unavailable", err)
+	}
+	w.grant(Grant{Repository: "deploy", Refs: []string{"refs/heads/main"}, Paths: []string{"dev"}})
+	announcedCommit(t, next(t, stream))
 }
 
 func TestANewerSessionEndsTheOlder(t *testing.T) {

@@ -67,7 +67,7 @@ type Deps struct {
 	// Repository finds a mirror by the repository's name.
 	Repository func(name string) (Repository, bool)
 	// Grants returns what a cluster may receive now.
-	Grants func(cluster string) []Grant
+	Grants func(cluster string) Grants
 	// Interests returns the paths below a source whose health pipelines wait for; may be nil.
 	Interests func(cluster string, source revision.Source) []string
 	// Traceparent names the release of a commit for those who trace; may be nil.
