@@ -5,9 +5,14 @@ import (
 	"fmt"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 )
@@ -40,17 +45,27 @@ func (b *bench) clear(ctx context.Context, i int) error {
 
 // settled waits until the controllers have done what the Deployments of a namespace ask for.
 func (b *bench) settled(ctx context.Context, namespace string) error {
-	err := poll(ctx, settleTimeout, func(ctx context.Context) (bool, error) {
-		list, err := b.world.Client.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
-		if err != nil {
-			return false, err
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	waiting := map[string]bool{}
+	look := func(d *appsv1.Deployment) {
+		if delete(waiting, d.Name); d.Status.ObservedGeneration < d.Generation {
+			waiting[d.Name] = true
 		}
-		for i := range list.Items {
-			if list.Items[i].Status.ObservedGeneration < list.Items[i].Generation {
-				return false, nil
+	}
+	all := cache.NewListWatchFromClient(b.world.Client.AppsV1().RESTClient(), "deployments", namespace, fields.Everything())
+	_, err := watchtools.UntilWithSync(ctx, all, &appsv1.Deployment{}, func(listed cache.Store) (bool, error) {
+		for _, item := range listed.List() {
+			if d, ok := item.(*appsv1.Deployment); ok {
+				look(d)
 			}
 		}
-		return true, nil
+		return len(waiting) == 0, nil
+	}, func(event watch.Event) (bool, error) {
+		if d, ok := event.Object.(*appsv1.Deployment); ok {
+			look(d)
+		}
+		return len(waiting) == 0, nil
 	})
 	if err != nil {
 		return fmt.Errorf("controllers in namespace %s: %w", namespace, err)

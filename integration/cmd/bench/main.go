@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/tandem-cd/tandem/integration/bench"
+	"github.com/tandem-cd/tandem/integration/bench/figures"
 )
 
 func main() {
@@ -27,7 +28,7 @@ func realMain(args []string, out, narration io.Writer) error {
 	opts := bench.Defaults()
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(narration)
-	format := flags.String("o", "table", "how to print the figures: table or json")
+	format := figures.Flag(flags)
 	flags.IntVar(&opts.Pushes, "pushes", opts.Pushes, "image pushes")
 	flags.IntVar(&opts.Changes, "changes", opts.Changes, "one-object commits")
 	flags.IntVar(&opts.Objects, "objects", opts.Objects, "objects of a first apply")
@@ -36,23 +37,12 @@ func realMain(args []string, out, narration io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *format != "table" && *format != "json" {
-		return fmt.Errorf("-o %q is not one of table, json", *format)
-	}
 	opts.Say = func(format string, args ...any) { fmt.Fprintf(narration, format+"\n", args...) }
 	report, err := bench.Run(ctx, opts)
 	if err != nil {
 		return err
 	}
-	if *format == "json" {
-		line, err := report.JSON()
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(out, "%s\n", line)
-		return err
-	}
-	return table(out, report)
+	return figures.Print(out, *format, report, table)
 }
 
 func table(out io.Writer, r bench.Report) error {

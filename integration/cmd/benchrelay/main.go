@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/tandem-cd/tandem/integration/bench/figures"
 	"github.com/tandem-cd/tandem/integration/bench/relaybench"
 	"github.com/tandem-cd/tandem/shared/rpc"
 )
@@ -57,22 +58,14 @@ func realMain(ctx context.Context, args []string, out, narration io.Writer) erro
 	if err != nil {
 		return err
 	}
-	if format == "json" {
-		line, err := report.JSON()
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(out, "%s\n", line)
-		return err
-	}
-	return show(out, report)
+	return figures.Print(out, *format, report, show)
 }
 
-func parse(args []string, usage io.Writer) (opts relaybench.Options, format string, hostile bool, err error) {
+func parse(args []string, usage io.Writer) (opts relaybench.Options, format *figures.Format, hostile bool, err error) {
 	opts = relaybench.Defaults()
 	flags := flag.NewFlagSet("bench-relay", flag.ContinueOnError)
 	flags.SetOutput(usage)
-	flags.StringVar(&format, "o", "table", "how to print the figures: table, or json as one object on the last line")
+	format = figures.Flag(flags)
 	flags.IntVar(&opts.Clients, "clients", opts.Clients, "synchronizers")
 	flags.IntVar(&opts.Announcements, "announcements", opts.Announcements, "commits that are announced to all")
 	flags.DurationVar(&opts.Outage, "outage", opts.Outage, "how long the automator is gone; 0 leaves it out")
@@ -83,9 +76,6 @@ func parse(args []string, usage io.Writer) (opts relaybench.Options, format stri
 	flags.StringVar(&opts.Keep, "keep", "", "work in this `folder` and leave it behind")
 	if err := flags.Parse(args); err != nil {
 		return opts, format, hostile, err
-	}
-	if format != "table" && format != "json" {
-		return opts, format, hostile, fmt.Errorf("-o %q is not one of table, json", format)
 	}
 	if opts.Clients < 1 || opts.Announcements < 1 {
 		return opts, format, hostile, errors.New("-clients and -announcements must be at least 1")

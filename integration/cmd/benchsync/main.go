@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/tandem-cd/tandem/integration/bench"
+	"github.com/tandem-cd/tandem/integration/bench/figures"
 )
 
 func main() {
@@ -27,7 +28,7 @@ func realMain(args []string, out, narration io.Writer) error {
 	opts := bench.SyncDefaults()
 	flags := flag.NewFlagSet("bench-sync", flag.ContinueOnError)
 	flags.SetOutput(narration)
-	format := flags.String("o", "table", "how to print the figures: table or json")
+	format := figures.Flag(flags)
 	flags.IntVar(&opts.Objects, "objects", opts.Objects, "objects of the Sync")
 	flags.IntVar(&opts.Pairs, "pairs", opts.Pairs, "first applies, each beside a bare client")
 	flags.IntVar(&opts.Samples, "samples", opts.Samples, "one-object commits, and changes by somebody else")
@@ -38,9 +39,6 @@ func realMain(args []string, out, narration io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *format != "table" && *format != "json" {
-		return fmt.Errorf("-o %q is not one of table, json", *format)
-	}
 	if opts.Objects < 10 || opts.Pairs < 1 {
 		return fmt.Errorf("-objects %d -pairs %d: at least 10 and 1 are needed", opts.Objects, opts.Pairs)
 	}
@@ -49,15 +47,7 @@ func realMain(args []string, out, narration io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if *format == "json" {
-		line, err := report.JSON()
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(out, "%s\n", line)
-		return err
-	}
-	return table(out, report)
+	return figures.Print(out, *format, report, table)
 }
 
 func table(out io.Writer, r bench.SyncReport) error {
