@@ -67,6 +67,7 @@ type Synchronizer struct {
 	link     *relay.Link
 	relay    *relay.Client
 	syncs    *syncs.Client
+	events   *syncs.Recorder
 	live     *live.Store
 	sight    *live.Store
 	reporter *report.Reporter
@@ -147,6 +148,7 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 		Namespaces: s.cfg.Namespaces, Changed: changed, Health: judge.Of, Looking: true, Digest: compare.Digest,
 	}, client, mapper)
 	s.syncs = syncs.New(client, s.cfg.Namespaces, s.log)
+	s.events = syncs.NewRecorder(s.syncs, s.metrics)
 	applier, err := apply.New(apply.Config{}, config, apply.Deps{
 		Kinds: mapper, Established: s.live.Established,
 		SyncExists: func(label string) bool { return s.loop.Exists(label) },
@@ -163,7 +165,7 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 		Permit: s.permit, Unverified: policy.Mode() == trust.Relay, Workers: s.cfg.Workers,
 		Relay: follow, Trees: s.store, Verifier: newVerifier(policy, s.store), Renderer: trees,
 		Live: s.live, Sight: s.sight, Inventory: shards.New(client, s.log), Applier: applier, Previewer: previewer,
-		Syncs: s.syncs, Reporter: facts{reporter: s.reporter, recent: s.recent, fleet: s.fleet, cluster: s.cfg.Cluster}, Log: s.log, Metrics: s.metrics,
+		Syncs: s.syncs, Events: s.events, Reporter: facts{reporter: s.reporter, recent: s.recent, fleet: s.fleet, cluster: s.cfg.Cluster}, Log: s.log, Metrics: s.metrics,
 	})
 	s.openQuestions(client, judge)
 	s.relay = relay.New(relay.Config{
@@ -209,6 +211,7 @@ func (s *Synchronizer) Run(ctx context.Context) error {
 		{Name: "live", Run: s.live.Run},
 		{Name: "sight", Run: s.sight.Run},
 		{Name: "converge", Run: s.loop.Run},
+		{Name: "events", Run: s.events.Run},
 		{Name: "relay", Run: s.whenListed(s.whenEnrolled(s.relay.Run))},
 		{Name: "report", Run: s.whenListed(s.whenEnrolled(s.reporter.Run))},
 		{Name: "serve", Run: s.whenListed(s.whenEnrolled(s.serve.Run))},

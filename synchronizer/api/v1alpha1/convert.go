@@ -58,6 +58,7 @@ func (s *Status) DeepCopy() *Status {
 	out.Attempts = maps.Clone(s.Attempts)
 	out.History = slices.Clone(s.History)
 	out.Kinds = slices.Clone(s.Kinds)
+	out.Inventory = slices.Clone(s.Inventory)
 	out.Problems = slices.Clone(s.Problems)
 	out.Observed = s.Observed.DeepCopy()
 	return &out

@@ -32,7 +32,9 @@ type Status struct {
 
 	// Kinds are what the Sync may own. They are written before the first object of a kind is.
 	Kinds []ObjectKind `json:"kinds,omitempty"`
-	// Shards is how many ConfigMaps the inventory has.
+	// Inventory is what the Sync owns, encoded, while that is small.
+	Inventory []byte `json:"inventory,omitempty"`
+	// Shards is how many ConfigMaps the inventory has instead when it is not.
 	Shards int `json:"shards,omitempty"`
 	// SyncNow is the last value of the sync-now annotation that was acted on.
 	SyncNow string `json:"syncNow,omitempty"`

@@ -111,7 +111,7 @@ func full() *Sync {
 		State: StateHealthy, Conditions: []metav1.Condition{{Type: ConditionReady, LastTransitionTime: metav1.NewTime(now.Truncate(time.Second))}},
 		Announced: stage, Received: stage, Verified: stage, Applied: stage, Healthy: stage, HealthySince: &now,
 		Attempts: map[string]int64{"Applied": 1}, History: []Former{{Content: "ab", Attempts: 3}},
-		Kinds: []ObjectKind{{Group: "apps", Version: "v1", Kind: "Deployment", Namespaced: true}}, Shards: 1,
+		Kinds: []ObjectKind{{Group: "apps", Version: "v1", Kind: "Deployment", Namespaced: true}}, Shards: 1, Inventory: []byte{1},
 		Objects: Counts{Total: 1, Current: 1}, Problems: []Problem{{Kind: ProblemApply, Message: "no", File: "a.yaml", Line: 3}},
 	}
 	return s

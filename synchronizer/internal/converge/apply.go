@@ -31,6 +31,7 @@ type failure struct {
 	err      error
 	attempts int
 	due      time.Time
+	withheld bool // nobody tried: nothing is known of the object's kind
 }
 
 // unknownAgain is how soon kinds that the cluster does not serve are looked for again.
@@ -99,33 +100,27 @@ func (p *pass) noteBehind(behind string) {
 	}
 }
 
-// watchKinds has every kind watched that the Sync owns or is about to own, and reports whether all have been listed.
-// New kinds are written to the status first: a process that is killed after the first apply still knows where to look.
+// watchKinds has every kind watched that the Sync owns or is about to own, and reports whether all have been listed that
+// can be.
+// New kinds are written to the status first, unless another Sync's has them: a process that is killed after the first
+// apply still knows where to look.
 func (p *pass) watchKinds(ctx context.Context) bool {
 	w, l := p.work, p.loop
-	kinds := slices.Clone(w.status.Kinds)
-	for i := range w.rendered.Objects {
-		kind := kindOf(&w.rendered.Objects[i])
-		if !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
-		}
-	}
+	kinds := p.kinds()
 	if len(kinds) != len(w.status.Kinds) {
-		slices.SortFunc(kinds, func(a, b v1alpha1.ObjectKind) int {
-			return strings.Compare(a.Group+"/"+a.Version+"/"+a.Kind, b.Group+"/"+b.Version+"/"+b.Kind)
-		})
 		w.status.Kinds = kinds
+	}
+	if !l.kinds.has(kinds) {
 		p.summarise()
-		p.sync.Status = *w.status.DeepCopy()
-		if err := l.deps.Syncs.WriteStatus(ctx, p.sync); err != nil {
+		if err := p.writeStatus(ctx); err != nil {
 			p.failed("kinds not written ahead", err)
 			return false
 		}
-		w.written, w.wroteAt = *w.status.DeepCopy(), now()
 	}
 	l.deps.Live.Need(p.sync.Label(), kinds)
 	p.noteWatches()
-	return l.deps.Live.Synced(p.sync.Label()) // the store wakes the Sync when it is
+	p.listed = p.list()
+	return p.listed
 }
 
 // noteWatches lists what cannot be watched: without it nobody would know why nothing happens.
@@ -180,7 +175,11 @@ func (p *pass) due(made plan.Plan) []plan.Step {
 	for _, s := range made.Steps {
 		wanted[s.Key] = true
 		f, failed := w.failures[s.Key]
-		if failed && f.hash == hashOf(s) && time.Until(f.due) > 0 {
+		if cause := w.refusal(s.Key); cause != nil {
+			p.withhold(s, cause)
+			continue
+		}
+		if failed && !f.withheld && f.hash == hashOf(s) && time.Until(f.due) > 0 {
 			p.soon(time.Until(f.due))
 			continue
 		}
@@ -356,12 +355,12 @@ func (p *pass) save(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
 	defer cancel()
 	p.forgetVanished()
-	shards, err := p.loop.deps.Inventory.Save(ctx, p.sync, p.work.inventory)
+	kept, err := p.loop.deps.Inventory.Save(ctx, p.sync, p.work.inventory)
 	if err != nil {
 		p.failed("inventory not saved", err)
 		return
 	}
-	p.work.status.Shards = shards
+	p.work.status.Inventory, p.work.status.Shards = kept.Inline, kept.Shards
 }
 
 // forgetVanished drops the records of what is neither in Git nor in the cluster any more: what somebody else removed, as a

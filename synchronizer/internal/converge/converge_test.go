@@ -2,6 +2,7 @@ package converge
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -482,5 +483,29 @@ func TestASyncMadeAnewStartsOver(t *testing.T) {
 		if got := w.status(); got.State != v1alpha1.StateHealthy || got.Objects.Current != 2 {
 			t.Errorf("status: got %+v", got)
 		}
+	})
+}
+
+// What the API server does not let us list is withheld, said, and applied as soon as it can be listed.
+func TestAKindThatMayNotBeListedIsWithheld(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.unsynced, w.refused = true, errBoom
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "a", "b"))
+			same(t, "did while it is refused", w.took(), []string{"status Waiting", "status InProgress", "status Failed"})
+			if problems := w.status().Problems; len(problems) != 2 || !strings.Contains(problems[0].Message, "ConfigMap/shop/a waits until its kind can be watched: boom") {
+				t.Errorf("problems: got %v", problems)
+			}
+			w.mu.Lock()
+			w.unsynced = false
+			w.mu.Unlock()
+			w.loop.ObjectChanged(v1alpha1.Label("shop", "web"))
+			w.settle()
+			same(t, "did when it is listed", w.took(), []string{"apply a", "apply b", "status Healthy"})
+			if problems := w.status().Problems; len(problems) != 0 {
+				t.Errorf("problems in the end: got %v", problems)
+			}
+		})
 	})
 }

@@ -40,6 +40,7 @@ type Deps struct {
 	Applier   Applier
 	Previewer Previewer
 	Syncs     Syncs
+	Events    Events
 	Reporter  Reporter
 	Log       *zap.Logger
 	// Metrics is where metrics are registered; nil counts for nobody.
@@ -100,6 +101,8 @@ type Live interface { //nolint:interfacebloat // one store answers all of them
 	Release(label string)
 	// Synced reports whether everything that Need asked for has been listed.
 	Synced(label string) bool
+	// Unlisted returns what Need asked for and has not been listed.
+	Unlisted(label string) []live.Unlisted
 	// Failures returns why something that Need asked for brings nothing now.
 	Failures(label string) []error
 	// Get returns what is known about an object.
@@ -134,7 +137,7 @@ type Previewer interface {
 // Inventory is what the Sync owns, as recorded.
 type Inventory interface {
 	Load(ctx context.Context, sync *v1alpha1.Sync) (map[object.Key]inventory.Entry, error)
-	Save(ctx context.Context, sync *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (shards int, err error)
+	Save(ctx context.Context, sync *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (inventory.Kept, error)
 }
 
 // Applier takes steps.
@@ -147,7 +150,11 @@ type Syncs interface {
 	WriteStatus(ctx context.Context, sync *v1alpha1.Sync) error
 	AddFinalizer(ctx context.Context, sync *v1alpha1.Sync) error
 	RemoveFinalizer(ctx context.Context, sync *v1alpha1.Sync) error
-	Record(ctx context.Context, event syncs.Event) error
+}
+
+// Events tells people what happened. Record never blocks.
+type Events interface {
+	Record(event syncs.Event)
 }
 
 // Reporter takes facts and status.
@@ -155,11 +162,4 @@ type Reporter interface {
 	Fact(fact report.Fact)
 	Status(sync *v1alpha1.Sync, unverified bool, images []report.Image) error
 	Removed(namespace, name string)
-}
-
-// record writes a Kubernetes Event. It is told to people only: one that cannot be written is logged and lost.
-func (d *Deps) record(ctx context.Context, event syncs.Event) {
-	if err := d.Syncs.Record(ctx, event); err != nil {
-		d.Log.Debug("event not recorded", zap.Error(err))
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
@@ -29,6 +30,8 @@ type Loop struct {
 	queue workqueue.TypedDelayingInterface[types.NamespacedName]
 
 	metrics *metrics
+	kinds   kindBook
+	passing *rate.Limiter // of statuses that say only that something moves
 	reshape chan struct{} // what is to be followed may have changed
 
 	mu      sync.Mutex
@@ -67,6 +70,8 @@ func New(deps Deps) *Loop {
 		deps:    deps,
 		queue:   workqueue.NewTypedDelayingQueue[types.NamespacedName](),
 		entries: map[types.NamespacedName]*entry{}, labels: map[string]types.NamespacedName{},
+		kinds:   kindBook{listed: map[v1alpha1.ObjectKind]int{}},
+		passing: rate.NewLimiter(passingRate, passingBurst),
 		reshape: make(chan struct{}, 1),
 		listed:  make(chan struct{}),
 	}

@@ -19,7 +19,7 @@ import (
 // observe makes the objects' health the Sync's. It only looks at what the watches know.
 func (p *pass) observe() {
 	w := p.work
-	if w.status.Applied == nil && w.behind == "" || !p.loop.deps.Live.Synced(p.sync.Label()) {
+	if w.status.Applied == nil && w.behind == "" || !p.listed {
 		return
 	}
 	waiting := p.count()

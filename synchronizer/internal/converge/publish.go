@@ -13,8 +13,16 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
 )
 
-// countsEvery bounds how often a status is written in which only the counts of objects differ.
-const countsEvery = 5 * time.Second
+const (
+	// countsEvery bounds how often a status is written in which only the counts of objects differ.
+	countsEvery = 5 * time.Second
+	// passingRate and passingBurst are how many statuses of all Syncs together are written at once, a second and in a
+	// burst, though they say no more than that something moves. Others of them wait for passingWait, or until there is
+	// more to say: a commit that moves a thousand Syncs then costs the API server a thousand statuses and not two thousand.
+	passingRate  = 20
+	passingBurst = 40
+	passingWait  = 5 * time.Second
+)
 
 // publish says what the pass found: facts first, as they are kept on disk, then status to the automator, then the
 // resource's status where it changed.
@@ -36,26 +44,52 @@ func (p *pass) publish(ctx context.Context) {
 	p.write(ctx)
 	p.reached()
 	for _, event := range p.events {
-		p.loop.deps.record(ctx, event)
+		p.loop.deps.Events.Record(event)
 	}
 }
 
-// write puts the status on the resource. Counts that move while objects roll out are written now and then; everything
-// else at once.
+// write puts the status on the resource, now or when its time has come.
 func (p *pass) write(ctx context.Context) {
-	w := p.work
-	if reflect.DeepEqual(w.status, w.written) {
+	if reflect.DeepEqual(p.work.status, p.work.written) {
 		return
 	}
-	if wait := countsEvery - time.Since(w.wroteAt); wait > 0 && onlyCounts(w.status, w.written) {
+	if wait := p.mayWait(); wait > 0 {
 		p.soon(wait)
 		return
 	}
-	if err := p.loop.deps.Syncs.WriteStatus(ctx, p.sync); err != nil {
+	if err := p.writeStatus(ctx); err != nil {
 		p.failed("status not written", err)
-		return
 	}
-	w.written, w.wroteAt = *w.status.DeepCopy(), now()
+}
+
+// mayWait returns for how long the status need not be written. How something ended is written at once.
+func (p *pass) mayWait() time.Duration {
+	w := p.work
+	switch {
+	case onlyCounts(w.status, w.written):
+		return countsEvery - time.Since(w.wroteAt)
+	case w.status.State != v1alpha1.StateInProgress || len(w.status.Problems) > 0:
+		return 0
+	case !w.writeAt.IsZero():
+		return time.Until(w.writeAt)
+	case p.loop.passing.Allow():
+		return 0
+	default:
+		w.writeAt = now().Add(passingWait)
+		return passingWait
+	}
+}
+
+// writeStatus puts the status on the resource.
+func (p *pass) writeStatus(ctx context.Context) error {
+	w := p.work
+	p.sync.Status = *w.status.DeepCopy()
+	if err := p.loop.deps.Syncs.WriteStatus(ctx, p.sync); err != nil {
+		return err
+	}
+	p.loop.kinds.replace(w.written.Kinds, w.status.Kinds)
+	w.written, w.wroteAt, w.writeAt = *w.status.DeepCopy(), now(), time.Time{}
+	return nil
 }
 
 func onlyCounts(a, b v1alpha1.Status) bool {

@@ -17,8 +17,11 @@ func (p *pass) remove(ctx context.Context) {
 	}
 	l, label := p.loop, p.sync.Label()
 	if p.sync.Spec.DeletionPolicy == v1alpha1.DeletionDelete && !p.sync.Spec.Observes() {
-		if !l.deps.Live.Synced(label) {
-			return // the store wakes the Sync when it is
+		if !l.deps.Live.Synced(label) { // the store wakes the Sync when it is
+			if p.noteWatches(); len(p.work.problems.watch) > 0 {
+				p.publish(ctx)
+			}
+			return
 		}
 		left := p.removals()
 		if len(left) > 0 {

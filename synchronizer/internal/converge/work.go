@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
+	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 	"github.com/tandem-cd/tandem/synchronizer/internal/render"
@@ -24,6 +25,7 @@ type work struct {
 	status    v1alpha1.Status // what is true now
 	written   v1alpha1.Status // what the API server has
 	wroteAt   time.Time
+	writeAt   time.Time // when the status is to be written that says only that something moves; zero for none
 	inventory map[object.Key]inventory.Entry
 	failures  map[object.Key]failure
 	verified  gitobject.ID // the commit that is converged on
@@ -32,6 +34,7 @@ type work struct {
 	current   bool           // whether rendered is of content
 	stale     time.Time      // when rendered is to be made anew, because the cluster did not know a kind; zero for never
 	problems  problems
+	refused   []live.Unlisted // what the API server does not let us know
 	// comparison is of mode observe; nil in mode apply.
 	comparison *comparison
 	behind     string // the object that later waves wait for; empty when none waits
@@ -79,6 +82,7 @@ type pass struct {
 	facts     []report.Fact
 	events    []syncs.Event
 	hindered  bool // whether something could not be done
+	listed    bool // whether all is known that can be
 }
 
 // soon asks for another pass after a time, unless an earlier one is asked for.
@@ -147,6 +151,9 @@ func (l *Loop) forget(key types.NamespacedName, e *entry) {
 	l.deps.Reporter.Removed(key.Namespace, key.Name)
 	delete(l.entries, key)
 	delete(l.labels, label)
+	if e.work != nil {
+		l.kinds.replace(e.work.written.Kinds, nil)
+	}
 	e.work = nil
 }
 
@@ -186,6 +193,7 @@ func (p *pass) adopt(ctx context.Context) bool {
 	}
 	w.inventory, w.failures = entries, map[object.Key]failure{}
 	w.status, w.written = *p.sync.Status.DeepCopy(), *p.sync.Status.DeepCopy()
+	p.loop.kinds.replace(nil, w.written.Kinds)
 	if w.status.Verified != nil {
 		w.verified, _ = gitobject.ParseID(w.status.Verified.Commit) // a status that somebody edited counts as none
 		w.content, _ = revision.ParseContentID(w.status.Verified.ContentID)

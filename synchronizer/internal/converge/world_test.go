@@ -56,6 +56,7 @@ type world struct {
 	health    health.Status    // of what is applied from now on
 	hold      chan struct{}    // applies wait for it when it is not nil
 	unsynced  bool
+	refused   error // why what is not synced cannot be
 	renderErr error
 
 	did    []string // applies, removals and status writes, in order
@@ -85,7 +86,7 @@ func (w *world) run(story func()) {
 	log, _ := logtest.New(w.t)
 	w.loop = New(Deps{
 		Permit: func(string, revision.Source, []string) error { return nil },
-		Relay:  w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Reporter: w, Log: log, Workers: 2,
+		Relay:  w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Events: w, Reporter: w, Log: log, Workers: 2,
 	})
 	ctx, kill := context.WithCancel(w.t.Context())
 	var running sync.WaitGroup
@@ -322,6 +323,13 @@ func (w *world) Synced(label string) bool {
 
 func (w *world) Failures(string) []error { return nil }
 
+func (w *world) Unlisted(label string) []live.Unlisted {
+	if w.Synced(label) {
+		return nil
+	}
+	return []live.Unlisted{{Kind: schema.GroupKind{Kind: "ConfigMap"}, Refused: w.refused}}
+}
+
 func (w *world) Get(k object.Key) (live.Record, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -353,11 +361,11 @@ func (r records) Load(_ context.Context, s *v1alpha1.Sync) (map[object.Key]inven
 	return maps.Collect(maps.All(r.inventory[s.UID])), nil
 }
 
-func (r records) Save(_ context.Context, s *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (int, error) {
+func (r records) Save(_ context.Context, s *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (inventory.Kept, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.inventory[s.UID] = maps.Clone(entries)
-	return 1, nil
+	return inventory.Kept{Shards: 1}, nil
 }
 
 // Run applies and removes; the answer to an apply has no managed fields, so baselines are zero until somebody touches one.
@@ -390,7 +398,7 @@ func (w *world) step(label string, step plan.Step) apply.Result {
 	}
 	w.did = append(w.did, "apply "+name)
 	uid := types.UID("uid of " + name)
-	w.objects[step.Key] = live.Record{Key: step.Key, UID: uid, Sync: label, OwnerNamesItself: true, Ours: true, Health: w.health}
+	w.objects[step.Key] = live.Record{Key: step.Key, GVK: step.Desired.GVK, UID: uid, Sync: label, OwnerNamesItself: true, Ours: true, Health: w.health}
 	written := &unstructured.Unstructured{Object: map[string]any{}}
 	written.SetUID(uid)
 	return apply.Result{Step: step, Object: written}
@@ -421,11 +429,10 @@ func (w *world) RemoveFinalizer(_ context.Context, s *v1alpha1.Sync) error {
 	return nil
 }
 
-func (w *world) Record(_ context.Context, e syncs.Event) error {
+func (w *world) Record(e syncs.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, e.Reason)
-	return nil
 }
 
 func (w *world) Fact(f report.Fact) {

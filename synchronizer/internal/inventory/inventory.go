@@ -31,9 +31,20 @@ const (
 	fill = 128
 	// MaxShards bounds the shards of an inventory; it is far above render's limit of objects.
 	MaxShards = 1 << 12
+	// MaxInline bounds an encoded inventory that is kept in the Sync's status instead of in a shard, in bytes: some twenty
+	// records. It makes the status of a small Sync longer by half, and saves the request that a shard of its own costs.
+	MaxInline = 3 << 10
 	// maxInflated bounds a shard after decompression, in bytes.
 	maxInflated = 4 << 20
 )
+
+// Kept says where an inventory is: in shards or, a small one, in the Sync's status.
+type Kept struct {
+	// Shards is how many shards there are.
+	Shards int
+	// Inline is the only shard of a small inventory; Shards is 0 then.
+	Inline []byte
+}
 
 // Entry is what is recorded of one object.
 type Entry struct {

@@ -32,10 +32,12 @@ type feed struct {
 	namespace string // empty: cluster-scoped objects, or all namespaces
 	selector  string
 	unserved  func() // called once when the API server no longer knows the resource
+	turned    func() // called when it begins or ends to fail; may be nil
 	metrics   *metrics
 
 	mu      sync.Mutex
 	failure error     // of the last request; nil while it works
+	failing time.Time // since when it does not
 	missing time.Time // since when the API server does not know the resource
 }
 
@@ -94,8 +96,18 @@ func (f *feed) source(client dynamic.Interface) cache.ListerWatcher {
 }
 
 func (f *feed) note(err error) {
+	if f.remember(err) && f.turned != nil {
+		f.turned()
+	}
+}
+
+// remember reports whether requests began or ceased to fail.
+func (f *feed) remember(err error) (turned bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if turned = (f.failure == nil) != (err == nil); turned {
+		f.failing = time.Now()
+	}
 	f.failure = err
 	switch {
 	case !apierrors.IsNotFound(err):
@@ -103,6 +115,7 @@ func (f *feed) note(err error) {
 	case f.missing.IsZero():
 		f.missing = time.Now()
 	}
+	return turned
 }
 
 func (f *feed) isUnserved() bool {
@@ -118,7 +131,27 @@ func (f *feed) err() error {
 	if f.failure == nil {
 		return nil
 	}
+	if apierrors.IsForbidden(f.failure) {
+		return fmt.Errorf("watch %s: %w; this rule for the synchronizer's account would allow it: {apiGroups: [%q], resources: [%q], verbs: [get, list, watch]}",
+			f, f.failure, f.resource.Group, f.resource.Resource)
+	}
 	return fmt.Errorf("watch %s: %w", f, f.failure)
+}
+
+// refusedAfter is for how long the API server must have refused to list a resource before we believe that it means it.
+const refusedAfter = 3 * time.Second
+
+// refusal returns why the API server has decided that nothing arrives. Nil also while it cannot be reached, or has too much
+// to do: then nobody knows.
+func (f *feed) refusal() error {
+	f.mu.Lock()
+	cause, since := f.failure, f.failing
+	f.mu.Unlock()
+	decided := apierrors.IsForbidden(cause) || apierrors.IsUnauthorized(cause) || apierrors.IsMethodNotSupported(cause) || apierrors.IsInternalError(cause)
+	if !decided || time.Since(since) < refusedAfter {
+		return nil
+	}
+	return f.err()
 }
 
 // older reports whether an object at version a has been overtaken by one at

@@ -20,6 +20,7 @@ type needs map[schema.GroupVersionKind]*need
 type need struct {
 	resolved bool // the cluster has said what the kind is, or that it knows none
 	failure  error
+	failing  time.Time  // since when
 	watches  []*watched // one per namespace; none before the kind is known
 }
 
@@ -72,8 +73,8 @@ func (s *Store) resolve(ctx context.Context) (again time.Duration) {
 				if n == nil || n.watches != nil {
 					continue
 				}
-				if known && !n.resolved {
-					changed[label] = true
+				if known && !n.resolved || (n.failure == nil) != (err == nil) {
+					changed[label], n.failing = true, time.Now()
 				}
 				n.resolved, n.failure = n.resolved || known, err
 				if err == nil {

@@ -148,15 +148,13 @@ func (s *Store) find(key object.Key) (of *watched, found *entry) {
 func (s *Store) Owned(label string) []Record {
 	s.mu.RLock()
 	var records []Record
-	for _, n := range s.needs[label] {
-		for _, w := range n.watches {
-			versions := len(s.byKind[w.kind.GroupKind()])
-			for _, e := range w.bySync[label] {
-				if versions > 1 && !s.isBest(w, e) {
-					continue
-				}
-				records = append(records, e.unpack(w.kind))
+	for _, w := range s.watches { // other Syncs' too: a kind that this one has forgotten may be among them
+		versions := len(s.byKind[w.kind.GroupKind()])
+		for _, e := range w.bySync[label] {
+			if versions > 1 && !s.isBest(w, e) {
+				continue
 			}
+			records = append(records, e.unpack(w.kind))
 		}
 	}
 	s.mu.RUnlock()
@@ -187,6 +185,42 @@ func (s *Store) Synced(label string) bool {
 		}
 	}
 	return true
+}
+
+// Unlisted is a kind of which nothing is known yet.
+type Unlisted struct {
+	// Kind is the kind, and Namespace where it is not known; empty for all namespaces, or none.
+	Kind      schema.GroupKind
+	Namespace string
+	// Refused is why the API server does not list it; nil while it is expected to.
+	Refused error
+}
+
+// Holds reports whether an object is of that kind and place.
+func (u Unlisted) Holds(key object.Key) bool {
+	return u.Kind == schema.GroupKind{Group: key.Group, Kind: key.Kind} && (u.Namespace == "" || u.Namespace == key.Namespace)
+}
+
+// Unlisted returns what a Sync needs and has not been listed.
+func (s *Store) Unlisted(label string) []Unlisted {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var unlisted []Unlisted
+	for kind, n := range s.needs[label] {
+		if !n.resolved {
+			u := Unlisted{Kind: kind.GroupKind()}
+			if n.failure != nil && time.Since(n.failing) > refusedAfter {
+				u.Refused = n.failure
+			}
+			unlisted = append(unlisted, u)
+		}
+		for _, w := range n.watches {
+			if !w.synced {
+				unlisted = append(unlisted, Unlisted{Kind: kind.GroupKind(), Namespace: w.namespace, Refused: w.refusal()})
+			}
+		}
+	}
+	return unlisted
 }
 
 // Failures returns why watches that a Sync needs bring nothing now.

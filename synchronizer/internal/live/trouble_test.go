@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/kubetest"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 )
 
 // An APIService whose server is gone takes neither discovery nor anybody's
@@ -82,6 +83,10 @@ func TestStoreWithoutRights(t *testing.T) {
 	if w.Synced(w.label) {
 		t.Error("synced although nothing may be watched")
 	}
+	w.until(t, "refused", func() bool {
+		unlisted := w.Unlisted(w.label)
+		return len(unlisted) == 1 && unlisted[0].Refused != nil && unlisted[0].Holds(object.Key{Kind: "ConfigMap", Namespace: w.namespace, Name: "a"})
+	})
 	rbac := schema.GroupVersion{Group: "rbac.authorization.k8s.io", Version: "v1"}
 	for resource, text := range map[string]string{
 		"roles": `{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: watch}, rules: [{apiGroups: ["*"], resources: ["*"], verbs: [list, watch]}]}`,
@@ -93,6 +98,9 @@ func TestStoreWithoutRights(t *testing.T) {
 		}
 	}
 	w.until(t, "synced once it may", func() bool { return w.Synced(w.label) })
+	if unlisted := w.Unlisted(w.label); len(unlisted) > 0 {
+		t.Errorf("Unlisted(...) once it may: %v", unlisted)
+	}
 	if failures := w.Failures(w.label); len(failures) > 0 {
 		t.Errorf("Failures(...) once it may: %v", failures)
 	}

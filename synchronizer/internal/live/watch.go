@@ -37,6 +37,13 @@ func newWatched(store *Store, at place, kind schema.GroupVersionKind) *watched {
 		records: map[id]*entry{}, gone: map[id]string{}, bySync: map[string]map[id]*entry{},
 	}
 	w.unserved = func() { store.forget(kind) }
+	w.turned = func() {
+		store.change(func(changed changes) {
+			for label := range w.users {
+				changed[label] = true
+			}
+		})
+	}
 	return w
 }
 

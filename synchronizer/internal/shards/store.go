@@ -1,4 +1,5 @@
-// Package shards keeps inventories in ConfigMaps, in the Sync's namespace and owned by the Sync.
+// Package shards keeps inventories in ConfigMaps, in the Sync's namespace and owned by the Sync. A small one needs none: it
+// goes into the Sync's status with what is written there anyway.
 package shards
 
 import (
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
@@ -47,6 +49,9 @@ func New(client dynamic.Interface, log *zap.Logger) *Store {
 // Load reads the inventory of a Sync. A shard that is missing or damaged counts as empty.
 func (s *Store) Load(ctx context.Context, sync *v1alpha1.Sync) (map[object.Key]inventory.Entry, error) {
 	entries := map[object.Key]inventory.Entry{}
+	if len(sync.Status.Inventory) > 0 {
+		s.add(entries, sync.Status.Inventory, sync)
+	}
 	count := min(sync.Status.Shards, inventory.MaxShards)
 	shards := make([][]byte, count)
 	for i := range shards {
@@ -54,18 +59,26 @@ func (s *Store) Load(ctx context.Context, sync *v1alpha1.Sync) (map[object.Key]i
 		if err != nil {
 			return nil, err
 		}
-		part, err := inventory.Decode(shard)
-		if err != nil {
-			s.log.Warn("inventory shard lost; its objects are applied once more", zap.String("configmap", shardName(sync.Name, i)), zap.Error(err))
-			continue
-		}
-		shards[i] = shard
-		for _, entry := range part {
-			entries[entry.Key] = entry
+		if s.add(entries, shard, sync) {
+			shards[i] = shard
 		}
 	}
 	s.remember(sync.UID, shards)
 	return entries, nil
+}
+
+// add reads a shard into entries, and reports whether it could be read.
+func (s *Store) add(entries map[object.Key]inventory.Entry, shard []byte, sync *v1alpha1.Sync) bool {
+	part, err := inventory.Decode(shard)
+	if err != nil {
+		s.log.Warn("inventory lost; its objects are applied once more",
+			zap.String(telemetry.Namespace, sync.Namespace), zap.String(telemetry.Name, sync.Name), zap.Error(err))
+		return false
+	}
+	for _, entry := range part {
+		entries[entry.Key] = entry
+	}
+	return true
 }
 
 func (s *Store) read(ctx context.Context, sync *v1alpha1.Sync, i int) ([]byte, error) {
@@ -88,11 +101,16 @@ func (s *Store) read(ctx context.Context, sync *v1alpha1.Sync, i int) ([]byte, e
 	return shard, nil
 }
 
-// Save writes the shards that differ from what the API server has, and returns how many there are.
-func (s *Store) Save(ctx context.Context, sync *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (int, error) {
+// Save writes the shards that differ from what the API server has, and returns how many there are. A small inventory is
+// returned instead, to be written with the status.
+func (s *Store) Save(ctx context.Context, sync *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (inventory.Kept, error) {
 	shards, err := inventory.Split(entries)
 	if err != nil {
-		return 0, err
+		return inventory.Kept{}, err
+	}
+	kept := inventory.Kept{Shards: len(shards)}
+	if len(shards) == 1 && len(shards[0]) <= inventory.MaxInline {
+		kept, shards = inventory.Kept{Inline: shards[0]}, nil
 	}
 	before := s.recall(sync.UID)
 	for i, shard := range shards {
@@ -100,17 +118,17 @@ func (s *Store) Save(ctx context.Context, sync *v1alpha1.Sync, entries map[objec
 			continue
 		}
 		if err := s.write(ctx, sync, i, shard); err != nil {
-			return 0, err
+			return inventory.Kept{}, err
 		}
 	}
 	for i := len(shards); i < len(before); i++ {
 		err := s.dynamic.Resource(configMaps).Namespace(sync.Namespace).Delete(ctx, shardName(sync.Name, i), metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
-			return 0, fmt.Errorf("remove inventory: %w", err)
+			return inventory.Kept{}, fmt.Errorf("remove inventory: %w", err)
 		}
 	}
 	s.remember(sync.UID, shards)
-	return len(shards), nil
+	return kept, nil
 }
 
 func (s *Store) write(ctx context.Context, sync *v1alpha1.Sync, i int, shard []byte) error {

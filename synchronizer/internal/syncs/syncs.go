@@ -6,7 +6,6 @@ package syncs
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -193,29 +192,30 @@ type Event struct {
 	Warning bool
 	// Reason is one word, Message one sentence; at most 1,024 bytes.
 	Reason, Message string
+	// Time is when it happened.
+	Time time.Time
 }
 
-// Record writes an Event.
-func (c *Client) Record(ctx context.Context, event Event) error {
+// record writes an Event.
+func (c *Client) record(ctx context.Context, event Event) error {
 	kind := "Normal"
 	if event.Warning {
 		kind = "Warning"
 	}
-	now := time.Now()
-	sync := event.Sync
+	sync, at := event.Sync, event.Time.UTC().Format(time.RFC3339)
 	object := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Event",
-		"metadata": map[string]any{"namespace": sync.Namespace, "name": fmt.Sprintf("%.200s.%x", sync.Name, now.UnixNano())},
+		"metadata": map[string]any{"namespace": sync.Namespace, "name": fmt.Sprintf("%.200s.%x", sync.Name, event.Time.UnixNano())},
 		"involvedObject": map[string]any{
 			"apiVersion": v1alpha1.GroupVersion.String(), "kind": v1alpha1.Kind,
 			"namespace": sync.Namespace, "name": sync.Name, "uid": string(sync.UID),
 		},
 		"type": kind, "reason": event.Reason, "message": clip(event.Message, 1024), "count": int64(1),
 		"source":         map[string]any{"component": v1alpha1.FieldManager},
-		"firstTimestamp": now.UTC().Format(time.RFC3339), "lastTimestamp": now.UTC().Format(time.RFC3339),
+		"firstTimestamp": at, "lastTimestamp": at,
 	}}
 	events := c.dynamic.Resource(eventsResource).Namespace(sync.Namespace)
-	if _, err := events.Create(ctx, object, metav1.CreateOptions{FieldManager: statusManager}); err != nil && !errors.Is(err, context.Canceled) {
+	if _, err := events.Create(ctx, object, metav1.CreateOptions{FieldManager: statusManager}); err != nil {
 		return fmt.Errorf("record event %s of %s/%s: %w", event.Reason, sync.Namespace, sync.Name, err)
 	}
 	return nil

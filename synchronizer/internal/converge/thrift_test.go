@@ -1,0 +1,88 @@
+package converge
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/health"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
+)
+
+// othersMove has so many other Syncs write that they move that no further one may for now.
+func othersMove(w *world) {
+	for w.loop.passing.Allow() {
+	}
+}
+
+// What says only that something moves waits when there is much of it; how it ends does not.
+func TestManyMovingStatusesWait(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.health = health.Status{State: health.InProgress, Message: "starting"}
+			deployed(w)
+			othersMove(w)
+			w.deliver(w.commit("two", "a=2", "b"))
+			same(t, "did at first", w.took(), []string{"apply a"})
+			w.pass(passingWait - time.Millisecond)
+			same(t, "did before it is time", w.took(), []string{})
+			w.pass(time.Millisecond)
+			same(t, "did when it is time", w.took(), []string{"status InProgress"})
+
+			othersMove(w)
+			w.deliver(w.commit("three", "a=3", "b"))
+			w.took()
+			w.touch("a", current)
+			w.touch("b", current)
+			same(t, "did when it ended", w.took(), []string{"status Healthy"})
+			same(t, "nothing follows", func() []string { w.pass(2 * passingWait); return w.took() }(), []string{})
+		})
+	})
+}
+
+func TestAKindIsWrittenAheadOnce(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			deployed(w)
+			w.syncNamed("db", "uid-2", nil)
+			w.took()
+			w.deliver(w.commit("two", "a", "b", "dba"))
+			if did := w.took(); !slices.Contains(did, "apply dba") || slices.Contains(did, "status InProgress") {
+				t.Errorf("for the second Sync with this kind nothing is to be written before it is applied: %v", did)
+			}
+		})
+		if kinds := w.resources["db"].Status.Kinds; len(kinds) != 1 {
+			t.Errorf("kinds of the second Sync: got %v", kinds)
+		}
+	})
+}
+
+// A process that is killed between an apply and the status leaves a kind that only another Sync lists.
+func TestAKindThatWasNotListedIsFound(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		var before v1alpha1.Status
+		w.run(func() {
+			deployed(w)
+			w.syncNamed("db", "uid-2", nil)
+			before = *w.resources["db"].Status.DeepCopy()
+			w.deliver(w.commit("two", "a", "b", "dba"))
+		})
+		w.resources["db"].Status = before
+		delete(w.inventory, "uid-2")
+		w.run(func() {
+			w.took()
+			w.deliver(w.commit("three", "a", "b"))
+			w.pass(time.Second)
+			if did := w.took(); !slices.Contains(did, "remove dba") {
+				t.Errorf("what Git no longer has is to go, but only this was done: %v", did)
+			}
+		})
+		if kinds := w.resources["db"].Status.Kinds; len(kinds) != 1 {
+			t.Errorf("kinds: got %v", kinds)
+		}
+		if _, left := w.objects[object.Key{Kind: "ConfigMap", Namespace: "shop", Name: "dba"}]; left {
+			t.Error("dba is left")
+		}
+	})
+}

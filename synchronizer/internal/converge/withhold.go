@@ -1,0 +1,44 @@
+package converge
+
+import (
+	"fmt"
+
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
+	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
+)
+
+// list reports whether everything that the Sync needs has been listed, but for what the API server refuses. That holds
+// nothing else up: only the objects of such a kind are withheld, because nobody knows whether they are there, and whose.
+func (p *pass) list() bool {
+	w := p.work
+	w.refused = nil
+	for _, unlisted := range p.loop.deps.Live.Unlisted(p.sync.Label()) {
+		if unlisted.Refused == nil {
+			return false // the store wakes the Sync when it is listed
+		}
+		w.refused = append(w.refused, unlisted)
+	}
+	if len(w.refused) > 0 {
+		p.soon(watchAgain)
+	}
+	return true
+}
+
+// refusal returns why nothing is known of an object's kind; nil when something is.
+func (w *work) refusal(key object.Key) error {
+	for _, unlisted := range w.refused {
+		if unlisted.Holds(key) {
+			return unlisted.Refused
+		}
+	}
+	return nil
+}
+
+// withhold leaves a step until its kind can be listed.
+func (p *pass) withhold(s plan.Step, cause error) {
+	f := failure{hash: hashOf(s), withheld: true, due: now().Add(watchAgain), err: fmt.Errorf("%s waits until its kind can be watched: %w", s.Key, cause)}
+	if s.Desired != nil {
+		f.origin = s.Desired.Origin
+	}
+	p.work.failures[s.Key] = f
+}

@@ -1,0 +1,96 @@
+package shards_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
+	"github.com/tandem-cd/tandem/synchronizer/internal/kubetest"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
+	"github.com/tandem-cd/tandem/synchronizer/internal/shards"
+)
+
+type world struct {
+	t      *testing.T
+	client dynamic.Interface
+	store  *shards.Store
+	sync   *v1alpha1.Sync
+}
+
+// newWorld is a store beside a real API server, and a Sync whose place a ConfigMap takes: it only has to own something.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	client := kubetest.Client(t, kubetest.Config(t))
+	w := &world{t: t, client: client, sync: &v1alpha1.Sync{}}
+	w.sync.Namespace, w.sync.Name, w.sync.UID = kubetest.Namespace(t, client), "web", types.UID("11111111-2222-3333-4444-555555555555")
+	w.restart()
+	return w
+}
+
+// restart forgets what the store remembers.
+func (w *world) restart() { w.store = shards.New(w.client, zap.NewNop()) }
+
+// save saves so many records, and puts into the Sync's status where they are.
+func (w *world) save(records int) map[object.Key]inventory.Entry {
+	w.t.Helper()
+	entries := map[object.Key]inventory.Entry{}
+	for i := range records {
+		key := object.Key{Kind: "ConfigMap", Namespace: w.sync.Namespace, Name: fmt.Sprintf("object-%04d", i)}
+		entries[key] = inventory.Entry{Key: key, UID: types.UID(fmt.Sprint(i)), File: "a.yaml", Desired: [32]byte{byte(i), 1}, Baseline: [32]byte{2, byte(i)}}
+	}
+	kept, err := w.store.Save(w.t.Context(), w.sync, entries)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.sync.Status.Inventory, w.sync.Status.Shards = kept.Inline, kept.Shards
+	return entries
+}
+
+// configMaps counts the shards in the cluster.
+func (w *world) configMaps() int {
+	w.t.Helper()
+	list, err := w.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(w.sync.Namespace).List(
+		w.t.Context(), metav1.ListOptions{LabelSelector: "tandem.dev/inventory"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return len(list.Items)
+}
+
+func TestAnInventoryGrowsOutOfTheStatusAndBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, step := range []struct{ records, shards int }{{4, 0}, {300, 4}, {100, 1}, {0, 0}, {5000, 64}, {3, 0}} {
+		want := w.save(step.records)
+		if got := w.configMaps(); got != step.shards || w.sync.Status.Shards != step.shards || (len(w.sync.Status.Inventory) == 0) == (step.shards == 0) {
+			t.Errorf("%d records: %d ConfigMaps, status says %d and has %d bytes itself; want %d", step.records, got, w.sync.Status.Shards, len(w.sync.Status.Inventory), step.shards)
+		}
+		w.restart()
+		got, err := w.store.Load(t.Context(), w.sync)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%d records after a restart: -want, +got:\n%s", step.records, diff)
+		}
+	}
+}
+
+func TestADamagedInventoryCountsAsLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.save(4)
+	w.sync.Status.Inventory = w.sync.Status.Inventory[:20]
+	got, err := w.store.Load(t.Context(), w.sync)
+	if err != nil || len(got) != 0 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
