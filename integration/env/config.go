@@ -83,6 +83,9 @@ func (w *World) logConfig() fields {
 
 func (s *Site) config() fields {
 	namespaces := []string{s.Namespace}
+	if s.world.opts.Wide {
+		namespaces = append(namespaces, s.Namespace+"-annex")
+	}
 	if s.world.opts.Everywhere {
 		namespaces = nil
 	}

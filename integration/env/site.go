@@ -104,8 +104,7 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
 subjects: [{kind: ServiceAccount, name: viewer, namespace: NAMESPACE}]
 `
 
-// everywhere lets a synchronizer see every object of the cluster, and the Syncs
-// of a namespace write them.
+// everywhere lets a synchronizer see every object of the cluster.
 const everywhere = `apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: {name: tandem-synchronizer-everywhere}
@@ -121,8 +120,29 @@ kind: ClusterRoleBinding
 metadata: {name: tandem-synchronizer-everywhere}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tandem-synchronizer-everywhere}
 subjects: [{kind: ServiceAccount, name: tandem-synchronizer, namespace: tandem-system}]
+`
+
+// wide lets a synchronizer see what stories have outside of its namespace: namespaces, definitions, kinds that those
+// define, and ConfigMaps.
+const wide = `apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: tandem-synchronizer-wide}
+rules:
+  - {apiGroups: [""], resources: [namespaces, configmaps, services, pods], verbs: [get, list, watch]}
+  - {apiGroups: [apps], resources: [deployments], verbs: [get, list, watch]}
+  - {apiGroups: [tandem.dev], resources: [syncs], verbs: [get, list, watch]}
+  - {apiGroups: [apiextensions.k8s.io], resources: [customresourcedefinitions], verbs: [get, list, watch]}
+  - {apiGroups: [stories.example.com], resources: ["*"], verbs: [get, list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: tandem-synchronizer-wide}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: tandem-synchronizer-wide}
+subjects: [{kind: ServiceAccount, name: tandem-synchronizer, namespace: tandem-system}]
+`
+
+// writer lets the Syncs of a namespace write everything.
+const writer = `apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata: {name: NAMESPACE-everywhere}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
@@ -154,7 +174,10 @@ func (s *Site) install(ctx context.Context) error {
 	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: NAMESPACE}\n---\n"
 	texts := []string{namespace, string(manifest), viewer, keeper}
 	if s.world.opts.Everywhere {
-		texts = append(texts, everywhere)
+		texts = append(texts, everywhere, writer)
+	}
+	if s.world.opts.Wide {
+		texts = append(texts, wide, writer)
 	}
 	for _, text := range texts {
 		if err := s.Apply(ctx, strings.ReplaceAll(text, "NAMESPACE", s.Namespace)); err != nil {

@@ -60,6 +60,8 @@ type Options struct {
 	// API server, see Site.Relay and Site.API, and into the automator's to the Git
 	// server where that is HTTP, see World.GitHost.
 	Between bool
+	// Wide lets a site's Syncs write to one more namespace, which ends in -annex, and to what is in none.
+	Wide bool
 	// Everywhere makes the sites' synchronizers responsible for every namespace,
 	// and lets the Syncs' account write everything, as who installs an operator
 	// must allow.

@@ -26,7 +26,7 @@ func commands() map[string]command {
 		"seed": do("TAG", 1, seed), "push": do("TAG [CREATED]", 1, push), "commit": do("WHO MESSAGE FILE...", 3, commit),
 		"start": do("AGENT [SITE]", 1, start), "stop": do("AGENT [SITE]", 1, stop), "kill9": do("AGENT [SITE]", 1, kill),
 		"runs": do("TAG [SITE]", 1, runs), "state": do("SYNC STATE", 2, state), "problem": do("SYNC REGEXP", 2, problem),
-		"fine": do("SYNC", 1, fine), "pipeline-problem": do("REGEXP", 1, pipelineProblem), "event": do("STATE REGEXP", 2, event),
+		"fine": do("SYNC [PATIENCE]", 1, fine), "pipeline-problem": do("REGEXP", 1, pipelineProblem), "event": do("STATE REGEXP", 2, event),
 		"reason": do("REGEXP", 1, reason), "verdict": do("TAG RULE", 2, verdict),
 		"commits": do("N", 1, commits), "once": do("", 0, once), "git": do("ARG...", 1, git),
 		"kube": do("VERB KIND NAME [ARG...]", 3, kube), "apply": do("FILE", 1, applyFile),
@@ -35,6 +35,7 @@ func commands() map[string]command {
 		"registry-fails": do("STATUS TIMES", 2, registryFails), "restart-apiserver": do("", 0, restartAPIServer),
 		"kill-anywhere": do("ROUNDS SEED", 2, killAnywhere), "renewed": do("[SITE]", 0, renewed), "revoke": do("SITE", 1, revoke), "logged": do("AGENT REGEXP", 2, logged), "replaced": do("FILE WITH", 2, replaced),
 		"asks": do("COMMAND ARG...", 2, asks), "allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),
+		"silent-server": do("", 0, silentServer),
 	}
 }
 

@@ -72,7 +72,7 @@ func Ground(t testing.TB) *env.Ground {
 //
 // A file named "world" says what a story needs besides the usual: a line "remote ssh", "sites dev prod", "queries tree" or
 // "queries none" for what the sites answer, or "enroll 20s" for sites that enroll by tokens, for certificates that live so
-// long. The condition [long] holds unless the tests are short.
+// long, or "wide" for Syncs that may write to a second namespace and to what is in none. The condition [long] holds unless the tests are short.
 func Run(t *testing.T) {
 	t.Helper()
 	g := Ground(t)
@@ -92,11 +92,13 @@ func Run(t *testing.T) {
 
 // Teller is the state of one story.
 type Teller struct {
-	World  *env.World
-	ctx    context.Context //nolint:containedctx // a script's commands have no argument for it
-	dir    string
-	pushed map[string]registry.Pushed // by tag
-	hold   chan struct{}
+	World   *env.World
+	ctx     context.Context //nolint:containedctx // a script's commands have no argument for it
+	dir     string
+	pushed  map[string]registry.Pushed // by tag
+	hold    chan struct{}
+	silent  string // the address of a server that never answers, and how it is ended
+	silence func()
 }
 
 type tellerKey struct{}
@@ -141,6 +143,8 @@ func readOptions(path string) (env.Options, error) {
 			}
 		case len(words) > 1 && words[0] == "queries":
 			options.Queries = slices.DeleteFunc(words[1:], func(word string) bool { return word == "none" })
+		case len(words) == 1 && words[0] == "wide":
+			options.Wide = true
 		case len(words) > 1 && words[0] == "sites":
 			options.Sites = words[1:]
 		default:
@@ -161,6 +165,9 @@ func (s *Teller) end(t *testing.T) {
 			log, _ := os.ReadFile(agent.Log())
 			t.Logf("%s ends with:\n%s", agent.Log(), log[max(0, len(log)-4000):])
 		}
+	}
+	if s.silence != nil {
+		s.silence()
 	}
 	if err := s.World.Close(); err != nil {
 		t.Error(err)
@@ -209,7 +216,7 @@ func (s *Teller) overlay() map[string]string {
 
 // expand fills the world's names into a file of the script.
 func (s *Teller) expand(text string) string {
-	return strings.NewReplacer("${IMAGE}", s.World.Image(repo), "${NAMESPACE}", s.World.Sites[home].Namespace).Replace(text)
+	return strings.NewReplacer("${IMAGE}", s.World.Image(repo), "${NAMESPACE}", s.World.Sites[home].Namespace, "${SILENT}", s.silent).Replace(text)
 }
 
 // agent returns an agent by the words of a command: automator, or synchronizer with a site.

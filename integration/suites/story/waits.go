@@ -117,15 +117,24 @@ func problemText(p *statusv1.Problem) string {
 	return fmt.Sprintf("%s:%d %s: %s", p.GetFile(), p.GetLine(), p.GetObject(), p.GetMessage())
 }
 
-// fine waits until a Sync is healthy at the branch's tip and has no problem.
+// fine waits until a Sync is healthy at the branch's tip and has no problem; with a time, for as long.
 func fine(s *Teller, _ *testscript.TestScript, args []string) error {
 	tip, err := s.World.Git.Tip(s.ctx, env.Repository, "refs/heads/main")
 	if err != nil {
 		return err
 	}
-	return s.waitSync(home, args[0], func(sync *statusv1.Sync) bool {
+	wait := patience
+	if len(args) > 1 {
+		if wait, err = time.ParseDuration(args[1]); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, wait)
+	defer cancel()
+	_, err = s.World.WaitSync(ctx, home, args[0], func(sync *statusv1.Sync) bool {
 		return env.HealthyAt(tip)(sync) && len(sync.GetProblems()) == 0
 	})
+	return err
 }
 
 // pipelineProblem waits until the automator reports a problem that matches, as "file:line: message".
@@ -285,10 +294,24 @@ func kube(s *Teller, ts *testscript.TestScript, args []string) error {
 	return fmt.Errorf("kube %s: not one of get, edit, delete, gone, shows, uid", args[0])
 }
 
-// client is the administrator's client of a resource in the site's namespace.
+// client is the administrator's client of a resource in the site's namespace, or in that of resource@namespace.
 func (s *Teller) client(resource string) dynamic.ResourceInterface {
+	resource, namespace, elsewhere := strings.Cut(resource, "@")
+	if !elsewhere {
+		namespace = s.World.Sites[home].Namespace
+	}
 	gvr := schema.GroupVersionResource{Version: "v1", Resource: resource}
 	switch resource {
+	case "namespaces":
+		return s.World.Dynamic.Resource(gvr)
+	case "customresourcedefinitions":
+		gvr.Group = "apiextensions.k8s.io"
+		return s.World.Dynamic.Resource(gvr)
+	case "validatingwebhookconfigurations":
+		gvr.Group = "admissionregistration.k8s.io"
+		return s.World.Dynamic.Resource(gvr)
+	case "gears", "widgets":
+		gvr.Group = "stories.example.com"
 	case "deployments":
 		gvr.Group = "apps"
 	case "jobs":
@@ -296,7 +319,7 @@ func (s *Teller) client(resource string) dynamic.ResourceInterface {
 	case "syncs":
 		gvr.Group, gvr.Version = "tandem.dev", "v1alpha1"
 	}
-	return s.World.Dynamic.Resource(gvr).Namespace(s.World.Sites[home].Namespace)
+	return s.World.Dynamic.Resource(gvr).Namespace(namespace)
 }
 
 // reads are the requests by which an automator looks at a registry.
