@@ -83,7 +83,7 @@ func TestStoreWithoutRights(t *testing.T) {
 	if w.Synced(w.label) {
 		t.Error("synced although nothing may be watched")
 	}
-	w.until(t, "refused", func() bool {
+	w.poll(t, "refused", func() bool {
 		unlisted := w.Unlisted(w.label)
 		return len(unlisted) == 1 && unlisted[0].Refused != nil && unlisted[0].Holds(object.Key{Kind: "ConfigMap", Namespace: w.namespace, Name: "a"})
 	})

@@ -1,6 +1,7 @@
 package shards_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"testing"
 
@@ -44,7 +45,7 @@ func (w *world) save(records int) map[object.Key]inventory.Entry {
 	entries := map[object.Key]inventory.Entry{}
 	for i := range records {
 		key := object.Key{Kind: "ConfigMap", Namespace: w.sync.Namespace, Name: fmt.Sprintf("object-%04d", i)}
-		entries[key] = inventory.Entry{Key: key, UID: types.UID(fmt.Sprint(i)), File: "a.yaml", Desired: [32]byte{byte(i), 1}, Baseline: [32]byte{2, byte(i)}}
+		entries[key] = inventory.Entry{Key: key, UID: types.UID(fmt.Sprint(i)), File: "a.yaml", Desired: sha256.Sum256([]byte{byte(i)}), Baseline: sha256.Sum256([]byte{byte(i >> 8), byte(i)})}
 	}
 	kept, err := w.store.Save(w.t.Context(), w.sync, entries)
 	if err != nil {
