@@ -38,6 +38,8 @@ type Desired struct {
 	Origin object.Origin
 	// Hash is over the canonical JSON of the object.
 	Hash [sha256.Size]byte
+	// Bytes is the size of that JSON.
+	Bytes int
 	// Object is what the file says; nil once forgotten, see Load.
 	Object *unstructured.Unstructured
 	// Defines is what a CustomResourceDefinition brings into being; nil for every other object.
@@ -88,11 +90,11 @@ type Result struct {
 	files map[string]parsed
 }
 
-// hash is over JSON with sorted keys, which is what Marshal of a map gives.
-func hash(content map[string]any) ([sha256.Size]byte, error) {
+// hash is over JSON with sorted keys, which is what Marshal of a map gives. It returns the size of that too.
+func hash(content map[string]any) (sum [sha256.Size]byte, size int, err error) {
 	canonical, err := json.Marshal(content)
 	if err != nil {
-		return [sha256.Size]byte{}, fmt.Errorf("cannot be written as JSON: %w", err)
+		return sum, 0, fmt.Errorf("cannot be written as JSON: %w", err)
 	}
-	return sha256.Sum256(canonical), nil
+	return sha256.Sum256(canonical), len(canonical), nil
 }

@@ -67,10 +67,10 @@ func (m manifest) desired() (Desired, error) {
 		return Desired{}, err
 	}
 	dropServerFields(meta)
-	sum, err := hash(m.content)
+	sum, size, err := hash(m.content)
 	scaledName, _, _ := unstructured.NestedString(m.content, "spec", "scaleTargetRef", "name")
 	return Desired{
-		Key: key, GVK: gvk, Hash: sum,
+		Key: key, GVK: gvk, Hash: sum, Bytes: size,
 		Object:  &unstructured.Unstructured{Object: m.content},
 		Defines: definition(gvk, m.content),
 		Policy:  policy,
