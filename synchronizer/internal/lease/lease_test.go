@@ -1,0 +1,311 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errBoom = errors.New("boom")
+
+// memory is a Lease in memory, as the API server keeps it. Replicas whose names are cut off get no answer.
+type memory struct {
+	mu     sync.Mutex
+	record Record
+	cut    map[string]bool
+}
+
+// of is the Lease as a replica reaches it.
+func (m *memory) of(replica string) Store { return reach{m, replica} }
+
+type reach struct {
+	*memory
+
+	replica string
+}
+
+func (r reach) blocked(ctx context.Context) error {
+	r.mu.Lock()
+	cut := r.cut[r.replica]
+	r.mu.Unlock()
+	if !cut {
+		return ctx.Err()
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (r reach) Get(ctx context.Context) (Record, error) {
+	if err := r.blocked(ctx); err != nil {
+		return Record{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.record, nil
+}
+
+func (r reach) Put(ctx context.Context, next Record) (Record, error) {
+	if err := r.blocked(ctx); err != nil {
+		return Record{}, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if next.Version != r.record.Version {
+		return Record{}, fault.New(fault.Conflict, "changed")
+	}
+	version, _ := strconv.Atoi(next.Version)
+	next.Version = strconv.Itoa(version + 1)
+	r.record = next
+	return next, nil
+}
+
+func (m *memory) cutOff(replica string, cut bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cut[replica] = cut
+}
+
+// stage is where replicas run; each writes once a second while its context lets it, and looks at its fence as a connection
+// does.
+type stage struct {
+	t     *testing.T
+	lease *memory
+	mu    sync.Mutex
+	wrote []string // who, in order
+	terms []int64
+	last  map[string]time.Time
+	first map[string]time.Time
+}
+
+func newStage(t *testing.T) *stage {
+	return &stage{t: t, lease: &memory{cut: map[string]bool{}}, last: map[string]time.Time{}, first: map[string]time.Time{}}
+}
+
+// replica is one that runs.
+type replica struct {
+	holder *Holder
+	stop   context.CancelFunc
+	done   chan struct{}
+	err    error
+}
+
+// start runs a replica. A deaf one does not hear that its context has ended for a while, as a write that is on its way.
+func (s *stage) start(name string, deaf time.Duration) *replica {
+	log, _ := logtest.New(s.t)
+	fence := &Fence{}
+	ctx, stop := context.WithCancel(s.t.Context())
+	r := &replica{
+		holder: New(Config{Identity: name, Duration: DefaultDuration}, s.lease.of(name), fence, log),
+		stop:   stop, done: make(chan struct{}),
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		defer close(r.done)
+		r.err = r.holder.Run(ctx, func(ctx context.Context, term int64) error {
+			s.mu.Lock()
+			s.terms = append(s.terms, term)
+			s.mu.Unlock()
+			return s.write(ctx, name, fence, deaf)
+		})
+	})
+	s.t.Cleanup(func() { stop(); running.Wait() })
+	return r
+}
+
+func (s *stage) write(ctx context.Context, name string, fence *Fence, deaf time.Duration) error {
+	var over time.Time
+	for {
+		if ctx.Err() != nil && over.IsZero() {
+			over = time.Now().Add(deaf)
+		}
+		if !over.IsZero() && !time.Now().Before(over) {
+			return ctx.Err()
+		}
+		if fence.Open() {
+			s.mu.Lock()
+			if len(s.wrote) == 0 || s.wrote[len(s.wrote)-1] != name {
+				s.wrote = append(s.wrote, name)
+				s.first[name] = time.Now()
+			}
+			s.last[name] = time.Now()
+			s.mu.Unlock()
+		}
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // the bubble's clock
+	}
+}
+
+// pass lets time pass.
+func (s *stage) pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // the bubble's clock
+	synctest.Wait()
+}
+
+// lost waits until a replica ends because it lost the lease.
+func (s *stage) lost(r *replica) {
+	s.t.Helper()
+	select {
+	case <-r.done:
+		if !errors.Is(r.err, ErrLost) {
+			s.t.Errorf("it ended with %v, want ErrLost", r.err)
+		}
+	case <-time.After(time.Hour):
+		s.t.Fatal("it goes on")
+	}
+}
+
+func (s *stage) writers(want ...string) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(s.wrote, want) {
+		s.t.Errorf("writers in order: got %v, want %v", s.wrote, want)
+	}
+}
+
+func story(t *testing.T, tell func(t *testing.T, s *stage)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { tell(t, newStage(t)) })
+}
+
+func TestOneWorksAndTheOtherStandsBy(t *testing.T) {
+	story(t, func(t *testing.T, s *stage) {
+		a := s.start("a", 0)
+		s.pass(time.Second)
+		b := s.start("b", 0)
+		s.pass(time.Hour)
+		s.writers("a")
+		if !a.holder.Leads() || b.holder.Leads() {
+			t.Errorf("a leads: %v, b leads: %v", a.holder.Leads(), b.holder.Leads())
+		}
+	})
+}
+
+func TestAStopGivesTheLeaseUpOnceTheWorkHasEnded(t *testing.T) {
+	story(t, func(t *testing.T, s *stage) {
+		const ending = 20 * time.Second // longer than the Lease
+		a := s.start("a", ending)
+		s.pass(time.Second)
+		s.start("b", 0)
+		s.pass(time.Minute)
+		stopped := time.Now()
+		a.stop()
+		s.pass(ending + time.Second)
+		s.pass(2 * a.holder.every())
+		s.writers("a", "b")
+		if gap := s.first["b"].Sub(s.last["a"]); gap < 0 || gap > 3*a.holder.every() {
+			t.Errorf("b began %s after a ended", gap)
+		}
+		if s.last["a"].Sub(stopped) < ending-time.Second {
+			t.Error("a did not have the time to end its work")
+		}
+		if !slices.Equal(s.terms, []int64{1, 2}) {
+			t.Errorf("terms: got %v, want 1 and 2", s.terms)
+		}
+	})
+}
+
+func TestWhoGetsNoAnswerStopsBeforeAnotherBegins(t *testing.T) {
+	story(t, func(t *testing.T, s *stage) {
+		a := s.start("a", time.Minute) // it does not hear in time that it has lost the Lease: its fence holds
+		s.pass(time.Second)
+		s.start("b", 0)
+		s.pass(time.Minute)
+		s.lease.cutOff("a", true)
+		s.pass(2 * DefaultDuration)
+		s.writers("a", "b")
+		if gap := s.first["b"].Sub(s.last["a"]); gap < DefaultDuration/4 {
+			t.Errorf("b began %s after the last write of a, want a quarter of the lease at least", gap)
+		}
+		s.lease.cutOff("a", false)
+		s.lost(a)
+		s.pass(time.Minute)
+		s.writers("a", "b")
+	})
+}
+
+func TestAShortTroubleLosesNothing(t *testing.T) {
+	story(t, func(t *testing.T, s *stage) {
+		a := s.start("a", 0)
+		s.pass(time.Minute)
+		s.start("b", 0)
+		for range 5 {
+			s.lease.cutOff("a", true)
+			s.pass(a.holder.deadline() / 2)
+			s.lease.cutOff("a", false)
+			s.pass(time.Minute)
+		}
+		s.writers("a")
+	})
+}
+
+func TestWhoCrashedIsWaitedFor(t *testing.T) {
+	story(t, func(t *testing.T, s *stage) {
+		s.lease.record = Record{Holder: "crashed", Term: 7, Duration: DefaultDuration, Version: "1"}
+		began := time.Now()
+		s.start("b", 0)
+		s.pass(2 * DefaultDuration)
+		s.writers("b")
+		if waited := s.first["b"].Sub(began); waited < DefaultDuration || waited > DefaultDuration*5/4 {
+			t.Errorf("b waited for %s, want the lease's %s", waited, DefaultDuration)
+		}
+		if !slices.Equal(s.terms, []int64{8}) {
+			t.Errorf("terms: got %v, want 8", s.terms)
+		}
+	})
+}
+
+func TestWhoIsStartedAgainNeedNotWaitForItself(t *testing.T) {
+	story(t, func(t *testing.T, s *stage) {
+		s.lease.record = Record{Holder: "a", Term: 7, Duration: DefaultDuration, Version: "1"}
+		began := time.Now()
+		s.start("a", 0)
+		s.pass(time.Second)
+		if s.first["a"].Sub(began) != 0 {
+			t.Error("it waited")
+		}
+	})
+}
+
+func TestTwoOfOneNameDoNotBothGoOn(t *testing.T) {
+	story(t, func(t *testing.T, s *stage) {
+		old := s.start("a", 0)
+		s.pass(time.Minute)
+		s.start("a", 0)
+		s.lost(old)
+	})
+}
+
+func TestALeaseThatWasRemovedIsLost(t *testing.T) {
+	story(t, func(t *testing.T, s *stage) {
+		a := s.start("a", 0)
+		s.pass(time.Minute)
+		s.lease.mu.Lock()
+		s.lease.record = Record{}
+		s.lease.mu.Unlock()
+		s.lost(a)
+	})
+}
+
+func TestWorkThatFailsGivesTheLeaseUp(t *testing.T) {
+	story(t, func(t *testing.T, s *stage) {
+		log, _ := logtest.New(t)
+		holder := New(Config{Identity: "a", Duration: DefaultDuration}, s.lease.of("a"), &Fence{}, log)
+		err := holder.Run(t.Context(), func(context.Context, int64) error { return errBoom })
+		if !errors.Is(err, errBoom) || s.lease.record.Holder != "" {
+			t.Errorf("Run(...): got %v, and the lease is held by %q", err, s.lease.record.Holder)
+		}
+	})
+}
