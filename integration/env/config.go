@@ -81,7 +81,7 @@ func (w *World) logConfig() fields {
 	return fields{"level": cmp.Or(w.opts.LogLevel, "info"), "format": "console"}
 }
 
-func (s *Site) config() fields {
+func (s *Site) config(replica, dir string) fields {
 	namespaces := []string{s.Namespace}
 	if s.world.opts.Wide {
 		namespaces = append(namespaces, s.Namespace+"-annex")
@@ -92,16 +92,18 @@ func (s *Site) config() fields {
 	config := fields{
 		"cluster":    s.Name,
 		"automator":  fields{"address": s.automator, "tls": tlsFields(s.identity)},
-		"stateDir":   s.world.file(s.Name, "state"),
+		"stateDir":   dir + "/state",
 		"log":        s.world.logConfig(),
-		"admin":      s.admin,
-		"status":     fields{"listen": s.status, "tls": fields{"cert": s.serving.Cert, "key": s.serving.Key}},
-		"kubeconfig": s.world.file(s.Name, "kubeconfig"),
+		"kubeconfig": dir + "/kubeconfig",
 		"namespaces": namespaces,
 		"trust":      s.world.Trust(),
 	}
 	if s.world.opts.Queries != nil {
 		config["queries"] = s.world.opts.Queries
+	}
+	if every := s.world.opts.Lease; every > 0 {
+		config["replica"] = replica
+		config["lease"] = fields{"namespace": s.Namespace, "name": LeaseName, "duration": every.String()}
 	}
 	if s.world.opts.Enroll > 0 {
 		config["automator"] = fields{"address": s.automator}

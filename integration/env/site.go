@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/tandem-cd/tandem/integration/env/cut"
-	"github.com/tandem-cd/tandem/integration/env/process"
 	"github.com/tandem-cd/tandem/shared/rpc"
 )
 
@@ -53,7 +51,9 @@ type Site struct {
 	world             *World
 	automator         string // its address, as the synchronizer reaches it
 	identity, serving rpc.TLSFiles
-	status, admin     string // addresses
+	status            string // address
+
+	replicas []*Agent // besides Synchronizer
 }
 
 // AddSite prepares another cluster for the automator to serve: its namespace and
@@ -63,11 +63,7 @@ func (w *World) AddSite(ctx context.Context, name string) (*Site, error) {
 	if err := os.MkdirAll(w.file(name), folderMode); err != nil {
 		return nil, err
 	}
-	ports, err := process.FreePorts(ctx, sitePorts)
-	if err != nil {
-		return nil, err
-	}
-	s.status, s.admin = net.JoinHostPort(loopback, ports[0]), net.JoinHostPort(loopback, ports[1])
+	var err error
 	if s.identity, err = w.identity(rpc.RoleCluster, name); err != nil {
 		return nil, err
 	}
@@ -81,14 +77,9 @@ func (w *World) AddSite(ctx context.Context, name string) (*Site, error) {
 	if err := s.install(ctx); err != nil {
 		return nil, err
 	}
-	config := w.file(name, "synchronizer.yaml")
-	if err := writeYAML(config, s.config()); err != nil {
+	if s.Synchronizer, s.status, err = s.prepare(ctx, name); err != nil {
 		return nil, err
 	}
-	s.Synchronizer = newAgent(agentConfig{
-		name: synchronizerProgram, program: w.Program(synchronizerProgram), config: config,
-		log: w.file("logs", "synchronizer-"+name+".log"), admin: s.admin,
-	})
 	return s, w.writeCLIConfig()
 }
 
@@ -164,6 +155,21 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: tandem-identity
 subjects: [{kind: ServiceAccount, name: ` + synchronizerAccount + `, namespace: ` + systemNamespace + `}]
 `
 
+// leaser may hold the Lease of the synchronizer that works.
+const leaser = `apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: tandem-lease}
+rules:
+  - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
+  - {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [` + LeaseName + `], verbs: [get, update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: tandem-lease}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: tandem-lease}
+subjects: [{kind: ServiceAccount, name: ` + synchronizerAccount + `, namespace: ` + systemNamespace + `}]
+`
+
 // install applies what a user applies once per namespace, and writes the files
 // with which the synchronizer and a viewer connect.
 func (s *Site) install(ctx context.Context) error {
@@ -172,7 +178,7 @@ func (s *Site) install(ctx context.Context) error {
 		return err
 	}
 	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: NAMESPACE}\n---\n"
-	texts := []string{namespace, string(manifest), viewer, keeper}
+	texts := []string{namespace, string(manifest), viewer, keeper, leaser}
 	if s.world.opts.Everywhere {
 		texts = append(texts, everywhere, writer)
 	}
@@ -191,7 +197,7 @@ func (s *Site) install(ctx context.Context) error {
 	if err := os.WriteFile(s.world.file(s.Name, "token"), []byte(token), privateMode); err != nil {
 		return err
 	}
-	return s.writeKubeconfig(ctx)
+	return nil
 }
 
 // Apply does what kubectl apply --server-side does with a manifest, in the
@@ -200,8 +206,8 @@ func (s *Site) Apply(ctx context.Context, manifest string) error {
 	return s.world.Apply(ctx, s.Namespace, manifest)
 }
 
-// writeKubeconfig connects the synchronizer as its service account.
-func (s *Site) writeKubeconfig(ctx context.Context) error {
+// writeKubeconfig connects a synchronizer as its service account, by a token of its own.
+func (s *Site) writeKubeconfig(ctx context.Context, path string) error {
 	token, err := s.token(ctx, systemNamespace, synchronizerAccount)
 	if err != nil {
 		return err
@@ -216,7 +222,7 @@ func (s *Site) writeKubeconfig(ctx context.Context) error {
 	config.AuthInfos[entry] = &api.AuthInfo{Token: token}
 	config.Contexts[entry] = &api.Context{Cluster: entry, AuthInfo: entry}
 	config.CurrentContext = entry
-	return clientcmd.WriteToFile(*config, s.world.file(s.Name, "kubeconfig"))
+	return clientcmd.WriteToFile(*config, path)
 }
 
 // server is the API server as the synchronizer reaches it.
@@ -243,6 +249,9 @@ func (s *Site) token(ctx context.Context, namespace, account string) (string, er
 func (s *Site) close() error {
 	if s.Synchronizer != nil {
 		s.Synchronizer.Kill()
+	}
+	for _, replica := range s.replicas {
+		replica.Kill()
 	}
 	if !s.world.Attached() {
 		return nil

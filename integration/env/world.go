@@ -77,6 +77,9 @@ type Options struct {
 	// Enroll has the sites enroll by tokens, for certificates that live so long; otherwise every site has its certificate
 	// in files from the beginning.
 	Enroll time.Duration
+	// Lease has the sites' synchronizers hold a Lease of such a duration while they work, so that there may be several, see
+	// Site.AddReplica; none by default.
+	Lease time.Duration
 	// Private has the registry ask for a name and a password.
 	Private bool
 	// Traces is the collector that the automator sends traces to; none by default.

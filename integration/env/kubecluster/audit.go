@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type Request struct {
 	Verb         string // as RBAC says it: get, list, watch, patch, ...
 	User         string // who authenticated
 	Impersonated string // whom it acted as, or empty
+	Credential   string // the token that it showed, or empty: it tells processes of one user apart
 	URI          string
 	Group        string
 	Resource     string
@@ -41,8 +43,12 @@ type auditRecord struct {
 }
 
 type auditUser struct {
-	Username string `json:"username"`
+	Username string              `json:"username"`
+	Extra    map[string][]string `json:"extra"`
 }
+
+// credentialID is where the API server names the token of a service account.
+const credentialID = "authentication.kubernetes.io/credential-id"
 
 type auditStatus struct {
 	Code int `json:"code"`
@@ -110,7 +116,8 @@ func readAudit(from io.Reader) ([]Request, error) {
 
 func (r auditRecord) request() Request {
 	return Request{
-		At: r.Received, Verb: r.Verb, User: r.User.Username, Impersonated: r.As.Username, URI: r.URI,
+		At: r.Received, Verb: r.Verb, User: r.User.Username, Impersonated: r.As.Username,
+		Credential: strings.Join(r.User.Extra[credentialID], ","), URI: r.URI,
 		Group: r.Object.APIGroup, Resource: r.Object.Resource, Subresource: r.Object.Subresource,
 		Namespace: r.Object.Namespace, Name: r.Object.Name, Code: r.Response.Code,
 	}

@@ -33,7 +33,7 @@ func commands() map[string]command {
 		"objects": do("KIND REGEXP N", 3, objects), "remove": do("KIND REGEXP", 2, remove),
 		"hold-push": do("before|after", 1, holdPush), "pass-push": do("", 0, passPush), "refuse-push": do("STATUS", 1, refusePush),
 		"registry-fails": do("STATUS TIMES", 2, registryFails), "restart-apiserver": do("", 0, restartAPIServer),
-		"kill-anywhere": do("ROUNDS SEED", 2, killAnywhere), "renewed": do("[SITE]", 0, renewed), "revoke": do("SITE", 1, revoke), "logged": do("AGENT REGEXP", 2, logged), "replaced": do("FILE WITH", 2, replaced),
+		"kill-anywhere": do("ROUNDS SEED", 2, killAnywhere), "renewed": do("[SITE]", 0, renewed), "revoke": do("SITE", 1, revoke), "logged": do("AGENT REGEXP", 2, logged), "replaced": do("FILE WITH", 2, replaced), "configure": do("FILE AGENT [SITE]", 2, configure),
 		"asks": do("COMMAND ARG...", 2, asks), "allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),
 		"silent-server": do("", 0, silentServer),
 	}

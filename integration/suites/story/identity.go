@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"sigs.k8s.io/yaml"
 
 	enrollmentv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/enrollment/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
@@ -95,6 +96,26 @@ func logged(s *Teller, ts *testscript.TestScript, args []string) error {
 		}
 		return err
 	})
+}
+
+// configure puts the keys of a file in the place of those of an agent's configuration; they count from its next start.
+func configure(s *Teller, ts *testscript.TestScript, args []string) error {
+	path := s.agent(ts, args[1:]).Config()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	config := map[string]any{}
+	for _, text := range []string{string(before), s.expand(ts.ReadFile(args[0]))} {
+		if err := yaml.Unmarshal([]byte(text), &config); err != nil {
+			return err
+		}
+	}
+	after, err := yaml.Marshal(config)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, after, 0o600)
 }
 
 // replaced puts the content of a file in the place of another, in one step, as Kubernetes does with a mounted Secret.
