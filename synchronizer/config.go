@@ -6,12 +6,13 @@ import (
 	"os"
 
 	"github.com/tandem-cd/tandem/shared/config"
-	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/shared/telemetry/admin"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
+	"github.com/tandem-cd/tandem/synchronizer/internal/lease"
 	"github.com/tandem-cd/tandem/synchronizer/internal/serve"
+	"github.com/tandem-cd/tandem/synchronizer/internal/tenancy"
 	"github.com/tandem-cd/tandem/synchronizer/internal/trust"
 )
 
@@ -34,6 +35,11 @@ type Config struct {
 	Debug string `yaml:"debug"`
 	// Status serves status queries; empty serves none.
 	Status StatusConfig `yaml:"status"`
+	// Replica names this process among the replicas of this cluster; the Pod's name by default. No two that run at the same
+	// time may have the same.
+	Replica string `yaml:"replica"`
+	// Lease has one of several replicas work, and the others stand by. Without one this process MUST be the only one.
+	Lease LeaseConfig `yaml:"lease"`
 	// Kubeconfig is the file to connect to the API server with; the pod's own account when empty.
 	Kubeconfig string `yaml:"kubeconfig"`
 	// Namespaces are the ones that Syncs and their objects are in; all when empty.
@@ -49,7 +55,11 @@ type Config struct {
 	// for [].
 	Queries []serve.Kind `yaml:"queries"`
 	// Paths says which namespaces may use which paths. When it is empty every namespace may use what the cluster is granted.
-	Paths []PathRule `yaml:"paths"`
+	Paths []tenancy.PathRule `yaml:"paths"`
+	// Dependencies says whose Syncs the Syncs of a namespace may depend on, besides those of their own.
+	Dependencies []tenancy.DependencyRule `yaml:"dependencies"`
+	// Quotas bounds what one Sync may hold; one that holds more is refused as a whole.
+	Quotas tenancy.Quotas `yaml:"quotas"`
 }
 
 // HealthConfig says when custom kinds are as they should be.
@@ -98,6 +108,28 @@ type SecretName struct {
 	Name      string `yaml:"name"`
 }
 
+// LeaseConfig is the Lease that the replica holds which works.
+type LeaseConfig struct {
+	// Namespace and Name are both needed.
+	Namespace string `yaml:"namespace"`
+	Name      string `yaml:"name"`
+	// Duration is how long a replica that has gone is waited for; 15 s by default, between 3 s and 5 min.
+	Duration config.Duration `yaml:"duration"`
+}
+
+func (c LeaseConfig) validate() error {
+	if c == (LeaseConfig{}) {
+		return nil
+	}
+	if c.Namespace == "" || c.Name == "" {
+		return errors.New("lease: namespace and name are both needed")
+	}
+	if d := c.Duration.Or(lease.DefaultDuration); d < lease.MinDuration || d > lease.MaxDuration {
+		return fmt.Errorf("lease.duration: %s is not between %s and %s", d, lease.MinDuration, lease.MaxDuration)
+	}
+	return nil
+}
+
 // StatusConfig is the listener for status queries. Callers show a bearer token of this cluster, and may see the Syncs
 // that they may get.
 type StatusConfig struct {
@@ -105,16 +137,6 @@ type StatusConfig struct {
 	Listen string `yaml:"listen"`
 	// TLS identifies this server; its CA is not used.
 	TLS rpc.TLSFiles `yaml:"tls"`
-}
-
-// PathRule lets namespaces use paths.
-type PathRule struct {
-	// Namespaces are the ones that may.
-	Namespaces []string `yaml:"namespaces"`
-	// Repository is the source's repository; any when empty.
-	Repository string `yaml:"repository"`
-	// Paths are what they may use; a Sync's path and include must lie below.
-	Paths []string `yaml:"paths"`
 }
 
 // Validate fills defaults and returns every problem.
@@ -145,7 +167,10 @@ func (c *Config) Validate() error {
 	if err := c.validateQueries(); err != nil {
 		problems = append(problems, fmt.Errorf("queries: %w", err))
 	}
-	problems = append(problems, c.validateTrust(), c.validatePaths())
+	problems = append(problems, c.validateTrust(), c.validateTenancy(), c.Lease.validate())
+	if c.Replica == "" {
+		c.Replica = podName()
+	}
 	return errors.Join(problems...)
 }
 
@@ -190,19 +215,17 @@ func (c *Config) validateTrust() error {
 	return nil
 }
 
-func (c *Config) validatePaths() error {
-	var problems []error
-	for i := range c.Paths {
-		cleaned, err := revision.CleanPaths(c.Paths[i].Paths)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("paths[%d]: %w", i, err))
-		}
-		c.Paths[i].Paths = cleaned
-		if len(c.Paths[i].Namespaces) == 0 {
-			problems = append(problems, fmt.Errorf("paths[%d]: namespaces is empty", i))
-		}
-	}
-	return errors.Join(problems...)
+// tenancy are the rules for namespaces.
+func (c *Config) tenancy() tenancy.Rules {
+	return tenancy.Rules{Paths: c.Paths, Dependencies: c.Dependencies, Quotas: c.Quotas}
+}
+
+// validateTenancy checks the rules for namespaces and takes them over with what was filled in.
+func (c *Config) validateTenancy() error {
+	rules := c.tenancy()
+	err := rules.Validate()
+	c.Quotas = rules.Quotas
+	return err
 }
 
 // Load reads the configuration file.
@@ -212,8 +235,8 @@ func Load(path string) (Config, error) {
 	return cfg, err
 }
 
-// replica names this process to the automator: the pod's name.
-func replica() string {
+// podName is how Kubernetes calls this process.
+func podName() string {
 	name, err := os.Hostname()
 	if err != nil || name == "" {
 		return "synchronizer"

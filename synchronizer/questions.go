@@ -30,7 +30,7 @@ func (s *Synchronizer) openQuestions(client dynamic.Interface, judge *health.Jud
 		Inventory: shards.New(client, zap.NewNop()), // it remembers what it read, which must not mix with what the loop writes
 	}
 	s.answers = serve.NewAnswers(map[serve.Kind]serve.Answer{serve.Tree: look.Tree, serve.Events: look.Events})
-	hello := &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: replica(), Protocol: relay.Protocol, Version: Version}
+	hello := &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: s.replica(), Protocol: relay.Protocol, Version: Version}
 	s.serve = serve.New(serve.Config{Hello: hello, Offers: s.cfg.Queries, Metrics: s.metrics}, s.link, s.answers, s.log)
 }
 

@@ -13,15 +13,17 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 	"github.com/tandem-cd/tandem/synchronizer/internal/render"
+	"github.com/tandem-cd/tandem/synchronizer/internal/tenancy"
 )
 
 // renderer renders trees of the object store with the kinds of the cluster.
 type renderer struct {
 	store  *objects.Store
 	mapper *live.Mapper
+	rules  tenancy.Rules
 }
 
-// Render returns the objects of a commit.
+// Render returns the objects of a commit; an *tenancy.OverQuotaError when they are more than the Sync may hold.
 func (r renderer) Render(ctx context.Context, sync *v1alpha1.Sync, commit gitobject.ID, before *render.Result) (render.Result, error) {
 	raw, err := r.store.Commit(ctx, commit)
 	if err != nil {
@@ -37,6 +39,9 @@ func (r renderer) Render(ctx context.Context, sync *v1alpha1.Sync, commit gitobj
 	}
 	result, err := render.Tree(ctx, r.store, decoded.Tree, paths[0], before)
 	if err != nil {
+		return render.Result{}, err
+	}
+	if err := r.rules.Check(sync.Namespace, result.Objects); err != nil {
 		return render.Result{}, err
 	}
 	return result.Resolve(sync.Namespace, func(kind schema.GroupVersionKind) (bool, error) {

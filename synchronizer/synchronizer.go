@@ -25,9 +25,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
-	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/fleet"
-	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/run"
 	"github.com/tandem-cd/tandem/shared/telemetry"
@@ -37,6 +35,7 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/converge"
 	"github.com/tandem-cd/tandem/synchronizer/internal/enroll"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
+	"github.com/tandem-cd/tandem/synchronizer/internal/lease"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 	"github.com/tandem-cd/tandem/synchronizer/internal/preview"
@@ -78,6 +77,9 @@ type Synchronizer struct {
 	serve    *serve.Server
 	status   *rpc.Server
 	metrics  *prometheus.Registry
+	holder   *lease.Holder // nil for the only replica
+	fence    lease.Fence   // around what is written while holder has the lease
+	onlook   onlooker
 }
 
 // New opens what the synchronizer works with. It talks to nobody yet.
@@ -92,6 +94,9 @@ func New(cfg Config, log *zap.Logger) (*Synchronizer, error) {
 		return nil, err
 	}
 	s.measure()
+	if err := s.openLease(restConfig); err != nil {
+		return nil, err
+	}
 	if err := s.openRelay(restConfig); err != nil {
 		return nil, err
 	}
@@ -117,13 +122,17 @@ func (s *Synchronizer) openRelay(config *rest.Config) (err error) {
 	if err := s.openIdentity(config); err != nil {
 		return err
 	}
-	hello := &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: replica(), Protocol: relay.Protocol, Version: Version}
+	hello := &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: s.replica(), Protocol: relay.Protocol, Version: Version}
 	s.reporter, err = report.New(report.Config{Hello: hello, Dir: filepath.Join(s.cfg.StateDir, "events"), Metrics: s.metrics}, s.link, s.fleet, s.log)
 	return err
 }
 
 func (s *Synchronizer) openLoop(config *rest.Config) error {
 	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	writingConfig, writing, err := s.writing(config)
 	if err != nil {
 		return fmt.Errorf("connect to the cluster: %w", err)
 	}
@@ -147,29 +156,31 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 	s.sight = live.New(live.Config{
 		Namespaces: s.cfg.Namespaces, Changed: changed, Health: judge.Of, Looking: true, Digest: compare.Digest,
 	}, client, mapper)
-	s.syncs = syncs.New(client, s.cfg.Namespaces, s.log)
+	s.syncs = syncs.New(client, writing, s.cfg.Namespaces, s.log)
 	s.events = syncs.NewRecorder(s.syncs, s.metrics)
-	applier, err := apply.New(apply.Config{}, config, apply.Deps{
+	applier, err := apply.New(apply.Config{}, writingConfig, apply.Deps{
 		Kinds: mapper, Established: s.live.Established,
 		SyncExists: func(label string) bool { return s.loop.Exists(label) },
 	})
 	if err != nil {
 		return err
 	}
-	follow := &follower{}
-	trees := renderer{store: s.store, mapper: mapper}
+	follow, rules := &follower{}, s.cfg.tenancy()
+	unverified, reporting := policy.Mode() == trust.Relay, facts{reporter: s.reporter, recent: s.recent, fleet: s.fleet, cluster: s.cfg.Cluster}
+	s.onlook = onlooker{facts: reporting, unverified: unverified, log: s.log}
+	trees := renderer{store: s.store, mapper: mapper, rules: rules}
 	previewer := preview.New(preview.Deps{
 		Live: s.live, Applier: applier, Load: trees.Load, Seen: s.sight.Observe, Exists: func(label string) bool { return s.loop.Exists(label) },
 	})
 	s.loop = converge.New(converge.Deps{
-		Permit: s.permit, Unverified: policy.Mode() == trust.Relay, Workers: s.cfg.Workers,
+		Permit: rules.Permit, DependOn: rules.DependOn, Unverified: unverified, Workers: s.cfg.Workers,
 		Relay: follow, Trees: s.store, Verifier: newVerifier(policy, s.store), Renderer: trees,
-		Live: s.live, Sight: s.sight, Inventory: shards.New(client, s.log), Applier: applier, Previewer: previewer,
-		Syncs: s.syncs, Events: s.events, Reporter: facts{reporter: s.reporter, recent: s.recent, fleet: s.fleet, cluster: s.cfg.Cluster}, Log: s.log, Metrics: s.metrics,
+		Live: s.live, Sight: s.sight, Inventory: shards.New(writing, s.log), Applier: applier, Previewer: previewer,
+		Syncs: s.syncs, Events: s.events, Reporter: reporting, Log: s.log, Metrics: s.metrics,
 	})
 	s.openQuestions(client, judge)
 	s.relay = relay.New(relay.Config{
-		Cluster: s.cfg.Cluster, Replica: replica(), Version: Version, QueriesWaiting: s.serve.Waiting, Metrics: s.metrics,
+		Cluster: s.cfg.Cluster, Replica: s.replica(), Version: Version, QueriesWaiting: s.serve.Waiting, Metrics: s.metrics,
 	}, s.link, s.store, s.loop, s.log)
 	follow.client = s.relay
 	return nil
@@ -181,41 +192,9 @@ type follower struct{ client *relay.Client }
 // Follow replaces what is followed.
 func (f *follower) Follow(subs []relay.Subscription) { f.client.Follow(subs) }
 
-// permit says whether Syncs of a namespace may use paths of a source.
-func (s *Synchronizer) permit(namespace string, source revision.Source, paths []string) error {
-	if len(s.cfg.Paths) == 0 {
-		return nil
-	}
-	for _, p := range paths {
-		if !s.permitted(namespace, source.Repository, p) {
-			return fault.New(fault.Unauthorized, "namespace %q may not use path %q of repository %q; the cluster's administrator decides that in the synchronizer's configuration, under paths", namespace, p, source.Repository)
-		}
-	}
-	return nil
-}
-
-func (s *Synchronizer) permitted(namespace, repository, path string) bool {
-	for _, rule := range s.cfg.Paths {
-		for _, n := range rule.Namespaces {
-			if n == namespace && (rule.Repository == "" || rule.Repository == repository) && revision.CoveredBy(rule.Paths, path) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // Run works until the context is done.
 func (s *Synchronizer) Run(ctx context.Context) error {
 	tasks := []run.Task{
-		{Name: "live", Run: s.live.Run},
-		{Name: "sight", Run: s.sight.Run},
-		{Name: "converge", Run: s.loop.Run},
-		{Name: "events", Run: s.events.Run},
-		{Name: "relay", Run: s.whenListed(s.whenEnrolled(s.relay.Run))},
-		{Name: "report", Run: s.whenListed(s.whenEnrolled(s.reporter.Run))},
-		{Name: "serve", Run: s.whenListed(s.whenEnrolled(s.serve.Run))},
-		{Name: "collect", Run: s.whenListed(s.collect)},
 		{Name: "status", Run: s.serveStatus},
 		{Name: "debug", Run: func(ctx context.Context) error { return admin.ServeDebug(ctx, s.cfg.Debug) }},
 		{Name: "admin", Run: func(ctx context.Context) error {
@@ -225,9 +204,23 @@ func (s *Synchronizer) Run(ctx context.Context) error {
 	if s.keeper != nil {
 		tasks = append(tasks, run.Task{Name: "identity", Run: s.keeper.Run})
 	}
-	tasks = append(tasks, s.watches()...)
+	tasks = append(tasks, s.lead(s.work())...)
 	s.log.Info("started", zap.String("version", Version), zap.String("cluster", s.cfg.Cluster), zap.String("trust", string(s.cfg.Trust.Mode)))
 	return errors.Join(run.Group(ctx, tasks...), s.link.Close())
+}
+
+// work is what one replica does at a time.
+func (s *Synchronizer) work() []run.Task {
+	return append([]run.Task{
+		{Name: "live", Run: s.live.Run},
+		{Name: "sight", Run: s.sight.Run},
+		{Name: "converge", Run: s.loop.Run},
+		{Name: "events", Run: s.events.Run},
+		{Name: "relay", Run: s.whenListed(s.whenEnrolled(s.relay.Run))},
+		{Name: "report", Run: s.whenListed(s.whenEnrolled(s.reporter.Run))},
+		{Name: "serve", Run: s.whenListed(s.whenEnrolled(s.serve.Run))},
+		{Name: "collect", Run: s.whenListed(s.collect)},
+	}, s.watches()...)
 }
 
 // watches follows the Syncs of every configured namespace. The loop hears of the end of the first lists once all are done.
@@ -243,6 +236,7 @@ func (s *Synchronizer) watches() []run.Task {
 			}
 		}
 		s.loop.SyncsListed()
+		s.forgetGone()
 		<-ctx.Done()
 		return ctx.Err()
 	}}}
@@ -289,6 +283,9 @@ func (s *Synchronizer) collect(ctx context.Context) error {
 
 // ready reports why the synchronizer cannot do its work yet.
 func (s *Synchronizer) ready() error {
+	if s.holder != nil && !s.holder.Leads() {
+		return s.known()
+	}
 	select {
 	case <-s.loop.Listed():
 		return s.known()

@@ -25,6 +25,7 @@ func TestRefusals(t *testing.T) {
 		"TwoTokens":      {reason: "Which one counts would be a guess.", chart: synchronizerChart, set: []string{"enrollment.token=a", "enrollment.tokenSecret=b"}, want: "keep one"},
 		"StatusInClear":  {reason: "Tokens must not travel in the clear.", chart: synchronizerChart, set: []string{"status.enabled=true"}, want: "status.tlsSecret is missing"},
 		"SyncElsewhere":  {reason: "Nobody would look at it.", chart: synchronizerChart, set: []string{"syncs[0].name=a", "syncs[0].namespace=b", "syncs[0].spec.source.repository=c"}, want: "not in namespaces"},
+		"OneVolume":      {reason: "Several replicas cannot share it.", chart: synchronizerChart, set: []string{"replicas=2", "state.persistent=true"}, want: "state.persistent is for a single replica"},
 		"UnknownKey":     {reason: "A key that is misspelt must not be ignored.", chart: synchronizerChart, set: []string{"namespace=shop"}, want: "namespace"},
 		"UnknownKeyDeep": {reason: "Nor one further down.", chart: automatorChart, set: []string{"webhook.ingress.hostname=a"}, want: "hostname"},
 		"Account":        {reason: "The pod needs one.", chart: automatorChart, set: []string{"serviceAccount.create=false"}, want: "serviceAccount.name"},

@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
+	"github.com/tandem-cd/tandem/synchronizer/internal/fair"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
 )
 
@@ -18,6 +19,9 @@ const (
 	// DefaultConcurrency is how many objects of a stage are written at a time:
 	// where the throughput of an API server stops to grow.
 	DefaultConcurrency = 32
+	// DefaultTotal is how many objects of all Syncs are written at a time. The
+	// last quarter is for Syncs of which none is.
+	DefaultTotal = 64
 	// DefaultTimeout bounds one object, admission webhooks included; those may
 	// take 30 s each.
 	DefaultTimeout = time.Minute
@@ -30,7 +34,8 @@ const (
 
 // Config bounds the work.
 type Config struct {
-	Concurrency int           // 0 means DefaultConcurrency
+	Concurrency int           // of one Sync; 0 means DefaultConcurrency
+	Total       int           // 0 means DefaultTotal
 	Timeout     time.Duration // 0 means DefaultTimeout
 	Establish   time.Duration // 0 means DefaultEstablish
 }
@@ -69,6 +74,7 @@ type Applier struct {
 	config  Config
 	deps    Deps
 	clients *clients
+	slots   *fair.Limiter // by label
 }
 
 // New returns an applier that reaches the API server by config and acts as the
@@ -76,6 +82,9 @@ type Applier struct {
 func New(config Config, cluster *rest.Config, deps Deps) (*Applier, error) {
 	if config.Concurrency <= 0 {
 		config.Concurrency = DefaultConcurrency
+	}
+	if config.Total <= 0 {
+		config.Total = DefaultTotal
 	}
 	if config.Timeout <= 0 {
 		config.Timeout = DefaultTimeout
@@ -87,7 +96,8 @@ func New(config Config, cluster *rest.Config, deps Deps) (*Applier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Applier{config, deps, clients}, nil
+	slots := fair.NewLimiter(config.Total, config.Concurrency, config.Total/4)
+	return &Applier{config, deps, clients, slots}, nil
 }
 
 // Run takes the steps of a Sync, whose label is put on what it applies, stage
@@ -125,16 +135,14 @@ type runner struct {
 func (r *runner) stage(ctx context.Context, steps []plan.Step) {
 	var (
 		workers sync.WaitGroup
-		free    = make(chan struct{}, r.config.Concurrency)
 		crds    = make(chan *unstructured.Unstructured, len(steps))
 	)
 	for _, step := range steps {
-		free <- struct{}{}
-		if ctx.Err() != nil {
+		if r.slots.Acquire(ctx, r.label) != nil {
 			break
 		}
 		workers.Go(func() {
-			defer func() { <-free }()
+			defer r.slots.Release(r.label)
 			result, answered := r.step(ctx, step)
 			if !answered {
 				return

@@ -2,6 +2,7 @@ package converge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
 	"github.com/tandem-cd/tandem/synchronizer/internal/baseline"
@@ -19,6 +21,7 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
+	"github.com/tandem-cd/tandem/synchronizer/internal/tenancy"
 )
 
 // maxNamed bounds the objects that one message names.
@@ -43,9 +46,16 @@ func (p *pass) render(ctx context.Context) bool {
 	if w.current && (w.stale.IsZero() || time.Until(w.stale) > 0) {
 		return true
 	}
+	if w.over == w.content && w.over != (revision.ContentID{}) {
+		return false // it will not become less
+	}
 	began := now()
 	result, err := p.loop.deps.Renderer.Render(ctx, p.sync, w.verified, w.rendered)
 	p.loop.metrics.renders.WithLabelValues().Observe(time.Since(began).Seconds())
+	if over, ok := errors.AsType[*tenancy.OverQuotaError](err); ok {
+		p.overQuota(over)
+		return false
+	}
 	if err != nil {
 		w.problems.render = []v1alpha1.Problem{{Kind: v1alpha1.ProblemRender, Message: sentence(err), Commit: w.verified.String()}}
 		p.failed("tree not rendered", err)
@@ -63,6 +73,16 @@ func (p *pass) render(ctx context.Context) bool {
 		})
 	}
 	return true
+}
+
+// overQuota refuses the whole tree, which is looked at again when its content has changed.
+func (p *pass) overQuota(over *tenancy.OverQuotaError) {
+	w := p.work
+	problem := v1alpha1.Problem{Kind: v1alpha1.ProblemRender, Message: sentence(over), File: over.File, Commit: w.verified.String()}
+	if !slices.Contains(w.status.Problems, problem) { // it was told before a restart
+		p.record(true, "OverQuota", problem.Message)
+	}
+	w.over, w.problems.render = w.content, []v1alpha1.Problem{problem}
 }
 
 // apply plans and takes what is due. A pass whose plan is empty sends no request.
@@ -229,6 +249,9 @@ func hashOf(s plan.Step) [32]byte {
 // take carries out steps and records what became of each. It reports false when newer content arrived meanwhile.
 func (p *pass) take(ctx context.Context, steps []plan.Step) bool {
 	w, l := p.work, p.loop
+	if !p.enter() {
+		return false
+	}
 	if err := p.load(ctx, steps); err != nil {
 		p.failed("objects not read", err)
 		return false
@@ -239,12 +262,14 @@ func (p *pass) take(ctx context.Context, steps []plan.Step) bool {
 	var mu sync.Mutex
 	tally := &tally{}
 	identity := apply.Identity{Namespace: p.sync.Namespace, ServiceAccount: p.sync.Spec.ServiceAccount()}
+	l.rise() // others can use the worker while this waits for the API server
 	err := l.deps.Applier.Run(ctx, identity, p.sync.Label(), steps, func(r apply.Result) {
 		mu.Lock()
 		defer mu.Unlock()
 		p.took(r, tally)
 		l.metrics.took(r)
 	})
+	l.sit()
 	l.metrics.applied.WithLabelValues().Observe(time.Since(start).Seconds())
 	superseded := ctx.Err() != nil
 	if err != nil && !superseded {

@@ -47,7 +47,11 @@ func (p *pass) compare(ctx context.Context) {
 		return
 	}
 	stale, base := p.stale()
+	if len(stale) > 0 && !p.enter() {
+		return
+	}
 	var removals []preview.Change
+	l.rise() // as in take
 	_, err := l.deps.Previewer.Run(ctx, preview.Request{
 		Sync: p.sync, Rendered: w.rendered, Inventory: w.inventory, Content: w.content.String(),
 		Only: func(key object.Key) bool { return stale[key] != nil },
@@ -60,6 +64,7 @@ func (p *pass) compare(ctx context.Context) {
 		p.judged(c, stale[c.Key], base)
 		return nil
 	})
+	l.sit()
 	w.rendered.Forget()
 	if err != nil {
 		if ctx.Err() == nil {

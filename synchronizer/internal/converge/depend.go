@@ -23,6 +23,16 @@ func dependencies(s *v1alpha1.Sync) []types.NamespacedName {
 	return keys
 }
 
+// mayDepend returns why a Sync may not depend on one that it names.
+func (l *Loop) mayDepend(s *v1alpha1.Sync) error {
+	for _, on := range dependencies(s) {
+		if err := l.deps.DependOn(s.Namespace, on.Namespace); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // depend reports whether the Syncs that this one depends on let it go on. What is applied already waits for nobody, so that
 // drift is healed whatever becomes of them.
 func (p *pass) depend() bool {

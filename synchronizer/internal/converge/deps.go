@@ -27,6 +27,8 @@ import (
 type Deps struct {
 	// Permit says whether Syncs of a namespace may use paths of a source.
 	Permit func(namespace string, source revision.Source, paths []string) error
+	// DependOn says whether Syncs of a namespace may depend on those of another.
+	DependOn func(namespace, on string) error
 	// Unverified says that commit signatures are not checked.
 	Unverified bool
 

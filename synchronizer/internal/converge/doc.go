@@ -12,7 +12,9 @@
 //  7. publish: status, Kubernetes Events and lifecycle events say what happened.
 //
 // Passes of one Sync never overlap; passes of different Syncs run side by side and share nothing. Waiting for health
-// holds no worker: the watch wakes the Sync. A pass that finds nothing to do sends no request.
+// holds no worker: the watch wakes the Sync; nor does waiting for the API server while steps are taken. Namespaces take
+// turns, first applies leave room for changes, and requests are shared between Syncs (package fair). A pass that finds
+// nothing to do sends no request.
 //
 // After a kill at any point the next process continues from the Sync's status and inventory. What was applied and not
 // recorded is applied once more, which changes nothing; events have ids that do not depend on the process.

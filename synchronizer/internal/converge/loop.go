@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/fair"
 	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 )
@@ -28,6 +29,8 @@ const DefaultWorkers = 8
 type Loop struct {
 	deps  Deps
 	queue workqueue.TypedDelayingInterface[types.NamespacedName]
+	seats chan struct{} // full when every worker is at a Sync
+	lanes *fair.Lanes[types.NamespacedName]
 
 	metrics *metrics
 	kinds   kindBook
@@ -68,7 +71,9 @@ func New(deps Deps) *Loop {
 	}
 	l := &Loop{
 		deps:    deps,
-		queue:   workqueue.NewTypedDelayingQueue[types.NamespacedName](),
+		queue:   newQueue(),
+		seats:   make(chan struct{}, deps.Workers),
+		lanes:   fair.NewLanes[types.NamespacedName](deps.Workers * lanesPerWorker),
 		entries: map[types.NamespacedName]*entry{}, labels: map[string]types.NamespacedName{},
 		kinds:   kindBook{listed: map[v1alpha1.ObjectKind]int{}},
 		passing: rate.NewLimiter(passingRate, passingBurst),
@@ -87,28 +92,12 @@ func (l *Loop) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { <-ctx.Done(); l.queue.ShutDown(); return nil })
 	group.Go(func() error { l.follow(ctx); return nil })
-	for range l.deps.Workers {
-		group.Go(func() error { l.work(ctx); return nil })
-	}
+	group.Go(func() error { l.dispatch(ctx, group); return nil })
 	err := group.Wait()
 	if err == nil {
 		err = ctx.Err()
 	}
 	return err
-}
-
-func (l *Loop) work(ctx context.Context) {
-	for {
-		key, shutdown := l.queue.Get()
-		if shutdown {
-			return
-		}
-		again := l.pass(ctx, key)
-		l.queue.Done(key)
-		if again > 0 && ctx.Err() == nil {
-			l.queue.AddAfter(key, again)
-		}
-	}
 }
 
 // SyncChanged takes a Sync's newest resource.

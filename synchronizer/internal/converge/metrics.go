@@ -35,6 +35,8 @@ const (
 func newMetrics(registerer prometheus.Registerer, l *Loop) *metrics {
 	m := meter.New(registerer)
 	m.Read("tandem_synchronizer_converge_queue_length", "Syncs that wait for a worker.", func() float64 { return float64(l.queue.Len()) })
+	m.Read("tandem_synchronizer_converge_waiting_syncs", "Syncs that wait because as many are being applied as may be, of all or of their namespace.",
+		func() float64 { return float64(l.lanes.Waiting()) })
 	return &metrics{
 		passes: m.Counter("tandem_synchronizer_converge_passes_total", "Passes over a Sync: done, or hindered and to be tried again.",
 			meter.Of("result", doneWell, hindered)),

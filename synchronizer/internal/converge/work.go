@@ -30,9 +30,10 @@ type work struct {
 	failures  map[object.Key]failure
 	verified  gitobject.ID // the commit that is converged on
 	content   revision.ContentID
-	rendered  *render.Result // of the last content that was rendered; nil before the first
-	current   bool           // whether rendered is of content
-	stale     time.Time      // when rendered is to be made anew, because the cluster did not know a kind; zero for never
+	rendered  *render.Result     // of the last content that was rendered; nil before the first
+	current   bool               // whether rendered is of content
+	over      revision.ContentID // what holds more than the Sync may; zero for none
+	stale     time.Time          // when rendered is to be made anew, because the cluster did not know a kind; zero for never
 	problems  problems
 	refused   []live.Unlisted // what the API server does not let us know
 	// comparison is of mode observe; nil in mode apply.
@@ -101,10 +102,11 @@ func (l *Loop) pass(ctx context.Context, key types.NamespacedName) time.Duration
 	if !ok {
 		return 0
 	}
+	if p.delivery != nil && !p.enter() {
+		return 0
+	}
 	began := now()
-	l.metrics.busy.WithLabelValues().Inc()
 	p.run(ctx)
-	l.metrics.busy.WithLabelValues().Dec()
 	l.metrics.passed(began, p.hindered)
 	if !p.hindered {
 		p.work.attempts = 0
@@ -213,6 +215,9 @@ func (p *pass) configure(ctx context.Context) bool {
 	w := p.work
 	w.problems.config = nil
 	paths, err := p.loop.pathsOf(p.sync)
+	if err == nil {
+		err = p.loop.mayDepend(p.sync)
+	}
 	if err == nil {
 		err = p.loop.circle(p.sync)
 	}

@@ -55,9 +55,12 @@ type world struct {
 	fail      map[string]error // by object, for applies
 	health    health.Status    // of what is applied from now on
 	hold      chan struct{}    // applies wait for it when it is not nil
+	stuck     map[string]bool  // labels whose applies wait; all when nil
 	unsynced  bool
 	refused   error // why what is not synced cannot be
 	renderErr error
+	renders   int
+	alone     error // why no Sync may depend on another
 
 	did    []string // applies, removals and status writes, in order
 	said   []string // facts
@@ -85,8 +88,9 @@ func newWorld(t *testing.T) *world {
 func (w *world) run(story func()) {
 	log, _ := logtest.New(w.t)
 	w.loop = New(Deps{
-		Permit: func(string, revision.Source, []string) error { return nil },
-		Relay:  w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Events: w, Reporter: w, Log: log, Workers: 2,
+		Permit:   func(string, revision.Source, []string) error { return nil },
+		DependOn: func(string, string) error { return w.alone },
+		Relay:    w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Events: w, Reporter: w, Log: log, Workers: 2,
 	})
 	ctx, kill := context.WithCancel(w.t.Context())
 	var running sync.WaitGroup
@@ -177,8 +181,16 @@ func key(name string) object.Key {
 // deliver hands commits over as the relay does.
 func (w *world) deliver(commits ...gitobject.ID) {
 	w.mu.Lock()
+	names := slices.Collect(maps.Keys(w.resources))
+	w.mu.Unlock()
+	w.deliverTo(names, commits...)
+}
+
+// deliverTo does so for some Syncs.
+func (w *world) deliverTo(names []string, commits ...gitobject.ID) {
+	w.mu.Lock()
 	chains := map[string]relay.Chain{}
-	for name := range w.resources {
+	for _, name := range names {
 		chains["shop/"+name] = relay.Chain{Base: w.bases["shop/"+name], Commits: commits}
 	}
 	w.mu.Unlock()
@@ -301,6 +313,7 @@ func (w *world) Verify(_ context.Context, r VerifyRequest) (Verdict, error) {
 func (w *world) Render(_ context.Context, s *v1alpha1.Sync, commit gitobject.ID, _ *render.Result) (render.Result, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.renders++
 	tree := w.trees[commit]
 	tree.Objects = slices.DeleteFunc(slices.Clone(tree.Objects), func(d render.Desired) bool {
 		return strings.HasPrefix(d.Key.Name, "db") != (s.Name == "db")
@@ -371,7 +384,7 @@ func (r records) Save(_ context.Context, s *v1alpha1.Sync, entries map[object.Ke
 // Run applies and removes; the answer to an apply has no managed fields, so baselines are zero until somebody touches one.
 func (w *world) Run(ctx context.Context, _ apply.Identity, label string, steps []plan.Step, done func(apply.Result)) error {
 	for _, step := range steps {
-		if w.hold != nil {
+		if w.hold != nil && (w.stuck == nil || w.stuck[label]) {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()

@@ -160,6 +160,14 @@ func New(cfg Config, link *Link, store Store, handler Handler, log *zap.Logger) 
 	}
 }
 
+// Begin has the epochs of sessions count from a number, which MUST be above those of every session before under the name of
+// this replica; the clock's, when it is not called. Call it before Run.
+func (c *Client) Begin(epoch int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.epoch = epoch
+}
+
 // Follow replaces what is followed. When only bases differ from before, the open stream goes on.
 func (c *Client) Follow(subs []Subscription) {
 	c.mu.Lock()

@@ -77,6 +77,10 @@ func New(cfg Config, link Connector, state *fleet.State, log *zap.Logger) (*Repo
 	}, nil
 }
 
+// Begin has the epochs of sessions count from a number, which MUST be above those of every session before under the name of
+// this replica; the clock's, when it is not called. Call it before Run.
+func (r *Reporter) Begin(epoch int64) { r.epoch = epoch }
+
 // Event keeps an event until the automator has it. The event's cluster and id are filled in; one that is sent already
 // changes nothing.
 func (r *Reporter) Event(event *statusv1.Event) {

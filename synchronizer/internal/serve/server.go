@@ -116,6 +116,10 @@ func (s *Server) session(ctx context.Context) error {
 	return err
 }
 
+// Begin has the epochs of streams count from a number, which MUST be above those of every stream before under the name of
+// this replica; the clock's, when it is not called. Call it before Run.
+func (s *Server) Begin(epoch int64) { s.epoch = epoch }
+
 func (s *Server) hello() *relayv1.ServeHello {
 	s.epoch++
 	hello := &relayv1.ServeHello{Hello: proto.CloneOf(s.cfg.Hello)}

@@ -38,17 +38,18 @@ type Handler interface {
 
 // Client reads and writes Sync resources.
 type Client struct {
-	dynamic    dynamic.Interface
+	reading    dynamic.Interface
+	writing    dynamic.Interface
 	namespaces []string
 	log        *zap.Logger
 }
 
-// New returns a client for Syncs in the given namespaces; none means all.
-func New(client dynamic.Interface, namespaces []string, log *zap.Logger) *Client {
+// New returns a client for Syncs in the given namespaces; none means all. What it writes goes through writing.
+func New(reading, writing dynamic.Interface, namespaces []string, log *zap.Logger) *Client {
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
-	return &Client{dynamic: client, namespaces: namespaces, log: log}
+	return &Client{reading: reading, writing: writing, namespaces: namespaces, log: log}
 }
 
 // Namespaces returns where Syncs are watched; "" is everywhere.
@@ -56,7 +57,7 @@ func (c *Client) Namespaces() []string { return c.namespaces }
 
 // Watch tells handler about the Syncs of one namespace until the context is done. listed is called once.
 func (c *Client) Watch(ctx context.Context, namespace string, handler Handler, listed func()) error {
-	resource := c.dynamic.Resource(v1alpha1.GroupVersionResource).Namespace(namespace)
+	resource := c.reading.Resource(v1alpha1.GroupVersionResource).Namespace(namespace)
 	source := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			return resource.List(ctx, options)
@@ -64,7 +65,7 @@ func (c *Client) Watch(ctx context.Context, namespace string, handler Handler, l
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			return resource.Watch(ctx, options)
 		},
-	}, c.dynamic)
+	}, c.reading)
 	store := &ingest{handler: handler, known: map[types.NamespacedName]bool{}, listed: listed, log: c.log}
 	cache.NewReflectorWithOptions(source, &unstructured.Unstructured{}, store, cache.ReflectorOptions{Name: "syncs"}).RunWithContext(ctx)
 	return ctx.Err()
@@ -147,7 +148,7 @@ func (c *Client) WriteStatus(ctx context.Context, sync *v1alpha1.Sync) error {
 		return fmt.Errorf("status of %s/%s: %w", sync.Namespace, sync.Name, err)
 	}
 	force := true
-	_, err = c.dynamic.Resource(v1alpha1.GroupVersionResource).Namespace(sync.Namespace).Patch(
+	_, err = c.writing.Resource(v1alpha1.GroupVersionResource).Namespace(sync.Namespace).Patch(
 		ctx, sync.Name, types.ApplyPatchType, patch, metav1.PatchOptions{FieldManager: statusManager, Force: &force}, "status")
 	return ignoreGone(err)
 }
@@ -172,7 +173,7 @@ func (c *Client) finalizers(ctx context.Context, sync *v1alpha1.Sync, finalizers
 		return err
 	}
 	force := true
-	_, err = c.dynamic.Resource(v1alpha1.GroupVersionResource).Namespace(sync.Namespace).Patch(
+	_, err = c.writing.Resource(v1alpha1.GroupVersionResource).Namespace(sync.Namespace).Patch(
 		ctx, sync.Name, types.ApplyPatchType, patch, metav1.PatchOptions{FieldManager: statusManager + "-finalizer", Force: &force})
 	return ignoreGone(err)
 }
@@ -214,7 +215,7 @@ func (c *Client) record(ctx context.Context, event Event) error {
 		"source":         map[string]any{"component": v1alpha1.FieldManager},
 		"firstTimestamp": at, "lastTimestamp": at,
 	}}
-	events := c.dynamic.Resource(eventsResource).Namespace(sync.Namespace)
+	events := c.writing.Resource(eventsResource).Namespace(sync.Namespace)
 	if _, err := events.Create(ctx, object, metav1.CreateOptions{FieldManager: statusManager}); err != nil {
 		return fmt.Errorf("record event %s of %s/%s: %w", event.Reason, sync.Namespace, sync.Name, err)
 	}

@@ -8,7 +8,13 @@
 {{- if and .Values.status.enabled (not .Values.status.tlsSecret) }}{{ fail "\n\nstatus.tlsSecret is missing: tokens must not travel in the clear; name a Secret with tls.crt and tls.key, or leave status.enabled false" }}{{ end -}}
 {{- if not (or .Values.automator.tls.secretName .Values.enrollment.token .Values.enrollment.tokenSecret) }}{{ fail (printf "\n\nthis cluster has no way to show who it is: run `tandem cluster enroll %s` and put the token into a Secret (kubectl -n %s create secret generic tandem-join --from-literal=token=TOKEN; --set enrollment.tokenSecret=tandem-join), or name a Secret with a certificate in automator.tls.secretName" .Values.cluster .Release.Namespace) }}{{ end -}}
 {{- if and .Values.enrollment.token .Values.enrollment.tokenSecret }}{{ fail "\n\nenrollment.token and enrollment.tokenSecret are both set: keep one" }}{{ end -}}
+{{- if and .Values.state.persistent (include "synchronizer.takesTurns" .) }}{{ fail "\n\nstate.persistent is for a single replica: each of several has a volume of its own, so leave it false or set replicas=1" }}{{ end -}}
 {{- range .Values.syncs }}{{ if not (or $.Values.clusterWide (has .namespace $.Values.namespaces)) }}{{ fail (printf "\n\nsyncs: %s is in namespace %s, which is not in namespaces: nobody would look at it" .name .namespace) }}{{ end }}{{ end -}}
+{{- end -}}
+
+{{/* Whether several take turns. */}}
+{{- define "synchronizer.takesTurns" -}}
+{{- if gt (int .Values.replicas) 1 }}true{{ end -}}
 {{- end -}}
 
 {{- define "synchronizer.enrolls" -}}
@@ -43,11 +49,15 @@
 {{- $_ := set $config "status" (dict "listen" (printf ":%v" .Values.status.port) "tls" (dict "cert" "/etc/tandem/status/tls.crt" "key" "/etc/tandem/status/tls.key")) -}}
 {{- end -}}
 {{- if not .Values.clusterWide }}{{ $_ := set $config "namespaces" .Values.namespaces }}{{ end -}}
+{{- $_ := set $config "lease" (dict "namespace" .Release.Namespace "name" (include "tandem.fullname" .) "duration" .Values.lease.duration) -}}
 {{- $_ := set $config "workers" .Values.workers -}}
 {{- $_ := set $config "trust" .Values.trust -}}
 {{- with .Values.health.rules }}{{ $_ := set $config "health" (dict "rules" .) }}{{ end -}}
 {{- $_ := set $config "queries" .Values.queries -}}
 {{- with .Values.paths }}{{ $_ := set $config "paths" . }}{{ end -}}
+{{- with .Values.dependencies }}{{ $_ := set $config "dependencies" . }}{{ end -}}
+{{- $_ := set $config "quotas" (dict "objects" (int .Values.quotas.objects) "bytes" (int64 .Values.quotas.bytes)) -}}
+{{- with .Values.quotas.namespaces }}{{ $_ := set $config.quotas "namespaces" . }}{{ end -}}
 {{- toYaml $config -}}
 {{- end -}}
 

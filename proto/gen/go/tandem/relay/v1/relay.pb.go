@@ -93,9 +93,9 @@ type Hello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The cluster's name; it must be the certificate's.
 	Cluster string `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	// The replica that calls: the pod's name; at most 253 bytes.
+	// The replica that calls, at most 253 bytes: the pod's name, or one name for all replicas that take turns.
 	Replica string `protobuf:"bytes,2,opt,name=replica,proto3" json:"replica,omitempty"`
-	// Rises with every session of a replica; an older session cannot end or replace a newer one.
+	// Rises with every session of a replica, and from turn to turn; an older session cannot end or replace a newer one.
 	Epoch int64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The newest protocol that the client speaks; 1 today. The server refuses what it does not speak with
 	// FAILED_PRECONDITION and a message that says which side to upgrade.

@@ -1,0 +1,141 @@
+package synchronizer
+
+import (
+	"context"
+	"fmt"
+
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/run"
+	"github.com/tandem-cd/tandem/shared/telemetry/meter"
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/lease"
+)
+
+const (
+	// leading is what the replica that works calls itself to the automator: all by the same name, with an epoch that rises
+	// from one to the next, so that a session of one that has lost the lease can neither replace nor outlive a newer one.
+	leading = "leader"
+	// sessionBits are the bits of an epoch that count the sessions of a term.
+	sessionBits = 32
+)
+
+// openLease prepares for taking turns with other replicas, if there may be some.
+func (s *Synchronizer) openLease(config *rest.Config) error {
+	meter.New(s.metrics).Read("tandem_synchronizer_leader", "1 while this replica is the one that works, else 0.", func() float64 {
+		if s.holder == nil || s.holder.Leads() {
+			return 1
+		}
+		return 0
+	})
+	to := s.cfg.Lease
+	if to == (LeaseConfig{}) {
+		return nil
+	}
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	cfg := lease.Config{Identity: s.cfg.Replica, Duration: to.Duration.Or(lease.DefaultDuration)}
+	s.holder = lease.New(cfg, lease.NewKube(client, to.Namespace, to.Name), &s.fence, s.log)
+	return nil
+}
+
+// replica is what this process calls itself to the automator.
+func (s *Synchronizer) replica() string {
+	if s.holder == nil {
+		return s.cfg.Replica
+	}
+	return leading
+}
+
+// writing is how the API server is written to: on connections that take nothing when the lease is lost.
+func (s *Synchronizer) writing(config *rest.Config) (*rest.Config, dynamic.Interface, error) {
+	config = rest.CopyConfig(config)
+	if s.holder != nil {
+		config.Dial = s.fence.Dial
+	}
+	client, err := dynamic.NewForConfig(config)
+	return config, client, err
+}
+
+// lead returns tasks that do the work while this replica has the lease, and stand by until then. When it is lost the process
+// ends: what it knows of the cluster is no longer true, and Kubernetes starts it again.
+func (s *Synchronizer) lead(work []run.Task) []run.Task {
+	if s.holder == nil {
+		return work
+	}
+	taken := make(chan struct{})
+	return []run.Task{
+		{Name: "standby", Run: func(ctx context.Context) error { return s.standBy(ctx, taken) }},
+		{Name: "work", Run: func(ctx context.Context) error {
+			return s.holder.Run(ctx, func(ctx context.Context, term int64) error {
+				close(taken)
+				s.relay.Begin(term << sessionBits)
+				s.reporter.Begin(term << sessionBits)
+				s.serve.Begin(term << sessionBits)
+				return run.Group(ctx, work...)
+			})
+		}},
+	}
+}
+
+// standBy shows the Syncs to those who ask for their status, until this replica works.
+func (s *Synchronizer) standBy(ctx context.Context, taken <-chan struct{}) error {
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	var tasks []run.Task
+	for _, namespace := range s.syncs.Namespaces() {
+		tasks = append(tasks, run.Task{Name: "syncs " + namespace, Run: func(ctx context.Context) error {
+			return s.syncs.Watch(ctx, namespace, s.onlook, func() {})
+		}})
+	}
+	tasks = append(tasks, run.Task{Name: "turn", Run: func(ctx context.Context) error {
+		select {
+		case <-taken:
+			stop()
+		case <-ctx.Done():
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}})
+	if err := run.Group(looking, tasks...); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// forgetGone forgets the Syncs that were seen while standing by and are no more.
+func (s *Synchronizer) forgetGone() {
+	for _, sync := range s.fleet.Syncs(nil) {
+		if !s.loop.Exists(v1alpha1.Label(sync.GetNamespace(), sync.GetName())) {
+			s.fleet.Remove(fleet.KeyOf(sync))
+		}
+	}
+}
+
+// onlooker shows Syncs as the replica that works has written them.
+type onlooker struct {
+	facts
+
+	unverified bool
+	log        *zap.Logger
+}
+
+// SyncChanged shows a Sync.
+func (o onlooker) SyncChanged(sync *v1alpha1.Sync) {
+	if err := o.Status(sync, o.unverified, nil); err != nil {
+		o.log.Error("status not shown", zap.Error(err))
+	}
+}
+
+// SyncGone forgets a Sync.
+func (o onlooker) SyncGone(key types.NamespacedName) { o.Removed(key.Namespace, key.Name) }
+
+// SyncsListed does nothing: who stands by has nothing to begin.
+func (onlooker) SyncsListed() {}
