@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,8 +22,10 @@ const (
 	patience = 90 * time.Second
 	// look is how often is looked at what cannot be watched.
 	look = 20 * time.Millisecond
-	// leaseFor is the Lease's duration in these tests: as short as may be.
-	leaseFor = 3 * time.Second
+	// leaseFor is the Lease's duration in these tests: short, and long enough for an API server on a machine that does much else.
+	leaseFor = 10 * time.Second
+	// tail is how much of a log is shown of a test that failed, in bytes.
+	tail = 3000
 
 	home = "dev"
 	// many objects take long enough to be interrupted.
@@ -67,7 +70,21 @@ func newWorld(t *testing.T, g *env.Ground, options env.Options) *world {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(func() { showLogs(t, w) })
 	return &world{World: w, t: t}
+}
+
+// showLogs shows the end of every log of a test that failed.
+func showLogs(t *testing.T, w *env.World) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	logs, _ := filepath.Glob(filepath.Join(w.Dir(), "logs", "*.log"))
+	for _, log := range logs {
+		text, _ := os.ReadFile(log)
+		t.Logf("%s ends with:\n%s", log, text[max(0, len(text)-tail):])
+	}
 }
 
 func (w *world) site() *env.Site { return w.Sites[home] }
