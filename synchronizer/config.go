@@ -184,6 +184,8 @@ func (c *Config) validateIdentity() error {
 		return errors.New("both enrollment and automator.tls are given: remove automator.tls to let this cluster enroll, or enrollment to go on with certificates in files")
 	case enrolls && inSecret == (e.Dir != ""):
 		return errors.New("enrollment: give either secret (namespace and name) or dir: where key and certificate are kept")
+	case enrolls && !inSecret && c.Lease != (LeaseConfig{}):
+		return errors.New("enrollment.dir is for a synchronizer without a lease: replicas share their identity in a Secret, enrollment.secret")
 	case enrolls && inSecret && (e.Secret.Namespace == "" || e.Secret.Name == ""):
 		return errors.New("enrollment.secret: namespace and name are both needed")
 	case enrolls:
