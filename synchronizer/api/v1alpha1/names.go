@@ -35,6 +35,9 @@ const (
 	AnnotationIgnore = "tandem.dev/ignore"
 	// MaxIgnored bounds the fields of an object that are ignored.
 	MaxIgnored = 16
+	// AnnotationDrift, in Git, says what happens when somebody else changes the object, by a DriftPolicy. It goes before what
+	// the Sync says.
+	AnnotationDrift = "tandem.dev/drift"
 	// AnnotationWave, in Git, is a whole number between -MaxWave and MaxWave; 0 where there is none. The objects of a wave
 	// are written once those of all lower waves are Current.
 	AnnotationWave = "tandem.dev/wave"
@@ -45,6 +48,8 @@ const (
 	AnnotationHook = "tandem.dev/hook"
 	// FieldManager is the only field manager that Tandem writes with.
 	FieldManager = "tandem-synchronizer"
+	// IgnoredManager owns the fields that are left to others and that nobody else has written yet.
+	IgnoredManager = "tandem-ignored"
 )
 
 // ApplyPolicy says how an object is written.

@@ -18,7 +18,7 @@ import (
 
 // leftManager owns the fields that are left to others and that nobody else has written yet. Without an owner the API server
 // would remove them with our next apply, or set them to their default: a Deployment would go to one replica.
-const leftManager = "tandem-ignored"
+const leftManager = v1alpha1.IgnoredManager
 
 // leave gives the fields that Git leaves to others out of our hands, with the values that they have. It returns the object as
 // it is then.

@@ -7,26 +7,22 @@ import (
 	"slices"
 	"strings"
 
-	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/common/types/ref"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
+
+	"github.com/tandem-cd/tandem/synchronizer/internal/expression"
 )
 
 const (
 	// maxRules bounds the rules of a configuration.
 	maxRules = 256
-	// maxExpression bounds an expression, in bytes.
-	maxExpression = 4 << 10
-	// maxCost bounds one evaluation, in CEL's units; a look at each of a hundred conditions costs a few hundred.
-	maxCost = 20_000
+	// MaxOwnRules bounds the rules of a Sync.
+	MaxOwnRules = 32
 )
 
-// Rule says in CEL when an object is as it should be. Each expression sees the object as self; besides CEL's own there are
-// condition(type), reason(type) and message(type), which are empty for a condition that is not there or is about an older
-// generation. An expression that cannot be evaluated, such as one about a status that is not there yet, is not true.
+// Rule says in CEL when an object is as it should be. Each expression sees the object as self. One that cannot be evaluated,
+// such as one about a status that is not there yet, is not true.
 type Rule struct {
 	// Group is the API group; "*.example.org" stands for example.org and every group below it.
 	Group string `json:"group" yaml:"group"`
@@ -41,11 +37,15 @@ type Rule struct {
 }
 
 // Judge says how objects are doing by rules. It is safe for concurrent use.
-type Judge struct{ rules []compiled }
+type Judge struct {
+	env   *expression.Environment
+	own   []compiled // of one Sync, before those of the cluster
+	rules []compiled
+}
 
 type compiled struct {
 	group, kind              string
-	current, failed, message cel.Program // failed and message are nil where there is none
+	current, failed, message *expression.Program // failed and message are nil where there is none
 }
 
 //go:embed rules.yaml
@@ -61,11 +61,11 @@ func NewJudge(rules []Rule) (*Judge, error) {
 	if err := yaml.UnmarshalStrict(shipped, &standard); err != nil {
 		return nil, fmt.Errorf("shipped health rules: %w", err)
 	}
-	env, err := environment()
+	env, err := expression.NewEnvironment("self")
 	if err != nil {
 		return nil, err
 	}
-	j := &Judge{}
+	j := &Judge{env: env}
 	for i, rule := range append(slices.Clip(rules), standard...) {
 		c, err := compile(env, rule)
 		if err != nil {
@@ -76,40 +76,45 @@ func NewJudge(rules []Rule) (*Judge, error) {
 	return j, nil
 }
 
-func compile(env *cel.Env, rule Rule) (c compiled, err error) {
+// With returns a judge that asks a Sync's own rules first. An error names the rule by its index, and the place in it.
+func (j *Judge) With(rules []Rule) (*Judge, error) {
+	if len(rules) > MaxOwnRules {
+		return nil, fmt.Errorf("%d rules: %d are allowed", len(rules), MaxOwnRules)
+	}
+	own := &Judge{env: j.env, rules: j.rules}
+	for i, rule := range rules {
+		c, err := compile(j.env, rule)
+		if err != nil {
+			return nil, fmt.Errorf("[%d], for %s of %q: %w", i, rule.Kind, rule.Group, err)
+		}
+		own.own = append(own.own, c)
+	}
+	return own, nil
+}
+
+// Owns reports whether a Sync's own rule judges a kind.
+func (j *Judge) Owns(kind schema.GroupKind) bool { return find(j.own, kind) != nil }
+
+func compile(env *expression.Environment, rule Rule) (c compiled, err error) {
 	if rule.Kind == "" || rule.Current == "" {
 		return c, errors.New("kind and current are needed")
 	}
 	c.group, c.kind = rule.Group, rule.Kind
 	for _, part := range []struct {
 		name, text string
-		kind       *cel.Type
-		into       *cel.Program
+		compile    func(string) (*expression.Program, error)
+		into       **expression.Program
 	}{
-		{"current", rule.Current, cel.BoolType, &c.current}, {"failed", rule.Failed, cel.BoolType, &c.failed}, {"message", rule.Message, cel.StringType, &c.message},
+		{"current", rule.Current, env.Bool, &c.current}, {"failed", rule.Failed, env.Bool, &c.failed}, {"message", rule.Message, env.Text, &c.message},
 	} {
 		if part.text == "" {
 			continue
 		}
-		if *part.into, err = program(env, part.text, part.kind); err != nil {
+		if *part.into, err = part.compile(part.text); err != nil {
 			return c, fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	return c, nil
-}
-
-func program(env *cel.Env, text string, kind *cel.Type) (cel.Program, error) {
-	if len(text) > maxExpression {
-		return nil, fmt.Errorf("%d bytes: %d are allowed", len(text), maxExpression)
-	}
-	ast, issues := env.Compile(text)
-	if issues.Err() != nil {
-		return nil, issues.Err()
-	}
-	if out := ast.OutputType(); !out.IsExactType(kind) && !out.IsExactType(cel.DynType) {
-		return nil, fmt.Errorf("is of type %s: %s is needed", out, kind)
-	}
-	return env.Program(ast, cel.CostLimit(maxCost))
 }
 
 // Of returns the health of an object as the API server gave it.
@@ -117,17 +122,20 @@ func (j *Judge) Of(object *unstructured.Unstructured) Status {
 	if object == nil || object.GetDeletionTimestamp() != nil {
 		return Of(object)
 	}
-	rule := j.rule(object.GroupVersionKind().GroupKind())
-	if rule == nil {
-		return Of(object)
+	kind := object.GroupVersionKind().GroupKind()
+	for _, rules := range [][]compiled{j.own, j.rules} {
+		if rule := find(rules, kind); rule != nil {
+			return rule.judge(object)
+		}
 	}
-	return rule.judge(object)
+	return Of(object)
 }
 
-func (j *Judge) rule(kind schema.GroupKind) *compiled {
-	for i, c := range j.rules {
+// find returns the first rule for a kind; nil for none.
+func find(rules []compiled, kind schema.GroupKind) *compiled {
+	for i, c := range rules {
 		if (c.kind == "*" || c.kind == kind.Kind) && fits(c.group, kind.Group) {
-			return &j.rules[i]
+			return &rules[i]
 		}
 	}
 	return nil
@@ -160,20 +168,17 @@ func (c *compiled) why(self map[string]any) string {
 		}
 	}
 	object, _ := self["self"].(map[string]any)
-	return clip(fieldOf(object, "Ready", "message"))
+	return clip(expression.Condition(object, "Ready", "message"))
 }
 
-func isTrue(program cel.Program, self map[string]any) bool {
+func isTrue(program *expression.Program, self map[string]any) bool {
 	yes, _ := value(program, self).(bool)
 	return yes
 }
 
-func value(program cel.Program, self map[string]any) any {
-	out, _, err := program.Eval(self)
-	if err != nil {
-		return nil
-	}
-	return out.Value()
+func value(program *expression.Program, self map[string]any) any {
+	out, _ := program.Eval(self) // nil when it comes to nothing
+	return out
 }
 
 // observed reports whether a status that names a generation is about the present one. Some controllers write it as a text.
@@ -187,42 +192,4 @@ func observed(object *unstructured.Unstructured) bool {
 	default:
 		return true
 	}
-}
-
-// environment is what expressions may use.
-func environment() (*cel.Env, error) {
-	options := []cel.EnvOption{cel.Variable("self", cel.DynType)}
-	for name, field := range map[string]string{"condition": "status", "reason": "reason", "message": "message"} {
-		options = append(options, cel.Function(name, cel.MemberOverload("object_"+name, []*cel.Type{cel.DynType, cel.StringType}, cel.StringType,
-			cel.BinaryBinding(func(object, kind ref.Val) ref.Val {
-				name, _ := kind.Value().(string)
-				fields, _ := object.Value().(map[string]any)
-				return types.String(fieldOf(fields, name, field))
-			}))))
-	}
-	return cel.NewEnv(options...)
-}
-
-// fieldOf returns a field of a condition of an object, or of a part of one that has conditions itself. It is empty for a
-// condition that is about an older generation.
-func fieldOf(object map[string]any, kind, field string) string {
-	conditions, ok := object["conditions"].([]any)
-	if !ok {
-		status, _ := object["status"].(map[string]any)
-		conditions, _ = status["conditions"].([]any)
-	}
-	metadata, _ := object["metadata"].(map[string]any)
-	generation, _ := metadata["generation"].(int64)
-	for _, item := range conditions {
-		condition, _ := item.(map[string]any)
-		if condition["type"] != kind {
-			continue
-		}
-		if seen, ok := condition["observedGeneration"].(int64); ok && seen < generation {
-			return ""
-		}
-		text, _ := condition[field].(string)
-		return text
-	}
-	return ""
 }

@@ -183,6 +183,48 @@ func TestOrderOfRules(t *testing.T) {
 	}
 }
 
+// A Sync's rules come before the cluster's, the shipped and the built-in ones, and leave the cluster's judge as it is.
+func TestRulesOfASync(t *testing.T) {
+	t.Parallel()
+	cluster, err := health.NewJudge([]health.Rule{{Group: "example.org", Kind: "Database", Current: "true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := cluster.With([]health.Rule{{Group: "example.org", Kind: "Database", Current: "false"}, {Kind: "ConfigMap", Current: "false"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		object       string
+		cluster, own health.State
+	}{
+		"OverCluster": {"{apiVersion: example.org/v1, kind: Database, metadata: {name: a}}", health.Current, health.InProgress},
+		"OverBuiltIn": {"{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}", health.Current, health.InProgress},
+		"OtherKind":   {"{apiVersion: v1, kind: Secret, metadata: {name: a}}", health.Current, health.Current},
+		"Shipped":     {"{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: a}}", health.InProgress, health.InProgress},
+	}
+	for name, tc := range cases {
+		object := parse(t, tc.object)
+		if got := cluster.Of(object); got.State != tc.cluster {
+			t.Errorf("%s: the cluster's judge: got %v, want %v", name, got.State, tc.cluster)
+		}
+		if got := own.Of(object); got.State != tc.own {
+			t.Errorf("%s: the Sync's judge: got %v, want %v", name, got.State, tc.own)
+		}
+		kind := object.GroupVersionKind().GroupKind()
+		if differs := tc.own != tc.cluster; own.Owns(kind) != differs || cluster.Owns(kind) {
+			t.Errorf("%s: owned: %t by the Sync, %t by the cluster", name, own.Owns(kind), cluster.Owns(kind))
+		}
+	}
+	if _, err := cluster.With(make([]health.Rule, 33)); err == nil || !strings.Contains(err.Error(), "33 rules: 32 are allowed") {
+		t.Errorf("too many: got %v", err)
+	}
+	_, err = cluster.With([]health.Rule{{Kind: "A", Current: "true"}, {Group: "x.io", Kind: "B", Current: "true", Failed: "self.("}})
+	if err == nil || !strings.HasPrefix(err.Error(), `[1], for B of "x.io": failed: ERROR: <input>:1:6`) {
+		t.Errorf("syntax: got %v", err)
+	}
+}
+
 func TestRulesAreRefused(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
