@@ -53,6 +53,7 @@ func (s *Store) Release(label string) {
 		}
 		delete(s.needs, label)
 		s.lookAway(label, nil)
+		delete(s.judges, label)
 	})
 	s.look()
 }

@@ -45,6 +45,7 @@ type Record struct {
 
 	hasPods bool // a workload that pods exist for
 	native  bool // read in the version that we applied it in
+	epoch   uint32
 }
 
 // Owned reports whether the object belongs to the Sync that its label says.
@@ -99,11 +100,12 @@ type entry struct {
 	uid             string
 	resourceVersion string
 	sync            unique.Handle[string]
-	state           health.State
 	message         unique.Handle[string]
 	writers         unique.Handle[string] // joined by line ends
 	baseline        baseline.Digest
 	flags           flags
+	state           health.State
+	epoch           uint32 // in which it was judged
 }
 
 // id names an object among those of its kind.
@@ -139,6 +141,7 @@ func pack(r Record) *entry {
 		message:         unique.Make(r.Health.Message),
 		writers:         unique.Make(strings.Join(r.Writers, "\n")),
 		baseline:        r.Baseline,
+		epoch:           r.epoch,
 	}
 	for flag, set := range map[flags]bool{
 		namesItself: r.OwnerNamesItself, ours: r.Ours, deleting: r.Deleting, keep: r.Keep, confirm: r.Confirm, hasPods: r.hasPods, native: r.native,

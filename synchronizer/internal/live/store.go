@@ -56,6 +56,8 @@ type Store struct {
 	mu      sync.RWMutex
 	needs   map[string]needs               // by label of the Sync
 	looked  map[object.Key]map[string]bool // by whom; nil unless Looking
+	judges  map[string]*own                // by label of the Sync; of those that had a judge of their own
+	epoch   uint32                         // how often judges have changed
 	watches map[place]*watched
 	byKind  map[schema.GroupKind][]*watched
 	pods    map[string]*pods       // by namespace; none while no Sync has workloads
@@ -83,6 +85,7 @@ func New(config Config, client dynamic.Interface, mapper *Mapper) *Store {
 		config: config, client: client, mapper: mapper,
 		wake:    make(chan struct{}, 1),
 		needs:   map[string]needs{},
+		judges:  map[string]*own{},
 		watches: map[place]*watched{},
 		byKind:  map[schema.GroupKind][]*watched{},
 		pods:    map[string]*pods{},
@@ -101,7 +104,7 @@ func (s *Store) Run(ctx context.Context) error {
 	var feeds sync.WaitGroup
 	defer feeds.Wait()
 	for {
-		again := s.resolve(ctx)
+		again := max(s.resolve(ctx), s.rejudge(ctx))
 		start, soon := s.duePods(ctx)
 		for _, run := range append(start, s.dueWatches(ctx)...) {
 			feeds.Go(run)
@@ -174,6 +177,9 @@ func (s *Store) isBest(w *watched, e *entry) bool {
 func (s *Store) Synced(label string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if o := s.judges[label]; o != nil && o.pending {
+		return false
+	}
 	for _, n := range s.needs[label] {
 		if !n.resolved {
 			return false
@@ -228,6 +234,9 @@ func (s *Store) Failures(label string) []error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var failures []error
+	if o := s.judges[label]; o != nil && o.failure != nil {
+		failures = append(failures, o.failure)
+	}
 	for _, kind := range slices.SortedFunc(maps.Keys(s.needs[label]), compareKinds) {
 		n := s.needs[label][kind]
 		if n.failure != nil {
@@ -272,7 +281,9 @@ func (s *Store) locked(fn func()) {
 
 // reduce makes a record of an object, which is only read.
 func (s *Store) reduce(obj *unstructured.Unstructured) Record {
-	r := reduce(obj, s.config.Health)
+	judge, epoch := s.judgeOf(obj)
+	r := reduce(obj, judge)
+	r.epoch = epoch
 	if s.config.Looking {
 		r.Baseline, r.hasPods = s.config.Digest(obj), false
 	}

@@ -176,6 +176,7 @@ func (w *watched) put(e *entry, changed changes) {
 	if known != nil && older(e.resourceVersion, known.resourceVersion) {
 		return
 	}
+	w.store.check(e, w.kind.GroupKind())
 	if known == nil || known.differs(e) {
 		w.note(e, changed)
 	}
