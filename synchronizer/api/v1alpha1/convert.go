@@ -43,6 +43,7 @@ func (s *Spec) deepCopy() Spec {
 	out.Include, out.DependsOn = slices.Clone(s.Include), slices.Clone(s.DependsOn)
 	out.Prune = clone(s.Prune)
 	out.HealthTimeout = clone(s.HealthTimeout)
+	out.Health.Rules = slices.Clone(s.Health.Rules)
 	out.Trust.Signers = slices.Clone(s.Trust.Signers)
 	return out
 }

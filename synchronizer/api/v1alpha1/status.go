@@ -10,8 +10,8 @@ type Status struct {
 	State State `json:"state,omitempty"`
 	// Commit is the applied commit, abbreviated for people.
 	Commit string `json:"commit,omitempty"`
-	// Conditions are Ready, Verified, Applied, Healthy and, where signatures are not checked, Unverified; in mode observe also
-	// Observed.
+	// Conditions are Ready, Verified, Applied, Healthy and, where signatures are not checked, Unverified; Fighting while
+	// somebody undoes what is healed; in mode observe also Observed.
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	Announced *Stage `json:"announced,omitempty"`
@@ -186,4 +186,6 @@ const (
 	ConditionHealthy    = "Healthy"
 	ConditionUnverified = "Unverified"
 	ConditionObserved   = "Observed"
+	// ConditionFighting says that somebody undoes what is healed, again and again.
+	ConditionFighting = "Fighting"
 )

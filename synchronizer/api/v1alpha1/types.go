@@ -36,7 +36,9 @@ type Spec struct {
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 	// Drift says what happens when somebody else changes a managed field.
 	Drift DriftPolicy `json:"drift,omitempty"`
-	// DependsOn are Syncs that must be healthy, and have taken in all that has arrived for them, before new content is applied.
+	// Health says when objects of this Sync are as they should be.
+	Health Health `json:"health,omitzero"`
+	// DependsOn are Syncs that must be healthy, or as they say, and have taken in all that has arrived for them, before new content is applied.
 	DependsOn []Dependency `json:"dependsOn,omitempty"`
 	// Suspend stops every write, heals included.
 	Suspend bool `json:"suspend,omitempty"`
@@ -46,12 +48,34 @@ type Spec struct {
 	Trust Trust `json:"trust,omitzero"`
 }
 
+// Health says when objects are as they should be.
+type Health struct {
+	// Rules come before the cluster's own, and count for the objects of this Sync alone.
+	Rules []HealthRule `json:"rules,omitempty"`
+}
+
+// HealthRule says in CEL when an object, which expressions see as self, is as it should be.
+type HealthRule struct {
+	// Group is the API group; "*.example.org" stands for example.org and every group below it.
+	Group string `json:"group"`
+	// Kind is the kind; "*" stands for every kind of the group.
+	Kind string `json:"kind"`
+	// Current is true when the object is as it should be.
+	Current string `json:"current"`
+	// Failed is true when the object does not become so by itself; it is asked first.
+	Failed string `json:"failed,omitempty"`
+	// Message says why the object is not Current; the condition Ready's message when empty.
+	Message string `json:"message,omitempty"`
+}
+
 // Dependency is another Sync.
 type Dependency struct {
 	// Namespace is where it is; the depending Sync's own when empty.
 	Namespace string `json:"namespace,omitempty"`
 	// Name is its name.
 	Name string `json:"name"`
+	// ReadyExpr says in CEL when it is ready, over dep (it) and self (the depending Sync); when it is healthy, if empty.
+	ReadyExpr string `json:"readyExpr,omitempty"`
 }
 
 // Source is a line of history: a ref in a repository.
@@ -99,6 +123,9 @@ const (
 	DriftReport DriftPolicy = "report"
 	DriftIgnore DriftPolicy = "ignore"
 )
+
+// DriftPolicies lists the drift policies.
+func DriftPolicies() []DriftPolicy { return []DriftPolicy{DriftHeal, DriftReport, DriftIgnore} }
 
 // The CRD sets the same defaults; these also hold for a Sync that was written before a field existed.
 

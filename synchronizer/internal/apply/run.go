@@ -62,6 +62,9 @@ type Result struct {
 	// Object is what the API server answered to an apply; nil after a removal
 	// and after a failure.
 	Object *unstructured.Unstructured
+	// Before is what the object was like before, where the step asks for an
+	// explanation; nil when it could not be read.
+	Before *unstructured.Unstructured
 	// Warnings are the API server's, about deprecated versions for instance.
 	Warnings []string
 	// Err is an *Error that says why the step failed and what to do; nil for
@@ -178,6 +181,7 @@ func (r *runner) step(ctx context.Context, step plan.Step) (result Result, answe
 	case step.Action == plan.Delete:
 		err = t.remove(working)
 	default:
+		result.Before = t.before(working)
 		result.Object, err = r.apply(working, t)
 	}
 	if err != nil {

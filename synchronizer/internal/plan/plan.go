@@ -59,8 +59,10 @@ type Input struct {
 	Live map[object.Key]Live
 	// Recorded is the Sync's inventory.
 	Recorded map[object.Key]inventory.Entry
-	// Drift says what happens to objects that somebody else changed.
+	// Drift says what happens to objects that somebody else changed, unless they say so themselves.
 	Drift v1alpha1.DriftPolicy
+	// Rests reports whether an object that differs is left so for now, because somebody undoes what is healed. It may be nil.
+	Rests func(object.Key) bool
 	// Owner returns the label of another Sync that owns an object; empty for none. It may be nil.
 	Owner func(object.Key) string
 	// Failed says that the content has failed, which is what on-failure hooks run for.
@@ -108,6 +110,10 @@ type Step struct {
 	Reason Reason
 	// Writers are who changed it, for Drifted.
 	Writers []string
+	// Found is the baseline digest of what is live, for Drifted.
+	Found [32]byte
+	// Explain asks for the object to be read before it is written, so that people can be told what was changed in it.
+	Explain bool
 }
 
 // Plan is what to do.
@@ -119,8 +125,10 @@ type Plan struct {
 	Behind  string
 	// Unchanged counts the objects that are as they should be.
 	Unchanged int
-	// Drift are objects that differ and are left so, because the Sync's drift policy says so.
+	// Drift are objects that differ and are left so, because the drift policy says so.
 	Drift []Step
+	// Resting are objects that differ and are left so for now.
+	Resting []Step
 	// Held are removals that wait for consent.
 	Held []Step
 	// Conflicts are objects that another Sync owns, with that Sync's label as the only writer.
@@ -175,7 +183,7 @@ func (p *planner) desired(d *render.Desired) {
 		step.Reason = Unrecorded
 		p.out.Steps = append(p.out.Steps, step)
 	case recorded.Baseline != live.Baseline:
-		step.Reason, step.Writers = Drifted, live.Writers
+		step.Reason, step.Writers, step.Found = Drifted, live.Writers, live.Baseline
 		p.drifted(step)
 	default:
 		p.out.Unchanged++
@@ -212,11 +220,13 @@ func (p *planner) ownedElsewhere(s *Step) bool {
 
 // drifted does with a step what the drift policy says.
 func (p *planner) drifted(step Step) {
-	switch p.in.Drift {
-	case v1alpha1.DriftReport:
+	switch policy := cmp.Or(step.Desired.Policy.Drift, p.in.Drift); {
+	case policy == v1alpha1.DriftReport:
 		p.out.Drift = append(p.out.Drift, step)
-	case v1alpha1.DriftIgnore:
+	case policy == v1alpha1.DriftIgnore:
 		p.out.Unchanged++
+	case p.in.Rests != nil && p.in.Rests(step.Key):
+		p.out.Resting = append(p.out.Resting, step)
 	default:
 		p.out.Steps = append(p.out.Steps, step)
 	}

@@ -21,6 +21,8 @@ type Policy struct {
 	Wave int
 	// Ignore are fields that are left to others, each as the names on the way to it.
 	Ignore [][]string
+	// Drift says what happens when somebody else changes it; empty means what the Sync says.
+	Drift v1alpha1.DriftPolicy
 	// Hook makes a Job run for each new content; empty for everything else.
 	Hook v1alpha1.Hook
 }
@@ -49,6 +51,12 @@ func (m manifest) policy(gvk schema.GroupVersionKind, meta map[string]any) (Poli
 				fmt.Sprintf("is no whole number between -%d and %d", v1alpha1.MaxWave, v1alpha1.MaxWave))
 		}
 		p.Wave = wave
+	}
+	if value, set := annotations[v1alpha1.AnnotationDrift].(string); set {
+		p.Drift = v1alpha1.DriftPolicy(value)
+		if !slices.Contains(v1alpha1.DriftPolicies(), p.Drift) {
+			return p, m.annotation(v1alpha1.AnnotationDrift, value, "is none of "+listed(v1alpha1.DriftPolicies()))
+		}
 	}
 	keep := []string{v1alpha1.PruneKeep, v1alpha1.PruneConfirm}
 	if value, set := annotations[v1alpha1.AnnotationPrune].(string); set && !slices.Contains(keep, value) {

@@ -33,6 +33,8 @@ func TestPolicy(t *testing.T) {
 		"Apply":    {reason: "It is one of the policies.", file: annotated("ConfigMap", "tandem.dev/apply", "skip"), want: Policy{Apply: v1alpha1.ApplySkip}},
 		"Unknown":  {reason: "The values are listed.", file: annotated("ConfigMap", "tandem.dev/apply", "Skip"), problem: "is none of merge, replace, recreate, create-only, skip"},
 		"Prune":    {reason: "A slip must not remove what was to stay.", file: annotated("ConfigMap", "tandem.dev/prune", "never"), problem: "is none of keep, confirm"},
+		"Drift":    {reason: "It goes before what the Sync says.", file: annotated("ConfigMap", "tandem.dev/drift", "report"), want: Policy{Drift: v1alpha1.DriftReport}},
+		"DriftNot": {reason: "Flux's word is not ours.", file: annotated("ConfigMap", "tandem.dev/drift", "warn"), problem: `a.yaml:6: the annotation tandem.dev/drift: "warn" is none of heal, report, ignore`},
 		"Hook":     {reason: "It goes before every wave.", file: annotated("Job", "tandem.dev/hook", "pre-sync"), want: Policy{Hook: v1alpha1.HookPreSync, Wave: PreSyncWave}},
 		"HookKind": {reason: "Only a Job runs and ends.", file: annotated("ConfigMap", "tandem.dev/hook", "post-sync"), problem: "only a Job"},
 		"HookWord": {reason: "Argo's words are not ours.", file: annotated("Job", "tandem.dev/hook", "PreSync"), problem: "is none of pre-sync, post-sync, on-failure"},
