@@ -3,7 +3,6 @@ package apply_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 

@@ -94,7 +94,7 @@ func (p *pass) apply(ctx context.Context) {
 	made := plan.Make(p.input())
 	p.noteHeld(made)
 	p.noteConflicts(made)
-	p.noteDrift(made)
+	p.noteDrift(ctx, made)
 	p.noteBehind(made.Behind)
 	steps := p.due(made)
 	p.loop.metrics.planned(len(steps))
@@ -107,6 +107,7 @@ func (p *pass) apply(ctx context.Context) {
 		}
 	}
 	p.noteFailures()
+	p.noteHeals(made)
 	if made.WaitsForHooksOnly() && !p.isApplied() {
 		p.applied(len(steps))
 	}
@@ -166,7 +167,7 @@ func (p *pass) input() plan.Input {
 	return plan.Input{
 		Label: p.sync.Label(), Desired: w.rendered.Objects, Broken: w.rendered.Broken,
 		Live: live.Planned(p.loop.deps.Live.Owned(p.sync.Label())), Recorded: w.inventory, Drift: p.sync.Spec.DriftPolicy(), Prune: p.sync.Spec.PruneEnabled(),
-		Owner: p.ownerOf, Failed: p.contentFailed(),
+		Rests: p.rests, Owner: p.ownerOf, Failed: p.contentFailed(),
 		AllowPrune: p.sync.Annotations[v1alpha1.AnnotationAllowPrune] == w.content.String(),
 	}
 }
@@ -258,12 +259,12 @@ func (p *pass) take(ctx context.Context, steps []plan.Step) bool {
 	}
 	ctx, end := p.supersedable(ctx)
 	defer end()
+	explain(steps)
 	start := now()
 	var mu sync.Mutex
 	tally := &tally{}
-	identity := apply.Identity{Namespace: p.sync.Namespace, ServiceAccount: p.sync.Spec.ServiceAccount()}
 	l.rise() // others can use the worker while this waits for the API server
-	err := l.deps.Applier.Run(ctx, identity, p.sync.Label(), steps, func(r apply.Result) {
+	err := l.deps.Applier.Run(ctx, p.identity(), p.sync.Label(), steps, func(r apply.Result) {
 		mu.Lock()
 		defer mu.Unlock()
 		p.took(r, tally)
@@ -283,6 +284,11 @@ func (p *pass) take(ctx context.Context, steps []plan.Step) bool {
 	p.save(context.WithoutCancel(ctx))
 	p.tell(tally)
 	return !superseded && err == nil
+}
+
+// identity is whom the Sync writes as.
+func (p *pass) identity() apply.Identity {
+	return apply.Identity{Namespace: p.sync.Namespace, ServiceAccount: p.sync.Spec.ServiceAccount()}
 }
 
 // load reads the objects of steps that were forgotten.
@@ -345,8 +351,10 @@ func (p *pass) took(r apply.Result, t *tally) {
 		return
 	}
 	t.applied++
-	if r.Step.Reason == plan.Drifted || r.Step.Reason == plan.Vanished {
-		t.healed = append(t.healed, describeDrift(r.Step))
+	if isDrift(r.Step) {
+		p.healed(r, t)
+	} else {
+		w.drifts.fights.Forget(key) // Git says something else now
 	}
 	w.inventory[key] = entryOf(r.Step, r.Object)
 	if !w.inventory[key].Foreign() || r.Step.Desired.Policy.Apply != v1alpha1.ApplyCreateOnly {
@@ -413,8 +421,8 @@ const saveTimeout = time.Minute
 func (p *pass) tell(t *tally) {
 	w := p.work
 	if len(t.healed) > 0 {
-		message := "Healed " + named(t.healed) + "."
-		p.fact(report.Drifted, w.verified, w.content, "Found changed: "+named(t.healed)+".")
+		message := clip("Healed "+named(t.healed)+".", maxMessage)
+		p.fact(report.Drifted, w.verified, w.content, clip("Found changed: "+named(t.healed)+".", maxMessage))
 		p.fact(report.Healed, w.verified, w.content, message)
 		p.record(false, "Healed", message)
 	}
@@ -423,16 +431,6 @@ func (p *pass) tell(t *tally) {
 		p.fact(report.Pruned, w.verified, w.content, message)
 		p.record(false, "Pruned", message)
 	}
-}
-
-func describeDrift(s plan.Step) string {
-	if s.Reason == plan.Vanished {
-		return s.Key.String() + " (removed)"
-	}
-	if len(s.Writers) > 0 {
-		return fmt.Sprintf("%s (changed by %s)", s.Key, strings.Join(s.Writers, ", "))
-	}
-	return s.Key.String() + " (changed)"
 }
 
 func named(objects []string) string {

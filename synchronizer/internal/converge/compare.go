@@ -79,7 +79,8 @@ func (p *pass) compare(ctx context.Context) {
 // standBack drops what only an apply has to do with, and begins to remember.
 func (p *pass) standBack() {
 	w := p.work
-	w.problems.conflict, w.problems.apply, w.problems.prune, w.problems.drift = nil, nil, nil, nil
+	w.problems.conflict, w.problems.apply, w.problems.prune, w.problems.fight, w.problems.drift = nil, nil, nil, nil, nil
+	w.drifts = drifts{}
 	clear(w.failures)
 	w.behind, w.status.Objects.Drifted = "", 0
 	if c := w.comparison; c == nil || c.generation != p.sync.Generation || c.now != w.status.SyncNow {

@@ -265,7 +265,7 @@ func TestDriftIsReportedOnly(t *testing.T) {
 			w.deliver(w.commit("one", "a", "b"))
 			w.took()
 			w.touch("a", func(r *live.Record) { r.Baseline[0] = 9 })
-			same(t, "did", w.took(), []string{"status Healthy"})
+			same(t, "did", w.took(), []string{"try a", "status Healthy"})
 			if s := w.status(); len(s.Problems) != 1 || s.Problems[0].Kind != v1alpha1.ProblemDrift || s.Objects.Drifted != 1 {
 				t.Errorf("status: got %+v", s)
 			}

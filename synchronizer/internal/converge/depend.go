@@ -2,7 +2,6 @@ package converge
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -39,33 +38,32 @@ func (p *pass) depend() bool {
 	if len(p.sync.Spec.DependsOn) == 0 || p.isApplied() {
 		return true
 	}
-	unmet := p.loop.unmet(p.sync)
+	unmet, err := p.unmet()
+	if err != nil {
+		p.work.problems.config = []v1alpha1.Problem{{Kind: v1alpha1.ProblemConfig, Message: sentence(err)}}
+		return false
+	}
 	if unmet == "" {
+		p.loop.waited(p.key)
 		return true
 	}
 	p.noteBehind(unmet)
 	return false
 }
 
+// waited takes note that a Sync waits for no other any more.
+func (l *Loop) waited(key types.NamespacedName) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.entries[key]; e != nil {
+		e.waits = false
+	}
+}
+
 // isApplied reports whether every object of the verified content was attempted.
 func (p *pass) isApplied() bool {
 	w := p.work
 	return w.status.Applied != nil && w.status.Applied.ContentID == w.content.String()
-}
-
-// unmet says which dependency is not ready; empty when all are.
-func (l *Loop) unmet(s *v1alpha1.Sync) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, key := range dependencies(s) {
-		switch e := l.entries[key]; {
-		case e == nil || e.sync == nil:
-			return fmt.Sprintf("the Sync %s, which does not exist", key)
-		case !e.ready():
-			return fmt.Sprintf("the Sync %s to be healthy", key)
-		}
-	}
-	return ""
 }
 
 // ready reports whether a Sync is healthy at the newest that arrived for it.
@@ -80,6 +78,7 @@ func (p *pass) reached() {
 	if e == nil {
 		return
 	}
+	l.show(e, p.sync)
 	before := e.ready()
 	// What was healthy before says nothing about content that has only been verified, as while a new kind is being listed.
 	e.healthy = p.work.status.State == v1alpha1.StateHealthy && p.isApplied() ||

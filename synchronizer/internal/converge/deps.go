@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
+	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
@@ -31,6 +32,9 @@ type Deps struct {
 	DependOn func(namespace, on string) error
 	// Unverified says that commit signatures are not checked.
 	Unverified bool
+
+	// Health judges objects; a Sync's own rules come before its.
+	Health *health.Judge
 
 	Relay     Relay
 	Trees     Trees
@@ -97,6 +101,8 @@ type Renderer interface {
 
 // Live is what the watches know.
 type Live interface { //nolint:interfacebloat // one store answers all of them
+	// Judge has the objects of a Sync judged by a judge of its own; nil is everybody's.
+	Judge(label string, judge *health.Judge)
 	// Need has the kinds watched for a Sync; it replaces what was needed before.
 	Need(label string, kinds []v1alpha1.ObjectKind)
 	// Release ends what Need began.
@@ -145,6 +151,8 @@ type Inventory interface {
 // Applier takes steps.
 type Applier interface {
 	Run(ctx context.Context, as apply.Identity, label string, steps []plan.Step, done func(apply.Result)) error
+	// Try finds out what the apply of a step would come to, and writes nothing.
+	Try(ctx context.Context, as apply.Identity, label string, step plan.Step) apply.Trial
 }
 
 // Syncs writes what belongs to Sync resources.

@@ -32,8 +32,9 @@ func (p *pass) hookName(name string) string {
 	return name[:min(len(name), maxHookName-len(end))] + end
 }
 
-// hasRun reports whether a hook ran, and its Job is no longer there: people and the Job's own time to live remove it.
-func (p *pass) hasRun(d *render.Desired) bool {
+// wasRemoved reports whether an object was applied and is no longer there. People remove it, and the own time to live of a
+// Job that has run.
+func (p *pass) wasRemoved(d *render.Desired) bool {
 	_, recorded := p.work.inventory[d.Key]
 	_, live := p.loop.deps.Live.Get(d.Key)
 	return recorded && !live

@@ -2,6 +2,7 @@ package converge
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -49,11 +50,13 @@ type entry struct {
 	gone      bool
 	announced *announcement
 	delivery  *relay.Delivery
-	trouble   error        // why nothing of its source arrives
-	denied    error        // why nothing of its paths does
-	base      gitobject.ID // the last verified commit; what the next transfer starts from
-	now       bool         // a person asked for a pass
-	healthy   bool         // what the last pass found; false while another works on a delivery
+	trouble   error          // why nothing of its source arrives
+	denied    error          // why nothing of its paths does
+	base      gitobject.ID   // the last verified commit; what the next transfer starts from
+	now       bool           // a person asked for a pass
+	healthy   bool           // what the last pass found; false while another works on a delivery
+	shown     *v1alpha1.Sync // what the last pass found, for those that depend on it; nil while another works on a delivery
+	waits     bool           // for a Sync that it depends on
 
 	supersede context.CancelFunc // ends the apply that runs now; nil when none does
 	work      *work
@@ -131,19 +134,8 @@ func (l *Loop) SyncChanged(s *v1alpha1.Sync) {
 
 // isRelevant reports whether a change needs a pass: our own status writes do not.
 func isRelevant(before, now *v1alpha1.Sync) bool {
-	return before.Generation != now.Generation || now.DeletionTimestamp != nil || !equalMaps(before.Annotations, now.Annotations)
-}
-
-func equalMaps(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if other, ok := b[k]; !ok || other != v {
-			return false
-		}
-	}
-	return true
+	return before.Generation != now.Generation || now.DeletionTimestamp != nil ||
+		!maps.Equal(before.Annotations, now.Annotations) || !maps.Equal(before.Labels, now.Labels)
 }
 
 // SyncGone takes note that a Sync no longer exists.

@@ -30,6 +30,7 @@ const (
 	hindered = "hindered"
 	healed   = "healed"
 	told     = "reported"
+	asItIs   = "accepted"
 )
 
 func newMetrics(registerer prometheus.Registerer, l *Loop) *metrics {
@@ -53,8 +54,8 @@ func newMetrics(registerer prometheus.Registerer, l *Loop) *metrics {
 		failed: m.Counter("tandem_synchronizer_plan_step_failures_total", "Steps that failed, by what can be done about it.",
 			meter.Of("class", string(apply.Blocked), string(apply.Conflict), string(apply.Denied), string(apply.Invalid), string(apply.NoNamespace),
 				string(apply.Owned), string(apply.Refused), string(apply.Unavailable), string(apply.UnknownKind), string(apply.Unexpected))),
-		drifted: m.Counter("tandem_synchronizer_drift_total", "Objects that differed from Git though Git had not changed: put right, or only reported.",
-			meter.Of("result", healed, told)),
+		drifted: m.Counter("tandem_synchronizer_drift_total", "Objects that differed from Git though Git had not changed: put right, only reported, or accepted because admission makes them so.",
+			meter.Of("result", healed, told, asItIs)),
 		applied: m.Histogram("tandem_synchronizer_apply_seconds", "How long it takes to take all steps of a plan."),
 	}
 }
@@ -84,10 +85,7 @@ func (m *metrics) took(r apply.Result) {
 		action = "delete"
 	}
 	m.steps.WithLabelValues(action, string(r.Step.Reason)).Inc()
-	switch {
-	case r.Err != nil:
+	if r.Err != nil {
 		m.failed.WithLabelValues(string(apply.ClassOf(r.Err))).Inc()
-	case r.Step.Reason == plan.Drifted || r.Step.Reason == plan.Vanished:
-		m.drifted.WithLabelValues(healed).Inc()
 	}
 }

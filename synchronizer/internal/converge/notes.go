@@ -56,19 +56,3 @@ func (p *pass) noteConflicts(made plan.Plan) {
 		})
 	}
 }
-
-// noteDrift lists what differs and is left so.
-func (p *pass) noteDrift(made plan.Plan) {
-	w := p.work
-	w.problems.drift = nil
-	for _, s := range made.Drift {
-		w.problems.drift = append(w.problems.drift, v1alpha1.Problem{
-			Kind: v1alpha1.ProblemDrift, Object: s.Key.String(), File: s.Desired.Origin.File, Line: s.Desired.Origin.Line,
-			Message: describeDrift(s) + " differs from Git and is left so, because spec.drift is report.",
-		})
-	}
-	if more := len(made.Drift) - int(w.status.Objects.Drifted); more > 0 {
-		p.loop.metrics.drifted.WithLabelValues(told).Add(float64(more))
-	}
-	w.status.Objects.Drifted = int32(len(made.Drift))
-}

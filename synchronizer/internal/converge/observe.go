@@ -1,6 +1,7 @@
 package converge
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,10 +79,13 @@ func (p *pass) known(key object.Key) (live.Record, bool) {
 	return p.loop.deps.Live.Get(key)
 }
 
-// leaves reports whether an object is not ours to judge: it is skipped, was there before it was to be made once, or is a hook
-// that has run or is not called for.
+// leaves reports whether an object is not ours to judge: it is skipped, was there before it was to be made once, was removed
+// where that is ignored, or is a hook that has run or is not called for.
 func (p *pass) leaves(d *render.Desired) bool {
-	if d.Policy.Hook != "" && (p.sync.Spec.Observes() || p.hasRun(d)) || d.Policy.Hook == v1alpha1.HookOnFailure {
+	if cmp.Or(d.Policy.Drift, p.sync.Spec.DriftPolicy()) == v1alpha1.DriftIgnore && p.wasRemoved(d) {
+		return true
+	}
+	if d.Policy.Hook != "" && (p.sync.Spec.Observes() || p.wasRemoved(d)) || d.Policy.Hook == v1alpha1.HookOnFailure {
 		return true
 	}
 	switch d.Policy.Apply {

@@ -159,6 +159,11 @@ func (p *pass) conditions() {
 		compared := w.status.Observed != nil && w.status.Observed.ContentID == w.content.String()
 		set(v1alpha1.ConditionObserved, compared, pick(compared, "Compared", "Comparing"), p.observed())
 	}
+	if len(w.problems.fight) > 0 {
+		set(v1alpha1.ConditionFighting, true, "HealsUndone", w.problems.fight[0].Message)
+	} else {
+		meta.RemoveStatusCondition(&w.status.Conditions, v1alpha1.ConditionFighting)
+	}
 	if p.loop.deps.Unverified {
 		set(v1alpha1.ConditionUnverified, true, "TrustModeRelay", "Commit signatures are not checked, because trust.mode is relay.")
 	} else {

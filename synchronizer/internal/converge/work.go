@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/drift"
 	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
@@ -43,6 +44,9 @@ type work struct {
 	behindSince time.Time
 	attempts    int // passes in a row that could not do their work
 	judged      judgement
+	drifts      drifts
+	rules       rules
+	waits       waits
 	// failedAt and failedAfter say for which visit of which content a failure was told.
 	failedAt    revision.ContentID
 	failedAfter int64
@@ -50,13 +54,13 @@ type work struct {
 
 // problems are what is wrong, by the step that found it. A step replaces its own and nobody else's.
 type problems struct {
-	config, watch, source, verify, render, conflict, apply, prune, drift, health []v1alpha1.Problem
+	config, watch, source, verify, render, conflict, apply, prune, fight, drift, health []v1alpha1.Problem
 }
 
 // all returns every problem, most severe first.
 func (p problems) all() []v1alpha1.Problem {
 	var list []v1alpha1.Problem
-	for _, part := range [][]v1alpha1.Problem{p.config, p.verify, p.watch, p.source, p.render, p.conflict, p.apply, p.prune, p.health, p.drift} {
+	for _, part := range [][]v1alpha1.Problem{p.config, p.verify, p.watch, p.source, p.render, p.conflict, p.apply, p.prune, p.health, p.fight, p.drift} {
 		list = append(list, part...)
 	}
 	return list
@@ -139,7 +143,7 @@ func (l *Loop) begin(key types.NamespacedName) (*pass, bool) {
 		p.trouble = e.denied
 	}
 	if e.delivery != nil {
-		e.healthy = false // whoever depends on this Sync waits for what becomes of it
+		e.healthy, e.shown = false, nil // whoever depends on this Sync waits for what becomes of it
 	}
 	e.now = false
 	return p, true
@@ -205,6 +209,7 @@ func (p *pass) adopt(ctx context.Context) bool {
 			w.problems.verify = append(w.problems.verify, problem) // until the chain has come again
 		}
 	}
+	_ = p.judge() // before anything is known; configure says what is wrong
 	p.loop.deps.Live.Need(p.sync.Label(), w.status.Kinds)
 	p.recall()
 	return true
@@ -221,6 +226,12 @@ func (p *pass) configure(ctx context.Context) bool {
 	if err == nil {
 		err = p.loop.circle(p.sync)
 	}
+	if err == nil {
+		err = p.judge()
+	}
+	if err == nil {
+		err = p.compileReady()
+	}
 	if err != nil {
 		w.problems.config = []v1alpha1.Problem{{Kind: v1alpha1.ProblemConfig, Message: sentence(err)}}
 		return false
@@ -232,7 +243,7 @@ func (p *pass) configure(ctx context.Context) bool {
 	w.status.ObservedGeneration = p.sync.Generation
 	if now := p.sync.Annotations[v1alpha1.AnnotationSyncNow]; now != w.status.SyncNow {
 		w.status.SyncNow = now
-		w.failures = map[object.Key]failure{} // everything is due now
+		w.failures, w.drifts.fights = map[object.Key]failure{}, drift.Fights{} // everything is due now
 	}
 	if p.sync.Spec.DeletionPolicy == v1alpha1.DeletionDelete && !p.sync.Spec.Observes() && !hasFinalizer(p.sync) {
 		if err := p.loop.deps.Syncs.AddFinalizer(ctx, p.sync); err != nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
+	"github.com/tandem-cd/tandem/synchronizer/internal/baseline"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
@@ -60,12 +61,17 @@ type world struct {
 	refused   error // why what is not synced cannot be
 	renderErr error
 	renders   int
-	alone     error // why no Sync may depend on another
+	alone     error                                 // why no Sync may depend on another
+	judges    map[string]*health.Judge              // by label
+	sent      *unstructured.Unstructured            // what Git says of every object
+	read      map[string]*unstructured.Unstructured // what objects are like when they are read, by name
+	answers   map[string]*unstructured.Unstructured // what applies answer
 
 	did    []string // applies, removals and status writes, in order
 	said   []string // facts
 	ids    []string // their identities
 	events []string
+	heard  []string // what events and facts say
 	bases  map[string]gitobject.ID
 	named  map[string]string // incarnations, by Sync
 
@@ -81,8 +87,18 @@ func newWorld(t *testing.T) *world {
 		t: t, objects: map[object.Key]live.Record{}, inventory: map[types.UID]map[object.Key]inventory.Entry{},
 		resources: map[string]*v1alpha1.Sync{}, trees: map[gitobject.ID]render.Result{}, refusals: map[gitobject.ID]string{},
 		fail: map[string]error{}, health: health.Status{State: health.Current}, bases: map[string]gitobject.ID{}, named: map[string]string{},
+		judges: map[string]*health.Judge{}, read: map[string]*unstructured.Unstructured{}, answers: map[string]*unstructured.Unstructured{},
 	}
 }
+
+// clusterJudge compiles the shipped rules once for all tests.
+var clusterJudge = sync.OnceValue(func() *health.Judge {
+	judge, err := health.NewJudge(nil)
+	if err != nil {
+		panic(err)
+	}
+	return judge
+})
 
 // run starts a loop, does what a story says, and stops the loop as a kill does.
 func (w *world) run(story func()) {
@@ -90,7 +106,7 @@ func (w *world) run(story func()) {
 	w.loop = New(Deps{
 		Permit:   func(string, revision.Source, []string) error { return nil },
 		DependOn: func(string, string) error { return w.alone },
-		Relay:    w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Events: w, Reporter: w, Log: log, Workers: 2,
+		Relay:    w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Events: w, Reporter: w, Log: log, Workers: 2, Health: clusterJudge(),
 	})
 	ctx, kill := context.WithCancel(w.t.Context())
 	var running sync.WaitGroup
@@ -141,8 +157,8 @@ func (w *world) syncNamed(name, uid string, change func(*v1alpha1.Sync)) {
 	w.settle()
 }
 
-// commit makes a commit that holds ConfigMaps, each "name" or "name=version", with "@wave" or "!hook" behind it or not; the same
-// list has the same content.
+// commit makes a commit that holds ConfigMaps, each "name" or "name=version", with "@wave", "!hook" or "~drift policy" behind it or
+// not; the same list has the same content.
 func (w *world) commit(name string, configMaps ...string) gitobject.ID {
 	id, err := gitobject.Hash(gitobject.SHA1, gitobject.TypeCommit, []byte(name))
 	if err != nil {
@@ -150,11 +166,12 @@ func (w *world) commit(name string, configMaps ...string) gitobject.ID {
 	}
 	result := render.Result{Broken: map[string]bool{}}
 	for _, text := range configMaps {
-		rest, hook, _ := strings.Cut(text, "!")
+		rest, leave, _ := strings.Cut(text, "~")
+		rest, hook, _ := strings.Cut(rest, "!")
 		rest, number, _ := strings.Cut(rest, "@")
 		objectName, _, _ := strings.Cut(rest, "=")
 		wave, _ := strconv.Atoi(number)
-		policy := render.Policy{Wave: wave, Hook: v1alpha1.Hook(hook)}
+		policy := render.Policy{Wave: wave, Hook: v1alpha1.Hook(hook), Drift: v1alpha1.DriftPolicy(leave)}
 		switch policy.Hook {
 		case v1alpha1.HookPreSync:
 			policy.Wave = render.PreSyncWave
@@ -322,7 +339,16 @@ func (w *world) Render(_ context.Context, s *v1alpha1.Sync, commit gitobject.ID,
 }
 
 func (w *world) Load(context.Context, *render.Desired) (*unstructured.Unstructured, error) {
+	if w.sent != nil {
+		return w.sent, nil
+	}
 	return &unstructured.Unstructured{Object: map[string]any{}}, nil
+}
+
+func (w *world) Judge(label string, judge *health.Judge) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.judges[label] = judge
 }
 
 func (w *world) Need(string, []v1alpha1.ObjectKind) {}
@@ -381,7 +407,8 @@ func (r records) Save(_ context.Context, s *v1alpha1.Sync, entries map[object.Ke
 	return inventory.Kept{Shards: 1}, nil
 }
 
-// Run applies and removes; the answer to an apply has no managed fields, so baselines are zero until somebody touches one.
+// Run applies and removes; unless there is another one, the answer to an apply has no managed fields, so that baselines are zero
+// until somebody touches one.
 func (w *world) Run(ctx context.Context, _ apply.Identity, label string, steps []plan.Step, done func(apply.Result)) error {
 	for _, step := range steps {
 		if w.hold != nil && (w.stuck == nil || w.stuck[label]) {
@@ -411,10 +438,19 @@ func (w *world) step(label string, step plan.Step) apply.Result {
 	}
 	w.did = append(w.did, "apply "+name)
 	uid := types.UID("uid of " + name)
-	w.objects[step.Key] = live.Record{Key: step.Key, GVK: step.Desired.GVK, UID: uid, Sync: label, OwnerNamesItself: true, Ours: true, Health: w.health}
-	written := &unstructured.Unstructured{Object: map[string]any{}}
-	written.SetUID(uid)
-	return apply.Result{Step: step, Object: written}
+	result := apply.Result{Step: step, Object: &unstructured.Unstructured{Object: map[string]any{}}}
+	if answer := w.answers[name]; answer != nil {
+		result.Object = answer.DeepCopy()
+	}
+	result.Object.SetUID(uid)
+	digest, _ := baseline.Of(result.Object, v1alpha1.FieldManager)
+	w.objects[step.Key] = live.Record{
+		Key: step.Key, GVK: step.Desired.GVK, UID: uid, Sync: label, OwnerNamesItself: true, Ours: true, Baseline: digest, Health: w.health,
+	}
+	if step.Explain {
+		result.Before = w.read[name]
+	}
+	return result
 }
 
 func (w *world) WriteStatus(_ context.Context, s *v1alpha1.Sync) error {
@@ -446,6 +482,7 @@ func (w *world) Record(e syncs.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, e.Reason)
+	w.heard = append(w.heard, e.Reason+": "+e.Message)
 }
 
 func (w *world) Fact(f report.Fact) {

@@ -212,7 +212,11 @@ func (s *Store) Unlisted(label string) []Unlisted {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var unlisted []Unlisted
+	own := s.judges[label]
 	for kind, n := range s.needs[label] {
+		if own != nil && own.pending && own.covers(kind.GroupKind()) {
+			unlisted = append(unlisted, Unlisted{Kind: kind.GroupKind()}) // its objects are read again
+		}
 		if !n.resolved {
 			u := Unlisted{Kind: kind.GroupKind()}
 			if n.failure != nil && time.Since(n.failing) > refusedAfter {
