@@ -258,8 +258,17 @@ func kube(s *Teller, ts *testscript.TestScript, args []string) error {
 		fmt.Fprintf(ts.Stdout(), "%s", text)
 		return err
 	case "edit":
-		_, err := client.Patch(s.ctx, name, types.MergePatchType, []byte(args[3]), metav1.PatchOptions{FieldManager: "kubectl-edit"})
+		_, err := client.Patch(s.ctx, name, types.MergePatchType, []byte(args[3]), metav1.PatchOptions{FieldManager: editor(args)})
 		return err
+	case "would":
+		return s.until(func(ctx context.Context) error {
+			by := metav1.PatchOptions{FieldManager: editor(nil), DryRun: []string{metav1.DryRunAll}}
+			object, err := client.Patch(ctx, name, types.MergePatchType, []byte(args[3]), by)
+			if err != nil {
+				return err
+			}
+			return matches(object, args[4])
+		})
 	case "delete":
 		return client.Delete(s.ctx, name, metav1.DeleteOptions{})
 	case "gone":
@@ -276,12 +285,7 @@ func kube(s *Teller, ts *testscript.TestScript, args []string) error {
 			if err != nil {
 				return err
 			}
-			unstructured.RemoveNestedField(object.Object, "metadata", "managedFields")
-			text, err := yaml.Marshal(object.Object)
-			if matched, _ := regexp.Match(args[3], text); !matched {
-				return errors.Join(fmt.Errorf("%w: %s", errNotYet, text), err)
-			}
-			return err
+			return matches(object, args[3])
 		})
 	case "uid":
 		object, err := client.Get(s.ctx, name, metav1.GetOptions{})
@@ -291,7 +295,25 @@ func kube(s *Teller, ts *testscript.TestScript, args []string) error {
 		ts.Setenv("UID", string(object.GetUID()))
 		return nil
 	}
-	return fmt.Errorf("kube %s: not one of get, edit, delete, gone, shows, uid", args[0])
+	return fmt.Errorf("kube %s: not one of get, edit, would, delete, gone, shows, uid", args[0])
+}
+
+// editor is who edits: a person with kubectl, or the manager that "kube edit KIND NAME PATCH MANAGER" names.
+func editor(args []string) string {
+	if len(args) > 4 {
+		return args[4]
+	}
+	return "kubectl-edit"
+}
+
+// matches reports that an object's YAML does not match yet.
+func matches(object *unstructured.Unstructured, pattern string) error {
+	unstructured.RemoveNestedField(object.Object, "metadata", "managedFields")
+	text, err := yaml.Marshal(object.Object)
+	if matched, _ := regexp.Match(pattern, text); !matched {
+		return errors.Join(fmt.Errorf("%w: %s", errNotYet, text), err)
+	}
+	return err
 }
 
 // client is the administrator's client of a resource in the site's namespace, or in that of resource@namespace.
