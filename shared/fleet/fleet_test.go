@@ -155,7 +155,17 @@ func TestWhereIsComparesContentNotCommits(t *testing.T) {
 		"Applied":    {reason: "Applied, not healthy yet.", status: &statusv1.Sync{Applied: stage(wanted), Healthy: stage(old)}, want: statusv1.Presence_PRESENCE_APPLIED},
 		"Superseded": {reason: "Was healthy, something else is applied.", status: &statusv1.Sync{Applied: stage(old), Healthy: stage(wanted)}, want: statusv1.Presence_PRESENCE_SUPERSEDED},
 		"Received":   {reason: "Arrived only.", status: &statusv1.Sync{Received: stage(wanted), Applied: stage(old)}, want: statusv1.Presence_PRESENCE_RECEIVED},
-		"Absent":     {reason: "Never came.", status: &statusv1.Sync{Applied: stage(old)}, want: statusv1.Presence_PRESENCE_ABSENT},
+		"Observed": {
+			reason: "Somebody else brought it, and it is as Git says.",
+			status: &statusv1.Sync{State: statusv1.SyncState_SYNC_STATE_OBSERVING, Verified: stage(wanted), Healthy: stage(wanted), HealthySince: timestamppb.Now()},
+			want:   statusv1.Presence_PRESENCE_HEALTHY,
+		},
+		"ObservedOnce": {
+			reason: "It was as Git says.",
+			status: &statusv1.Sync{State: statusv1.SyncState_SYNC_STATE_OBSERVING, Verified: stage(wanted), Healthy: stage(wanted)},
+			want:   statusv1.Presence_PRESENCE_VERIFIED,
+		},
+		"Absent": {reason: "Never came.", status: &statusv1.Sync{Applied: stage(old)}, want: statusv1.Presence_PRESENCE_ABSENT},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

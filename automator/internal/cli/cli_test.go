@@ -117,7 +117,18 @@ func service(t *testing.T) *fleet.Service {
 			Message: "An automation may only change images.",
 		}},
 	}
-	for _, status := range []*statusv1.Sync{healthy, refused} {
+	observing := &statusv1.Sync{
+		Cluster: "dev-eu", Namespace: "shop", Name: "old", Path: "env/old", State: statusv1.SyncState_SYNC_STATE_OBSERVING,
+		Source: healthy.GetSource(), Objects: &statusv1.ObjectCounts{Total: 9, Current: 9},
+		Observation: &statusv1.Observation{
+			Adopt: 1, Prune: 1, Create: 5, Equal: 2, ChangesOmitted: 5,
+			Changes: []*statusv1.ObservedChange{
+				{Object: "Deployment/shop/old", Action: "adopt", Reason: "it is there, written by helm", Fields: []string{"spec.replicas"}, FieldsOmitted: 2, File: "env/old/web.yaml", Line: 4},
+				{Object: "ConfigMap/shop/gone", Action: "prune", Reason: "it is gone from Git"},
+			},
+		},
+	}
+	for _, status := range []*statusv1.Sync{healthy, refused, observing} {
 		if err := state.Put(status); err != nil {
 			t.Fatal(err)
 		}

@@ -27,6 +27,9 @@ func leftovers(live, after *unstructured.Unstructured, takes func(metav1.Managed
 	if err != nil {
 		return nil, err
 	}
+	if after.GetKind() == "Secret" && after.GetAPIVersion() == "v1" {
+		stays = stays.Union(asData(stays))
+	}
 	var paths []fieldpath.Path
 	theirs.Difference(stays).Iterate(func(p fieldpath.Path) {
 		if within(stays, p).Empty() {
@@ -37,6 +40,15 @@ func leftovers(live, after *unstructured.Unstructured, takes func(metav1.Managed
 		paths = append(paths, fieldpath.MakePathOrDie("metadata", "annotations", lastApplied))
 	}
 	return paths, nil
+}
+
+// asData is where the API server puts what a Secret has under stringData.
+func asData(set *fieldpath.Set) *fieldpath.Set {
+	data := fieldpath.NewSet()
+	set.WithPrefix(fieldpath.MakePathOrDie("stringData")[0]).Iterate(func(p fieldpath.Path) {
+		data.Insert(append(fieldpath.MakePathOrDie("data"), p...))
+	})
+	return data
 }
 
 // union is what some of the entries have.

@@ -18,7 +18,10 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
 )
 
-var deploymentKind = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+var (
+	deploymentKind = schema.GroupVersionKind{Group: "apps", Version: "v1", Kind: "Deployment"}
+	secretKind     = schema.GroupVersionKind{Version: "v1", Kind: "Secret"}
+)
 
 // deployment is a Deployment's text; more are fields of its spec. It is paused, so that its controller changes its status only.
 func deployment(image, more string) string {
@@ -106,6 +109,13 @@ func TestTryTellsWhatRunDoes(t *testing.T) {
 			before: func(t *testing.T, w *world) { w.own(t, deployment("a:1", "replicas: 3,")) },
 			policy: func(s *plan.Step) {
 				s.Desired.Policy.Ignore, s.Exists = [][]string{{"spec", "replicas"}, {"spec", "no", "such"}}, true
+			},
+		},
+		"SecretText": {
+			reason: "What is written as text is data.", kind: secretKind, adopts: true,
+			text: `{apiVersion: v1, kind: Secret, metadata: {name: a}, stringData: {a: ours}}`,
+			before: func(t *testing.T, w *world) {
+				w.by(t, "kubectl-client-side-apply", `{apiVersion: v1, kind: Secret, metadata: {name: a}, data: {a: dGhlaXJz, left: b3Zlcg==}}`, metav1.ManagedFieldsOperationUpdate)
 			},
 		},
 		"CreateOnly": {

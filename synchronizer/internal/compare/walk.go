@@ -16,7 +16,7 @@ const (
 	MaxFields = 50
 	// MaxValue bounds a value that is shown in a list of fields, and MaxPath the way to it, in bytes.
 	MaxValue = 256
-	MaxPath  = 512
+	MaxPath  = 256
 )
 
 // walk collects the fields that differ.

@@ -47,14 +47,25 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOf(t, live.Config{})
+}
+
+// newWorldOf has a store with some of its configuration.
+func newWorldOf(t *testing.T, store live.Config) *world {
+	t.Helper()
 	config := kubetest.Config(t)
 	client := kubetest.Client(t, config)
 	w := &world{client: client, namespace: kubetest.Namespace(t, client)}
-	return w.as(t, config)
+	return w.with(t, config, store)
 }
 
 // as returns the same namespace with a store that somebody else runs.
 func (w *world) as(t *testing.T, config *rest.Config) *world {
+	t.Helper()
+	return w.with(t, config, live.Config{})
+}
+
+func (w *world) with(t *testing.T, config *rest.Config, store live.Config) *world {
 	t.Helper()
 	w = &world{client: w.client, namespace: w.namespace, label: w.namespace + ".web", news: make(chan struct{}, 1)}
 	counted := rest.CopyConfig(config)
@@ -69,7 +80,8 @@ func (w *world) as(t *testing.T, config *rest.Config) *world {
 		default:
 		}
 	}
-	w.Store = live.New(live.Config{Namespaces: []string{w.namespace}, Changed: told}, kubetest.Client(t, counted), live.NewMapper(discoverer))
+	store.Namespaces, store.Changed = []string{w.namespace}, told
+	w.Store = live.New(store, kubetest.Client(t, counted), live.NewMapper(discoverer))
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
