@@ -269,7 +269,10 @@ func (v *visit) account(ctx context.Context, mapper *live.Mapper, s *v1alpha1.Sy
 			need.namespace = s.Namespace
 		}
 		watch := need
-		need.verbs, watch.verbs = []string{"get", "create", "patch", "delete"}, []string{"get", "list", "watch"}
+		need.verbs, watch.verbs = []string{"get", "create", "patch"}, []string{"get", "list", "watch"}
+		if !s.Spec.Observes() {
+			need.verbs = append(need.verbs, "delete")
+		}
 		needs, watches = append(needs, need), append(watches, watch)
 	}
 	v.may(ctx, as, subject, "add the kind under kinds in the chart's values, or a rule to the account's Role", needs)

@@ -46,6 +46,8 @@ func (p *pass) compare(ctx context.Context) {
 	if p.sync.Spec.Suspend || !p.look() {
 		return
 	}
+	ctx, end := p.supersedable(ctx)
+	defer end()
 	stale, base := p.stale()
 	if len(stale) > 0 && !p.enter() {
 		return
@@ -67,7 +69,7 @@ func (p *pass) compare(ctx context.Context) {
 	l.sit()
 	w.rendered.Forget()
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil { // else there is newer content, which is next
 			p.failed("objects not compared", err)
 		}
 		return

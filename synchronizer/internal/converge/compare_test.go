@@ -38,7 +38,16 @@ func (w *world) previewer() Previewer {
 }
 
 // Try tells what an apply would make of an object.
-func (w *world) Try(_ context.Context, _ apply.Identity, label string, step plan.Step) apply.Trial {
+func (w *world) Try(ctx context.Context, _ apply.Identity, label string, step plan.Step) apply.Trial {
+	w.mu.Lock()
+	hold := w.hold
+	w.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-ctx.Done():
+		case <-hold:
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.did = append(w.did, "try "+step.Key.Name)
@@ -205,7 +214,18 @@ func TestWhatIsEqualAndCurrentIsHealthy(t *testing.T) {
 			w.loop.ObjectChanged(v1alpha1.Label("shop", "web"))
 			w.settle()
 			same(t, "told", w.told(), []string{"Healthy/0"})
+			w.mu.Lock()
+			w.unsynced = true
+			w.mu.Unlock()
 			w.sync(applying)
+			if s := w.status(); s.HealthySince != nil {
+				t.Error("healthy although nothing is applied yet")
+			}
+			w.mu.Lock()
+			w.unsynced = false
+			w.mu.Unlock()
+			w.loop.ObjectChanged(v1alpha1.Label("shop", "web"))
+			w.settle()
 			same(t, "told in mode apply", w.told(), []string{"Applied/0", "Healthy/1"})
 		})
 	})
@@ -315,6 +335,25 @@ func TestAnErrorIsTriedAgain(t *testing.T) {
 			w.pass(time.Minute)
 			if w.status().Observed == nil {
 				t.Error("not tried again")
+			}
+		})
+	})
+}
+
+func TestNewerContentEndsAComparison(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.sync(observing)
+			w.took()
+			w.hold = make(chan struct{})
+			w.deliver(w.commit("one", "a", "b"))
+			w.mu.Lock()
+			w.hold = nil
+			w.mu.Unlock()
+			w.deliver(w.commit("two", "c"))
+			same(t, "did", w.took(), []string{"try a", "status Observing", "try c", "status Observing"})
+			if o := w.status().Observed; counted(o) != "create 1 update 0 adopt 0 prune 0 refused 0 equal 0" || o.Changes[0].Object != "ConfigMap/shop/c" {
+				t.Errorf("%+v", o)
 			}
 		})
 	})
