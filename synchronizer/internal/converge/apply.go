@@ -140,7 +140,7 @@ func (p *pass) watchKinds(ctx context.Context) bool {
 	}
 	l.deps.Live.Need(p.sync.Label(), kinds)
 	p.noteWatches()
-	p.listed = p.list()
+	p.listed = p.list(l.deps.Live.Unlisted(p.sync.Label()))
 	return p.listed
 }
 

@@ -101,8 +101,8 @@ func (p *pass) stepIn() {
 	p.loop.deps.Sight.Release(p.sync.Label())
 }
 
-// look has the objects of Git watched, whosever they are, and reports whether all have been listed. What the Sync owns from
-// before is watched as ever.
+// look has the objects of Git watched, whosever they are, and reports whether all have been listed that can be. What the Sync
+// owns from before is watched as ever.
 func (p *pass) look() bool {
 	w, l, label := p.work, p.loop, p.sync.Label()
 	var kinds []v1alpha1.ObjectKind
@@ -120,7 +120,7 @@ func (p *pass) look() bool {
 	l.deps.Live.Need(label, w.status.Kinds)
 	l.deps.Sight.Look(label, kinds, keys)
 	p.noteWatches()
-	return l.deps.Live.Synced(label) && l.deps.Sight.Synced(label)
+	return p.list(append(l.deps.Live.Unlisted(label), l.deps.Sight.Unlisted(label)...))
 }
 
 func kindOf(d *render.Desired) v1alpha1.ObjectKind {
@@ -137,6 +137,10 @@ func (p *pass) stale() (stale map[object.Key]*render.Desired, base [32]byte) {
 	for i := range w.rendered.Objects {
 		d := &w.rendered.Objects[i]
 		wanted[d.Key] = true
+		if cause := w.refusal(d.Key); cause != nil {
+			w.comparison.verdicts[d.Key] = unseen(d, cause)
+			continue
+		}
 		if v, known := w.comparison.verdicts[d.Key]; !known || !v.stands(d, p.digest(d.Key), base) {
 			stale[d.Key] = d
 		} else if !v.due.IsZero() {
@@ -149,6 +153,13 @@ func (p *pass) stale() (stale map[object.Key]*render.Desired, base [32]byte) {
 		}
 	}
 	return stale, base
+}
+
+// unseen is the verdict on an object of a kind that nothing is known of: what changed in it would go unseen.
+func unseen(d *render.Desired, cause error) verdict {
+	return verdict{change: preview.Change{
+		Key: d.Key, Action: preview.Refused, Reason: unwatched(cause).Error(), File: d.Origin.File, Line: d.Origin.Line,
+	}}
 }
 
 // stands reports whether a verdict would be the same again. One that came from the plan alone costs nothing and is made anew.

@@ -260,6 +260,36 @@ func TestARefusalIsLookedAtAgain(t *testing.T) {
 	})
 }
 
+// A kind that cannot be listed holds nothing else up.
+func TestWhatCannotBeWatchedIsNotCompared(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.unsynced = true
+			w.sync(observing)
+			w.deliver(w.commit("one", "a"))
+			w.took()
+			if o := w.status().Observed; o != nil {
+				t.Errorf("observed before anything was listed: %+v", o)
+			}
+			w.mu.Lock()
+			w.refused = errBoom
+			w.mu.Unlock()
+			w.loop.ObjectChanged(v1alpha1.Label("shop", "web"))
+			w.settle()
+			same(t, "did while refused", w.took(), []string{"status Observing"})
+			want := []v1alpha1.Change{{Object: "ConfigMap/shop/a", Action: "refused", Reason: "waits until its kind can be watched: boom", File: "env/a.yaml", Line: 1}}
+			if diff := cmp.Diff(want, w.status().Observed.Changes); diff != "" {
+				t.Error(diff)
+			}
+			w.mu.Lock()
+			w.unsynced = false
+			w.mu.Unlock()
+			w.pass(watchAgain)
+			same(t, "did afterwards", w.took(), []string{"try a", "status Observing"})
+		})
+	})
+}
+
 func TestFromApplyToObserve(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.run(func() {

@@ -129,8 +129,8 @@ type Sight interface { //nolint:interfacebloat // one store answers all of them
 	Look(label string, kinds []v1alpha1.ObjectKind, keys []object.Key)
 	// Release ends what Look began.
 	Release(label string)
-	// Synced reports whether everything that is looked at has been listed.
-	Synced(label string) bool
+	// Unlisted returns what is looked at and has not been listed.
+	Unlisted(label string) []live.Unlisted
 	// Failures returns why something that is looked at brings nothing now.
 	Failures(label string) []error
 	// Get returns what is known about an object; Baseline is the digest of all that matters of it.

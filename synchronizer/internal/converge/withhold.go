@@ -3,16 +3,17 @@ package converge
 import (
 	"fmt"
 
+	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
 )
 
 // list reports whether everything that the Sync needs has been listed, but for what the API server refuses. That holds
 // nothing else up: only the objects of such a kind are withheld, because nobody knows whether they are there, and whose.
-func (p *pass) list() bool {
+func (p *pass) list(all []live.Unlisted) bool {
 	w := p.work
 	w.refused = nil
-	for _, unlisted := range p.loop.deps.Live.Unlisted(p.sync.Label()) {
+	for _, unlisted := range all {
 		if unlisted.Refused == nil {
 			return false // the store wakes the Sync when it is listed
 		}
@@ -36,9 +37,13 @@ func (w *work) refusal(key object.Key) error {
 
 // withhold leaves a step until its kind can be listed.
 func (p *pass) withhold(s plan.Step, cause error) {
-	f := failure{hash: hashOf(s), withheld: true, due: now().Add(watchAgain), err: fmt.Errorf("%s waits until its kind can be watched: %w", s.Key, cause)}
+	f := failure{hash: hashOf(s), withheld: true, due: now().Add(watchAgain), err: fmt.Errorf("%s %w", s.Key, unwatched(cause))}
 	if s.Desired != nil {
 		f.origin = s.Desired.Origin
 	}
 	p.work.failures[s.Key] = f
+}
+
+func unwatched(cause error) error {
+	return fmt.Errorf("waits until its kind can be watched: %w", cause)
 }

@@ -42,10 +42,10 @@ func desired(t *testing.T, namespace, text string) render.Desired {
 		Key: object.Key{Group: kind.Group, Kind: kind.Kind, Namespace: obj.GetNamespace(), Name: obj.GetName()}, GVK: kind, Object: obj,
 		Origin: object.Origin{File: "all.yaml", Line: 1},
 	}
-	switch {
-	case d.Key.Namespace == "":
+	switch d.Key.Namespace {
+	case "":
 		d.Key.Namespace = namespace
-	case d.Key.Namespace == "-":
+	case "-":
 		d.Key.Namespace = ""
 	}
 	return d
