@@ -24,6 +24,7 @@ const maxTrees = 4096
 // Store is a folder of objects. It is safe for concurrent use; two processes must not share one.
 type Store struct {
 	dir   string
+	below *Store // what is not here may be there; nil for none
 	mu    sync.Mutex
 	trees map[gitobject.ID]gitobject.Tree
 }
@@ -31,6 +32,9 @@ type Store struct {
 // Open returns the store in a folder, which it makes when it is missing.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o700); err != nil {
+		return nil, fmt.Errorf("open object store: %w", err)
+	}
+	if err := forgetScratches(dir); err != nil {
 		return nil, fmt.Errorf("open object store: %w", err)
 	}
 	return &Store{dir: dir, trees: map[gitobject.ID]gitobject.Tree{}}, nil
@@ -74,7 +78,7 @@ func (e *MismatchError) Unwrap() error { return e.cause }
 // Has reports whether an object is there, without reading it.
 func (s *Store) Has(id gitobject.ID) bool {
 	_, err := os.Stat(s.path(id))
-	return err == nil
+	return err == nil || s.below != nil && s.below.Has(id)
 }
 
 func (s *Store) path(id gitobject.ID) string {
@@ -88,6 +92,9 @@ func (s *Store) path(id gitobject.ID) string {
 // read returns an object's content. One that is damaged is removed, so that it can be fetched again.
 func (s *Store) read(id gitobject.ID, want gitobject.Type) ([]byte, error) {
 	raw, err := os.ReadFile(s.path(id))
+	if errors.Is(err, fs.ErrNotExist) && s.below != nil {
+		return s.below.read(id, want)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.New(fault.NotFound, "%s %s is not held", want, id)
 	}
