@@ -215,19 +215,24 @@ type request struct {
 	paths           []string
 }
 
-func (f *fetcher) fetch(ctx context.Context, r request) (got received, err error) {
+func (f *fetcher) fetch(ctx context.Context, r request) (received, error) {
+	return f.client.transfer(ctx, f.api, r, f.client.store)
+}
+
+// transfer runs one transfer.
+func (c *Client) transfer(ctx context.Context, api relayv1.RelayServiceClient, r request, into Objects) (got received, err error) {
 	began := time.Now()
-	defer func() { f.client.metrics.transferred(began, got, err) }()
+	defer func() { c.metrics.transferred(began, got, err) }()
 	ctx, cancel := context.WithTimeout(ctx, transferTimeout)
 	defer cancel()
-	stream, err := f.api.Fetch(ctx, &relayv1.FetchRequest{
-		Hello: f.client.hello(), Source: revision.SourceToProto(r.source), Paths: r.paths,
+	stream, err := api.Fetch(ctx, &relayv1.FetchRequest{
+		Hello: c.hello(), Source: revision.SourceToProto(r.source), Paths: r.paths,
 		Want: revision.ObjectToProto(r.want), Held: revision.ObjectToProto(r.held), Tag: revision.ObjectToProto(r.tag),
 	})
 	if err != nil {
 		return received{}, fmt.Errorf("fetch %s: %w", r.want, err)
 	}
-	got, err = receive(ctx, stream, f.client.store)
+	got, err = receive(ctx, stream, into)
 	if err != nil {
 		return got, fmt.Errorf("fetch %s: %w", r.want, err)
 	}
