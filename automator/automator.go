@@ -194,7 +194,7 @@ func (a *Automator) newServer(config *tls.Config) *rpc.Server {
 	enrollmentv1.RegisterEnrollmentAdminServiceServer(server.GRPC, enroll.NewAdmin(a.enroll))
 	relayv1.RegisterRelayServiceServer(server.GRPC, a.relay)
 	statusv1.RegisterStatusServiceServer(server.GRPC, &fleet.Service{
-		State: a.fleet, Events: eventLog{a.store}, Contents: a.repos, Asker: api.NewQuestions(a.relay),
+		State: a.fleet, Events: eventLog{a.store}, Contents: a.repos, Asker: api.NewQuestions(a.relay, a.fleet, a.repos),
 	})
 	pipelinev1.RegisterPipelineServiceServer(server.GRPC, api.New(a.repos, a.scanner))
 	return server

@@ -52,7 +52,7 @@ type Config struct {
 	// Health says when custom kinds are as they should be.
 	Health HealthConfig `yaml:"health"`
 	// Queries are the questions that people may ask through the automator: tree and events, unless this says otherwise; none
-	// for [].
+	// for []. diff shows contents of objects, and has commits rendered and tried that nobody signed.
 	Queries []serve.Kind `yaml:"queries"`
 	// Paths says which namespaces may use which paths. When it is empty every namespace may use what the cluster is granted.
 	Paths []tenancy.PathRule `yaml:"paths"`

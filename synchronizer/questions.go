@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -13,6 +14,7 @@ import (
 	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 	"github.com/tandem-cd/tandem/synchronizer/internal/serve"
@@ -20,8 +22,8 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/survey"
 )
 
-// openQuestions prepares the answers to people's questions.
-func (s *Synchronizer) openQuestions(client dynamic.Interface, judge *health.Judge) {
+// openQuestions prepares the answers to people's questions. The differ lacks only what others know.
+func (s *Synchronizer) openQuestions(client dynamic.Interface, judge *health.Judge, diffs *differ) {
 	look := &survey.Survey{
 		Sync: s.loop.Sync, Live: s.live, Health: judge.Of,
 		List: func(ctx context.Context, resource schema.GroupVersionResource, namespace string, options metav1.ListOptions) (*unstructured.UnstructuredList, error) {
@@ -29,7 +31,8 @@ func (s *Synchronizer) openQuestions(client dynamic.Interface, judge *health.Jud
 		},
 		Inventory: shards.New(client, zap.NewNop()), // it remembers what it read, which must not mix with what the loop writes
 	}
-	s.answers = serve.NewAnswers(map[serve.Kind]serve.Answer{serve.Tree: look.Tree, serve.Events: look.Events})
+	diffs.stands, diffs.inventory, diffs.places = s.loop.Stands, look.Inventory, semaphore.NewWeighted(maxDiffs)
+	s.answers = serve.NewAnswers(map[serve.Kind]serve.Answer{serve.Tree: look.Tree, serve.Events: look.Events, serve.Diff: diffs.answer})
 	hello := &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: s.replica(), Protocol: relay.Protocol, Version: Version}
 	s.serve = serve.New(serve.Config{Hello: hello, Offers: s.cfg.Queries, Metrics: s.metrics}, s.link, s.answers, s.log)
 }
@@ -38,6 +41,8 @@ func (s *Synchronizer) openQuestions(client dynamic.Interface, judge *health.Jud
 type asker struct {
 	cluster string
 	answers *serve.Answers
+	// contents reports whether the caller may see contents of objects, which no status shows.
+	contents func(ctx context.Context, namespace string) error
 }
 
 // Ask answers a question about a Sync of this cluster.
@@ -52,6 +57,17 @@ func (a asker) Ask(ctx context.Context, req *statusv1.AskRequest, each func(*sta
 		asked.Kind = serve.Tree
 	case *statusv1.AskRequest_Events:
 		asked.Kind = serve.Events
+	case *statusv1.AskRequest_Diff:
+		asked.Kind = serve.Diff
+		if err := a.contents(ctx, asked.Namespace); err != nil {
+			return err
+		}
+		if commit := req.GetDiff().GetCommit(); commit != "" {
+			var err error
+			if asked.Commit, err = gitobject.ParseID(commit); err != nil {
+				return fault.New(fault.Invalid, "the synchronizer resolves no abbreviations; give the full commit, or ask the automator")
+			}
+		}
 	}
 	return a.answers.Answer(ctx, asked, each)
 }

@@ -178,11 +178,12 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 		Live: s.live, Sight: s.sight, Inventory: shards.New(writing, s.log), Applier: applier, Previewer: previewer,
 		Syncs: s.syncs, Events: s.events, Reporter: reporting, Log: s.log, Metrics: s.metrics,
 	})
-	s.openQuestions(client, judge)
+	diffs := &differ{policy: policy, trees: trees, deps: preview.Deps{Live: s.live, Applier: applier, Exists: func(label string) bool { return s.loop.Exists(label) }}}
+	s.openQuestions(client, judge, diffs)
 	s.relay = relay.New(relay.Config{
 		Cluster: s.cfg.Cluster, Replica: s.replica(), Version: Version, QueriesWaiting: s.serve.Waiting, Metrics: s.metrics,
 	}, s.link, s.store, s.loop, s.log)
-	follow.client = s.relay
+	follow.client, diffs.relay = s.relay, s.relay
 	return nil
 }
 

@@ -278,6 +278,8 @@ func belongs(part *statusv1.AskResponse, kind relayv1.QueryKind) bool {
 		return kind == relayv1.QueryKind_QUERY_KIND_RESOURCE_TREE
 	case *statusv1.AskResponse_Event:
 		return kind == relayv1.QueryKind_QUERY_KIND_EVENTS
+	case *statusv1.AskResponse_Diff, *statusv1.AskResponse_Summary:
+		return kind == relayv1.QueryKind_QUERY_KIND_DIFF
 	default:
 		return true // an omission, or a case of a newer synchronizer that the asker may know
 	}

@@ -94,25 +94,33 @@ func (c *Checker) review(ctx context.Context, token string) (rpc.Identity, error
 }
 
 // See reports whether the caller may see the Syncs of a namespace; "" is all namespaces.
-func (c *Checker) See(ctx context.Context, namespace string) error {
+func (c *Checker) See(ctx context.Context, namespace string) error { return c.get(ctx, namespace, "") }
+
+// SeeContents reports whether the caller may see contents of the objects of a namespace's Syncs: get syncs/diff.
+func (c *Checker) SeeContents(ctx context.Context, namespace string) error {
+	return c.get(ctx, namespace, "diff")
+}
+
+// get reports whether the caller may get Syncs, or a subresource of them.
+func (c *Checker) get(ctx context.Context, namespace, subresource string) error {
 	caller, ok := rpc.Caller(ctx)
 	if !ok {
 		return fault.New(fault.Unauthorized, "the caller is not known")
 	}
-	_, err := c.remembered(fmt.Sprintf("see %q %q %q", caller.Name, caller.Groups, namespace), func() (rpc.Identity, error) {
-		return caller, c.authorize(ctx, caller, namespace)
+	_, err := c.remembered(fmt.Sprintf("get %q %q %q %q", caller.Name, caller.Groups, namespace, subresource), func() (rpc.Identity, error) {
+		return caller, c.authorize(ctx, caller, namespace, subresource)
 	})
 	return err
 }
 
-func (c *Checker) authorize(ctx context.Context, caller rpc.Identity, namespace string) error {
+func (c *Checker) authorize(ctx context.Context, caller rpc.Identity, namespace, subresource string) error {
 	groups := make([]any, 0, len(caller.Groups))
 	for _, g := range caller.Groups {
 		groups = append(groups, g)
 	}
 	status, err := c.ask(ctx, accessReviews, "SubjectAccessReview", map[string]any{
 		"user": caller.Name, "groups": groups,
-		"resourceAttributes": map[string]any{"verb": "get", "group": v1alpha1.Group, "resource": v1alpha1.Resource, "namespace": namespace},
+		"resourceAttributes": map[string]any{"verb": "get", "group": v1alpha1.Group, "resource": v1alpha1.Resource, "subresource": subresource, "namespace": namespace},
 	})
 	if err != nil {
 		return fmt.Errorf("review access: %w", err)
@@ -124,7 +132,11 @@ func (c *Checker) authorize(ctx context.Context, caller rpc.Identity, namespace 
 	if namespace != "" {
 		where = fmt.Sprintf("namespace %q", namespace)
 	}
-	return fault.New(fault.Unauthorized, "%s may not get %s.%s in %s", caller.Name, v1alpha1.Resource, v1alpha1.Group, where)
+	what := v1alpha1.Resource + "." + v1alpha1.Group
+	if subresource != "" {
+		what = fmt.Sprintf("%s/%s, which shows contents of objects,", what, subresource)
+	}
+	return fault.New(fault.Unauthorized, "%s may not get %s in %s", caller.Name, what, where)
 }
 
 // ask has the API server judge a review and returns its status.

@@ -216,3 +216,28 @@ func TestAnswersAreNotMixedUp(t *testing.T) {
 		}
 	}
 }
+
+// statusOnly allows getting Syncs, and nothing below them.
+type statusOnly struct{ reviewer }
+
+func (s *statusOnly) Resource(schema.GroupVersionResource) dynamic.NamespaceableResourceInterface {
+	return s
+}
+
+func (s *statusOnly) Create(ctx context.Context, obj *unstructured.Unstructured, options metav1.CreateOptions, sub ...string) (*unstructured.Unstructured, error) {
+	asked, _, _ := unstructured.NestedString(obj.Object, "spec", "resourceAttributes", "subresource")
+	s.says = asked == ""
+	return s.reviewer.Create(ctx, obj, options, sub...)
+}
+
+func TestContentsAreAPermissionOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	checker := access.New(&statusOnly{})
+	caller := rpc.WithCaller(t.Context(), rpc.Identity{Role: rpc.RoleUser, Name: "jane"})
+	if err := checker.See(caller, "shop"); err != nil {
+		t.Errorf("See(shop): %v", err)
+	}
+	if err := checker.SeeContents(caller, "shop"); !fault.Is(err, fault.Unauthorized) || !strings.Contains(err.Error(), "syncs.tandem.dev/diff") {
+		t.Errorf("SeeContents(shop): %v, want Unauthorized and what is missing", err)
+	}
+}

@@ -39,12 +39,15 @@ const (
 	Tree Kind = "tree"
 	// Events asks which Kubernetes Events concern them.
 	Events Kind = "events"
+	// Diff asks what an apply of a commit would change.
+	Diff Kind = "diff"
 )
 
 // kinds are how the protocol calls questions.
 var kinds = map[Kind]relayv1.QueryKind{ //nolint:gochecknoglobals // a constant
 	Tree:   relayv1.QueryKind_QUERY_KIND_RESOURCE_TREE,
 	Events: relayv1.QueryKind_QUERY_KIND_EVENTS,
+	Diff:   relayv1.QueryKind_QUERY_KIND_DIFF,
 }
 
 // Kinds returns every question, sorted.

@@ -37,7 +37,7 @@ type QueryKind int32
 const (
 	// Never sent.
 	QueryKind_QUERY_KIND_UNSPECIFIED QueryKind = 0
-	// What would a commit change? Answered with DiffEntry values.
+	// What would an apply of a commit change? Answered with `diff` parts, a `summary` and `omission` parts.
 	QueryKind_QUERY_KIND_DIFF QueryKind = 1
 	// Which objects does a Sync own, and what do they own in turn? Answered with `node` and `omission` parts.
 	QueryKind_QUERY_KIND_RESOURCE_TREE QueryKind = 2

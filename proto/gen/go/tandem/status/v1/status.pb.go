@@ -2541,6 +2541,7 @@ type AskRequest struct {
 	//
 	//	*AskRequest_Tree
 	//	*AskRequest_Events
+	//	*AskRequest_Diff
 	Question      isAskRequest_Question `protobuf_oneof:"question"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2608,6 +2609,15 @@ func (x *AskRequest) GetEvents() *EventsQuestion {
 	return nil
 }
 
+func (x *AskRequest) GetDiff() *DiffQuestion {
+	if x != nil {
+		if x, ok := x.Question.(*AskRequest_Diff); ok {
+			return x.Diff
+		}
+	}
+	return nil
+}
+
 type isAskRequest_Question interface {
 	isAskRequest_Question()
 }
@@ -2622,9 +2632,16 @@ type AskRequest_Events struct {
 	Events *EventsQuestion `protobuf:"bytes,3,opt,name=events,proto3,oneof"`
 }
 
+type AskRequest_Diff struct {
+	// What would an apply of a commit change?
+	Diff *DiffQuestion `protobuf:"bytes,4,opt,name=diff,proto3,oneof"`
+}
+
 func (*AskRequest_Tree) isAskRequest_Question() {}
 
 func (*AskRequest_Events) isAskRequest_Question() {}
+
+func (*AskRequest_Diff) isAskRequest_Question() {}
 
 // TreeQuestion asks for a tree: `node` parts, each after its owner.
 type TreeQuestion struct {
@@ -2700,6 +2717,54 @@ func (*EventsQuestion) Descriptor() ([]byte, []int) {
 	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{28}
 }
 
+// DiffQuestion asks for a diff: `diff` parts, ordered by object, removals last, and a `summary` at the end.
+type DiffQuestion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The commit that is compared with the cluster; empty for the one that is applied: what differs then is drift. It has to
+	// be reachable from a ref that the cluster is granted, and need not be signed. The automator resolves an abbreviation of
+	// at least 7 digits.
+	Commit        string `protobuf:"bytes,1,opt,name=commit,proto3" json:"commit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffQuestion) Reset() {
+	*x = DiffQuestion{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffQuestion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffQuestion) ProtoMessage() {}
+
+func (x *DiffQuestion) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffQuestion.ProtoReflect.Descriptor instead.
+func (*DiffQuestion) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DiffQuestion) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
 // AskResponse is one part of an answer. A receiver ignores a case it does not know.
 type AskResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2710,6 +2775,8 @@ type AskResponse struct {
 	//	*AskResponse_Node
 	//	*AskResponse_Event
 	//	*AskResponse_Omission
+	//	*AskResponse_Diff
+	//	*AskResponse_Summary
 	Part          isAskResponse_Part `protobuf_oneof:"part"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2717,7 +2784,7 @@ type AskResponse struct {
 
 func (x *AskResponse) Reset() {
 	*x = AskResponse{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[29]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2729,7 +2796,7 @@ func (x *AskResponse) String() string {
 func (*AskResponse) ProtoMessage() {}
 
 func (x *AskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[29]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2742,7 +2809,7 @@ func (x *AskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskResponse.ProtoReflect.Descriptor instead.
 func (*AskResponse) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{29}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AskResponse) GetPart() isAskResponse_Part {
@@ -2779,6 +2846,24 @@ func (x *AskResponse) GetOmission() *Omission {
 	return nil
 }
 
+func (x *AskResponse) GetDiff() *DiffEntry {
+	if x != nil {
+		if x, ok := x.Part.(*AskResponse_Diff); ok {
+			return x.Diff
+		}
+	}
+	return nil
+}
+
+func (x *AskResponse) GetSummary() *DiffSummary {
+	if x != nil {
+		if x, ok := x.Part.(*AskResponse_Summary); ok {
+			return x.Summary
+		}
+	}
+	return nil
+}
+
 type isAskResponse_Part interface {
 	isAskResponse_Part()
 }
@@ -2798,11 +2883,25 @@ type AskResponse_Omission struct {
 	Omission *Omission `protobuf:"bytes,3,opt,name=omission,proto3,oneof"`
 }
 
+type AskResponse_Diff struct {
+	// What an apply would do with one object.
+	Diff *DiffEntry `protobuf:"bytes,4,opt,name=diff,proto3,oneof"`
+}
+
+type AskResponse_Summary struct {
+	// What a diff comes to.
+	Summary *DiffSummary `protobuf:"bytes,5,opt,name=summary,proto3,oneof"`
+}
+
 func (*AskResponse_Node) isAskResponse_Part() {}
 
 func (*AskResponse_Event) isAskResponse_Part() {}
 
 func (*AskResponse_Omission) isAskResponse_Part() {}
+
+func (*AskResponse_Diff) isAskResponse_Part() {}
+
+func (*AskResponse_Summary) isAskResponse_Part() {}
 
 // TreeNode is one object of a Sync's tree.
 type TreeNode struct {
@@ -2829,7 +2928,7 @@ type TreeNode struct {
 
 func (x *TreeNode) Reset() {
 	*x = TreeNode{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[30]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2841,7 +2940,7 @@ func (x *TreeNode) String() string {
 func (*TreeNode) ProtoMessage() {}
 
 func (x *TreeNode) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[30]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2854,7 +2953,7 @@ func (x *TreeNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeNode.ProtoReflect.Descriptor instead.
 func (*TreeNode) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{30}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TreeNode) GetObject() string {
@@ -2936,7 +3035,7 @@ type ObjectEvent struct {
 
 func (x *ObjectEvent) Reset() {
 	*x = ObjectEvent{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[31]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2948,7 +3047,7 @@ func (x *ObjectEvent) String() string {
 func (*ObjectEvent) ProtoMessage() {}
 
 func (x *ObjectEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[31]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2961,7 +3060,7 @@ func (x *ObjectEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectEvent.ProtoReflect.Descriptor instead.
 func (*ObjectEvent) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{31}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ObjectEvent) GetObject() string {
@@ -3026,7 +3125,7 @@ type Omission struct {
 
 func (x *Omission) Reset() {
 	*x = Omission{}
-	mi := &file_tandem_status_v1_status_proto_msgTypes[32]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3038,7 +3137,7 @@ func (x *Omission) String() string {
 func (*Omission) ProtoMessage() {}
 
 func (x *Omission) ProtoReflect() protoreflect.Message {
-	mi := &file_tandem_status_v1_status_proto_msgTypes[32]
+	mi := &file_tandem_status_v1_status_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3051,7 +3150,7 @@ func (x *Omission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Omission.ProtoReflect.Descriptor instead.
 func (*Omission) Descriptor() ([]byte, []int) {
-	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{32}
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Omission) GetWhat() string {
@@ -3066,6 +3165,235 @@ func (x *Omission) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+// DiffEntry is what an apply would do with one object that it would not leave as it is. It is found out by a dry run as
+// the Sync's account.
+type DiffEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The object as "Kind/namespace/name" or "Kind/name".
+	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
+	// What would be done: create, update, adopt, recreate, prune or refused.
+	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	// Why, and for refused what to do.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The object before and after as YAML in the unified format, with the values of Secrets masked; empty for prune and
+	// refused.
+	Diff string `protobuf:"bytes,4,opt,name=diff,proto3" json:"diff,omitempty"`
+	// The fields that differ, without their values; at most 20.
+	Fields []string `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
+	// How many further fields are not listed.
+	FieldsOmitted int32 `protobuf:"varint,6,opt,name=fields_omitted,json=fieldsOmitted,proto3" json:"fields_omitted,omitempty"`
+	// The file it is written in, relative to the repository's root; empty for a removal.
+	File string `protobuf:"bytes,7,opt,name=file,proto3" json:"file,omitempty"`
+	// The line in file, from 1; 0 when unknown.
+	Line int32 `protobuf:"varint,8,opt,name=line,proto3" json:"line,omitempty"`
+	// What the API server warns of.
+	Warnings []string `protobuf:"bytes,9,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// Whether a removal would wait for consent.
+	Held          bool `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffEntry) Reset() {
+	*x = DiffEntry{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffEntry) ProtoMessage() {}
+
+func (x *DiffEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffEntry.ProtoReflect.Descriptor instead.
+func (*DiffEntry) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *DiffEntry) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *DiffEntry) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *DiffEntry) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DiffEntry) GetDiff() string {
+	if x != nil {
+		return x.Diff
+	}
+	return ""
+}
+
+func (x *DiffEntry) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *DiffEntry) GetFieldsOmitted() int32 {
+	if x != nil {
+		return x.FieldsOmitted
+	}
+	return 0
+}
+
+func (x *DiffEntry) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *DiffEntry) GetLine() int32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *DiffEntry) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *DiffEntry) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+// DiffSummary is what a diff comes to.
+type DiffSummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The commit that was compared with the cluster.
+	Commit *v1.ObjectId `protobuf:"bytes,1,opt,name=commit,proto3" json:"commit,omitempty"`
+	// The commit that is applied; absent when none is.
+	Applied *v1.ObjectId `protobuf:"bytes,2,opt,name=applied,proto3" json:"applied,omitempty"`
+	// How many objects an apply would do something with.
+	Different int32 `protobuf:"varint,3,opt,name=different,proto3" json:"different,omitempty"`
+	// How many it would leave as they are.
+	Equal int32 `protobuf:"varint,4,opt,name=equal,proto3" json:"equal,omitempty"`
+	// Why verification would not accept the commit as it stands; absent when it would, or has.
+	Refusal *Problem `protobuf:"bytes,5,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// Files that could not be used, so that nothing is said of what they hold; at most 20.
+	Problems []*Problem `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
+	// How many further ones are not listed.
+	ProblemsOmitted int32 `protobuf:"varint,7,opt,name=problems_omitted,json=problemsOmitted,proto3" json:"problems_omitted,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *DiffSummary) Reset() {
+	*x = DiffSummary{}
+	mi := &file_tandem_status_v1_status_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffSummary) ProtoMessage() {}
+
+func (x *DiffSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_tandem_status_v1_status_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffSummary.ProtoReflect.Descriptor instead.
+func (*DiffSummary) Descriptor() ([]byte, []int) {
+	return file_tandem_status_v1_status_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DiffSummary) GetCommit() *v1.ObjectId {
+	if x != nil {
+		return x.Commit
+	}
+	return nil
+}
+
+func (x *DiffSummary) GetApplied() *v1.ObjectId {
+	if x != nil {
+		return x.Applied
+	}
+	return nil
+}
+
+func (x *DiffSummary) GetDifferent() int32 {
+	if x != nil {
+		return x.Different
+	}
+	return 0
+}
+
+func (x *DiffSummary) GetEqual() int32 {
+	if x != nil {
+		return x.Equal
+	}
+	return 0
+}
+
+func (x *DiffSummary) GetRefusal() *Problem {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+func (x *DiffSummary) GetProblems() []*Problem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *DiffSummary) GetProblemsOmitted() int32 {
+	if x != nil {
+		return x.ProblemsOmitted
+	}
+	return 0
 }
 
 var File_tandem_status_v1_status_proto protoreflect.FileDescriptor
@@ -3240,20 +3568,25 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\x12WatchEventsRequest\x125\n" +
 	"\x06filter\x18\x01 \x01(\v2\x1d.tandem.status.v1.EventFilterR\x06filter\"D\n" +
 	"\x13WatchEventsResponse\x12-\n" +
-	"\x05event\x18\x01 \x01(\v2\x17.tandem.status.v1.EventR\x05event\"\xb9\x01\n" +
+	"\x05event\x18\x01 \x01(\v2\x17.tandem.status.v1.EventR\x05event\"\xef\x01\n" +
 	"\n" +
 	"AskRequest\x12-\n" +
 	"\x04sync\x18\x01 \x01(\v2\x19.tandem.status.v1.SyncKeyR\x04sync\x124\n" +
 	"\x04tree\x18\x02 \x01(\v2\x1e.tandem.status.v1.TreeQuestionH\x00R\x04tree\x12:\n" +
-	"\x06events\x18\x03 \x01(\v2 .tandem.status.v1.EventsQuestionH\x00R\x06eventsB\n" +
+	"\x06events\x18\x03 \x01(\v2 .tandem.status.v1.EventsQuestionH\x00R\x06events\x124\n" +
+	"\x04diff\x18\x04 \x01(\v2\x1e.tandem.status.v1.DiffQuestionH\x00R\x04diffB\n" +
 	"\n" +
 	"\bquestion\"\x0e\n" +
 	"\fTreeQuestion\"\x10\n" +
-	"\x0eEventsQuestion\"\xb8\x01\n" +
+	"\x0eEventsQuestion\"&\n" +
+	"\fDiffQuestion\x12\x16\n" +
+	"\x06commit\x18\x01 \x01(\tR\x06commit\"\xa6\x02\n" +
 	"\vAskResponse\x120\n" +
 	"\x04node\x18\x01 \x01(\v2\x1a.tandem.status.v1.TreeNodeH\x00R\x04node\x125\n" +
 	"\x05event\x18\x02 \x01(\v2\x1d.tandem.status.v1.ObjectEventH\x00R\x05event\x128\n" +
-	"\bomission\x18\x03 \x01(\v2\x1a.tandem.status.v1.OmissionH\x00R\bomissionB\x06\n" +
+	"\bomission\x18\x03 \x01(\v2\x1a.tandem.status.v1.OmissionH\x00R\bomission\x121\n" +
+	"\x04diff\x18\x04 \x01(\v2\x1b.tandem.status.v1.DiffEntryH\x00R\x04diff\x129\n" +
+	"\asummary\x18\x05 \x01(\v2\x1d.tandem.status.v1.DiffSummaryH\x00R\asummaryB\x06\n" +
 	"\x04part\"\xe7\x01\n" +
 	"\bTreeNode\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12\x1f\n" +
@@ -3275,7 +3608,27 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\breporter\x18\a \x01(\tR\breporter\"6\n" +
 	"\bOmission\x12\x12\n" +
 	"\x04what\x18\x01 \x01(\tR\x04what\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason*\xd6\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xfe\x01\n" +
+	"\tDiffEntry\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04diff\x18\x04 \x01(\tR\x04diff\x12\x16\n" +
+	"\x06fields\x18\x05 \x03(\tR\x06fields\x12%\n" +
+	"\x0efields_omitted\x18\x06 \x01(\x05R\rfieldsOmitted\x12\x12\n" +
+	"\x04file\x18\a \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\b \x01(\x05R\x04line\x12\x1a\n" +
+	"\bwarnings\x18\t \x03(\tR\bwarnings\x12\x12\n" +
+	"\x04held\x18\n" +
+	" \x01(\bR\x04held\"\xc6\x02\n" +
+	"\vDiffSummary\x124\n" +
+	"\x06commit\x18\x01 \x01(\v2\x1c.tandem.revision.v1.ObjectIdR\x06commit\x126\n" +
+	"\aapplied\x18\x02 \x01(\v2\x1c.tandem.revision.v1.ObjectIdR\aapplied\x12\x1c\n" +
+	"\tdifferent\x18\x03 \x01(\x05R\tdifferent\x12\x14\n" +
+	"\x05equal\x18\x04 \x01(\x05R\x05equal\x123\n" +
+	"\arefusal\x18\x05 \x01(\v2\x19.tandem.status.v1.ProblemR\arefusal\x125\n" +
+	"\bproblems\x18\x06 \x03(\v2\x19.tandem.status.v1.ProblemR\bproblems\x12)\n" +
+	"\x10problems_omitted\x18\a \x01(\x05R\x0fproblemsOmitted*\xd6\x01\n" +
 	"\tSyncState\x12\x1a\n" +
 	"\x16SYNC_STATE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12SYNC_STATE_WAITING\x10\x01\x12\x1a\n" +
@@ -3351,7 +3704,7 @@ func file_tandem_status_v1_status_proto_rawDescGZIP() []byte {
 }
 
 var file_tandem_status_v1_status_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tandem_status_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_tandem_status_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_tandem_status_v1_status_proto_goTypes = []any{
 	(SyncState)(0),                // 0: tandem.status.v1.SyncState
 	(ProblemKind)(0),              // 1: tandem.status.v1.ProblemKind
@@ -3386,45 +3739,48 @@ var file_tandem_status_v1_status_proto_goTypes = []any{
 	(*AskRequest)(nil),            // 30: tandem.status.v1.AskRequest
 	(*TreeQuestion)(nil),          // 31: tandem.status.v1.TreeQuestion
 	(*EventsQuestion)(nil),        // 32: tandem.status.v1.EventsQuestion
-	(*AskResponse)(nil),           // 33: tandem.status.v1.AskResponse
-	(*TreeNode)(nil),              // 34: tandem.status.v1.TreeNode
-	(*ObjectEvent)(nil),           // 35: tandem.status.v1.ObjectEvent
-	(*Omission)(nil),              // 36: tandem.status.v1.Omission
-	(*timestamppb.Timestamp)(nil), // 37: google.protobuf.Timestamp
-	(*v1.Revision)(nil),           // 38: tandem.revision.v1.Revision
-	(*v1.ObjectId)(nil),           // 39: tandem.revision.v1.ObjectId
-	(*v1.Source)(nil),             // 40: tandem.revision.v1.Source
-	(*v1.Image)(nil),              // 41: tandem.revision.v1.Image
+	(*DiffQuestion)(nil),          // 33: tandem.status.v1.DiffQuestion
+	(*AskResponse)(nil),           // 34: tandem.status.v1.AskResponse
+	(*TreeNode)(nil),              // 35: tandem.status.v1.TreeNode
+	(*ObjectEvent)(nil),           // 36: tandem.status.v1.ObjectEvent
+	(*Omission)(nil),              // 37: tandem.status.v1.Omission
+	(*DiffEntry)(nil),             // 38: tandem.status.v1.DiffEntry
+	(*DiffSummary)(nil),           // 39: tandem.status.v1.DiffSummary
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
+	(*v1.Revision)(nil),           // 41: tandem.revision.v1.Revision
+	(*v1.ObjectId)(nil),           // 42: tandem.revision.v1.ObjectId
+	(*v1.Source)(nil),             // 43: tandem.revision.v1.Source
+	(*v1.Image)(nil),              // 44: tandem.revision.v1.Image
 }
 var file_tandem_status_v1_status_proto_depIdxs = []int32{
-	37, // 0: tandem.status.v1.Cluster.since:type_name -> google.protobuf.Timestamp
-	38, // 1: tandem.status.v1.Stage.revision:type_name -> tandem.revision.v1.Revision
-	37, // 2: tandem.status.v1.Stage.time:type_name -> google.protobuf.Timestamp
+	40, // 0: tandem.status.v1.Cluster.since:type_name -> google.protobuf.Timestamp
+	41, // 1: tandem.status.v1.Stage.revision:type_name -> tandem.revision.v1.Revision
+	40, // 2: tandem.status.v1.Stage.time:type_name -> google.protobuf.Timestamp
 	1,  // 3: tandem.status.v1.Problem.kind:type_name -> tandem.status.v1.ProblemKind
-	39, // 4: tandem.status.v1.Problem.commit:type_name -> tandem.revision.v1.ObjectId
-	39, // 5: tandem.status.v1.Problem.git_object:type_name -> tandem.revision.v1.ObjectId
-	40, // 6: tandem.status.v1.Sync.source:type_name -> tandem.revision.v1.Source
+	42, // 4: tandem.status.v1.Problem.commit:type_name -> tandem.revision.v1.ObjectId
+	42, // 5: tandem.status.v1.Problem.git_object:type_name -> tandem.revision.v1.ObjectId
+	43, // 6: tandem.status.v1.Sync.source:type_name -> tandem.revision.v1.Source
 	0,  // 7: tandem.status.v1.Sync.state:type_name -> tandem.status.v1.SyncState
 	5,  // 8: tandem.status.v1.Sync.announced:type_name -> tandem.status.v1.Stage
 	5,  // 9: tandem.status.v1.Sync.received:type_name -> tandem.status.v1.Stage
 	5,  // 10: tandem.status.v1.Sync.verified:type_name -> tandem.status.v1.Stage
 	5,  // 11: tandem.status.v1.Sync.applied:type_name -> tandem.status.v1.Stage
 	5,  // 12: tandem.status.v1.Sync.healthy:type_name -> tandem.status.v1.Stage
-	37, // 13: tandem.status.v1.Sync.healthy_since:type_name -> google.protobuf.Timestamp
+	40, // 13: tandem.status.v1.Sync.healthy_since:type_name -> google.protobuf.Timestamp
 	6,  // 14: tandem.status.v1.Sync.objects:type_name -> tandem.status.v1.ObjectCounts
 	7,  // 15: tandem.status.v1.Sync.problems:type_name -> tandem.status.v1.Problem
-	41, // 16: tandem.status.v1.Sync.images:type_name -> tandem.revision.v1.Image
+	44, // 16: tandem.status.v1.Sync.images:type_name -> tandem.revision.v1.Image
 	11, // 17: tandem.status.v1.Sync.paths:type_name -> tandem.status.v1.PathHealth
-	37, // 18: tandem.status.v1.Sync.observed:type_name -> google.protobuf.Timestamp
+	40, // 18: tandem.status.v1.Sync.observed:type_name -> google.protobuf.Timestamp
 	9,  // 19: tandem.status.v1.Sync.observation:type_name -> tandem.status.v1.Observation
-	38, // 20: tandem.status.v1.Observation.revision:type_name -> tandem.revision.v1.Revision
+	41, // 20: tandem.status.v1.Observation.revision:type_name -> tandem.revision.v1.Revision
 	10, // 21: tandem.status.v1.Observation.changes:type_name -> tandem.status.v1.ObservedChange
-	37, // 22: tandem.status.v1.PathHealth.since:type_name -> google.protobuf.Timestamp
-	37, // 23: tandem.status.v1.Event.time:type_name -> google.protobuf.Timestamp
+	40, // 22: tandem.status.v1.PathHealth.since:type_name -> google.protobuf.Timestamp
+	40, // 23: tandem.status.v1.Event.time:type_name -> google.protobuf.Timestamp
 	2,  // 24: tandem.status.v1.Event.state:type_name -> tandem.status.v1.EventState
-	40, // 25: tandem.status.v1.Event.source:type_name -> tandem.revision.v1.Source
-	38, // 26: tandem.status.v1.Event.revision:type_name -> tandem.revision.v1.Revision
-	41, // 27: tandem.status.v1.Event.images:type_name -> tandem.revision.v1.Image
+	43, // 25: tandem.status.v1.Event.source:type_name -> tandem.revision.v1.Source
+	41, // 26: tandem.status.v1.Event.revision:type_name -> tandem.revision.v1.Revision
+	44, // 27: tandem.status.v1.Event.images:type_name -> tandem.revision.v1.Image
 	6,  // 28: tandem.status.v1.Event.objects:type_name -> tandem.status.v1.ObjectCounts
 	7,  // 29: tandem.status.v1.Event.problems:type_name -> tandem.status.v1.Problem
 	4,  // 30: tandem.status.v1.ListClustersResponse.clusters:type_name -> tandem.status.v1.Cluster
@@ -3437,13 +3793,13 @@ var file_tandem_status_v1_status_proto_depIdxs = []int32{
 	20, // 37: tandem.status.v1.WatchSyncsResponse.synced:type_name -> tandem.status.v1.Synced
 	19, // 38: tandem.status.v1.Location.sync:type_name -> tandem.status.v1.SyncKey
 	3,  // 39: tandem.status.v1.Location.presence:type_name -> tandem.status.v1.Presence
-	37, // 40: tandem.status.v1.Location.since:type_name -> google.protobuf.Timestamp
-	38, // 41: tandem.status.v1.Location.applied:type_name -> tandem.revision.v1.Revision
-	41, // 42: tandem.status.v1.Location.images:type_name -> tandem.revision.v1.Image
-	39, // 43: tandem.status.v1.WhereIsResponse.commit:type_name -> tandem.revision.v1.ObjectId
+	40, // 40: tandem.status.v1.Location.since:type_name -> google.protobuf.Timestamp
+	41, // 41: tandem.status.v1.Location.applied:type_name -> tandem.revision.v1.Revision
+	44, // 42: tandem.status.v1.Location.images:type_name -> tandem.revision.v1.Image
+	42, // 43: tandem.status.v1.WhereIsResponse.commit:type_name -> tandem.revision.v1.ObjectId
 	23, // 44: tandem.status.v1.WhereIsResponse.locations:type_name -> tandem.status.v1.Location
 	2,  // 45: tandem.status.v1.EventFilter.states:type_name -> tandem.status.v1.EventState
-	37, // 46: tandem.status.v1.EventFilter.since:type_name -> google.protobuf.Timestamp
+	40, // 46: tandem.status.v1.EventFilter.since:type_name -> google.protobuf.Timestamp
 	25, // 47: tandem.status.v1.ListEventsRequest.filter:type_name -> tandem.status.v1.EventFilter
 	12, // 48: tandem.status.v1.ListEventsResponse.events:type_name -> tandem.status.v1.Event
 	25, // 49: tandem.status.v1.WatchEventsRequest.filter:type_name -> tandem.status.v1.EventFilter
@@ -3451,30 +3807,37 @@ var file_tandem_status_v1_status_proto_depIdxs = []int32{
 	19, // 51: tandem.status.v1.AskRequest.sync:type_name -> tandem.status.v1.SyncKey
 	31, // 52: tandem.status.v1.AskRequest.tree:type_name -> tandem.status.v1.TreeQuestion
 	32, // 53: tandem.status.v1.AskRequest.events:type_name -> tandem.status.v1.EventsQuestion
-	34, // 54: tandem.status.v1.AskResponse.node:type_name -> tandem.status.v1.TreeNode
-	35, // 55: tandem.status.v1.AskResponse.event:type_name -> tandem.status.v1.ObjectEvent
-	36, // 56: tandem.status.v1.AskResponse.omission:type_name -> tandem.status.v1.Omission
-	37, // 57: tandem.status.v1.TreeNode.created:type_name -> google.protobuf.Timestamp
-	37, // 58: tandem.status.v1.ObjectEvent.time:type_name -> google.protobuf.Timestamp
-	13, // 59: tandem.status.v1.StatusService.ListClusters:input_type -> tandem.status.v1.ListClustersRequest
-	16, // 60: tandem.status.v1.StatusService.ListSyncs:input_type -> tandem.status.v1.ListSyncsRequest
-	18, // 61: tandem.status.v1.StatusService.WatchSyncs:input_type -> tandem.status.v1.WatchSyncsRequest
-	22, // 62: tandem.status.v1.StatusService.WhereIs:input_type -> tandem.status.v1.WhereIsRequest
-	26, // 63: tandem.status.v1.StatusService.ListEvents:input_type -> tandem.status.v1.ListEventsRequest
-	28, // 64: tandem.status.v1.StatusService.WatchEvents:input_type -> tandem.status.v1.WatchEventsRequest
-	30, // 65: tandem.status.v1.StatusService.Ask:input_type -> tandem.status.v1.AskRequest
-	14, // 66: tandem.status.v1.StatusService.ListClusters:output_type -> tandem.status.v1.ListClustersResponse
-	17, // 67: tandem.status.v1.StatusService.ListSyncs:output_type -> tandem.status.v1.ListSyncsResponse
-	21, // 68: tandem.status.v1.StatusService.WatchSyncs:output_type -> tandem.status.v1.WatchSyncsResponse
-	24, // 69: tandem.status.v1.StatusService.WhereIs:output_type -> tandem.status.v1.WhereIsResponse
-	27, // 70: tandem.status.v1.StatusService.ListEvents:output_type -> tandem.status.v1.ListEventsResponse
-	29, // 71: tandem.status.v1.StatusService.WatchEvents:output_type -> tandem.status.v1.WatchEventsResponse
-	33, // 72: tandem.status.v1.StatusService.Ask:output_type -> tandem.status.v1.AskResponse
-	66, // [66:73] is the sub-list for method output_type
-	59, // [59:66] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	33, // 54: tandem.status.v1.AskRequest.diff:type_name -> tandem.status.v1.DiffQuestion
+	35, // 55: tandem.status.v1.AskResponse.node:type_name -> tandem.status.v1.TreeNode
+	36, // 56: tandem.status.v1.AskResponse.event:type_name -> tandem.status.v1.ObjectEvent
+	37, // 57: tandem.status.v1.AskResponse.omission:type_name -> tandem.status.v1.Omission
+	38, // 58: tandem.status.v1.AskResponse.diff:type_name -> tandem.status.v1.DiffEntry
+	39, // 59: tandem.status.v1.AskResponse.summary:type_name -> tandem.status.v1.DiffSummary
+	40, // 60: tandem.status.v1.TreeNode.created:type_name -> google.protobuf.Timestamp
+	40, // 61: tandem.status.v1.ObjectEvent.time:type_name -> google.protobuf.Timestamp
+	42, // 62: tandem.status.v1.DiffSummary.commit:type_name -> tandem.revision.v1.ObjectId
+	42, // 63: tandem.status.v1.DiffSummary.applied:type_name -> tandem.revision.v1.ObjectId
+	7,  // 64: tandem.status.v1.DiffSummary.refusal:type_name -> tandem.status.v1.Problem
+	7,  // 65: tandem.status.v1.DiffSummary.problems:type_name -> tandem.status.v1.Problem
+	13, // 66: tandem.status.v1.StatusService.ListClusters:input_type -> tandem.status.v1.ListClustersRequest
+	16, // 67: tandem.status.v1.StatusService.ListSyncs:input_type -> tandem.status.v1.ListSyncsRequest
+	18, // 68: tandem.status.v1.StatusService.WatchSyncs:input_type -> tandem.status.v1.WatchSyncsRequest
+	22, // 69: tandem.status.v1.StatusService.WhereIs:input_type -> tandem.status.v1.WhereIsRequest
+	26, // 70: tandem.status.v1.StatusService.ListEvents:input_type -> tandem.status.v1.ListEventsRequest
+	28, // 71: tandem.status.v1.StatusService.WatchEvents:input_type -> tandem.status.v1.WatchEventsRequest
+	30, // 72: tandem.status.v1.StatusService.Ask:input_type -> tandem.status.v1.AskRequest
+	14, // 73: tandem.status.v1.StatusService.ListClusters:output_type -> tandem.status.v1.ListClustersResponse
+	17, // 74: tandem.status.v1.StatusService.ListSyncs:output_type -> tandem.status.v1.ListSyncsResponse
+	21, // 75: tandem.status.v1.StatusService.WatchSyncs:output_type -> tandem.status.v1.WatchSyncsResponse
+	24, // 76: tandem.status.v1.StatusService.WhereIs:output_type -> tandem.status.v1.WhereIsResponse
+	27, // 77: tandem.status.v1.StatusService.ListEvents:output_type -> tandem.status.v1.ListEventsResponse
+	29, // 78: tandem.status.v1.StatusService.WatchEvents:output_type -> tandem.status.v1.WatchEventsResponse
+	34, // 79: tandem.status.v1.StatusService.Ask:output_type -> tandem.status.v1.AskResponse
+	73, // [73:80] is the sub-list for method output_type
+	66, // [66:73] is the sub-list for method input_type
+	66, // [66:66] is the sub-list for extension type_name
+	66, // [66:66] is the sub-list for extension extendee
+	0,  // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_tandem_status_v1_status_proto_init() }
@@ -3494,11 +3857,14 @@ func file_tandem_status_v1_status_proto_init() {
 	file_tandem_status_v1_status_proto_msgTypes[26].OneofWrappers = []any{
 		(*AskRequest_Tree)(nil),
 		(*AskRequest_Events)(nil),
+		(*AskRequest_Diff)(nil),
 	}
-	file_tandem_status_v1_status_proto_msgTypes[29].OneofWrappers = []any{
+	file_tandem_status_v1_status_proto_msgTypes[30].OneofWrappers = []any{
 		(*AskResponse_Node)(nil),
 		(*AskResponse_Event)(nil),
 		(*AskResponse_Omission)(nil),
+		(*AskResponse_Diff)(nil),
+		(*AskResponse_Summary)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3506,7 +3872,7 @@ func file_tandem_status_v1_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tandem_status_v1_status_proto_rawDesc), len(file_tandem_status_v1_status_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   33,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
