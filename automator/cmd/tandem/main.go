@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -11,19 +10,10 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/cli"
 )
 
-func main() {
-	if err := realMain(); err != nil {
-		fmt.Fprintln(os.Stderr, "tandem:", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(realMain()) }
 
-func realMain() error {
+func realMain() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	err := cli.New(os.Stdout).ExecuteContext(ctx)
-	if ctx.Err() != nil {
-		return nil // interrupted, as one ends a watch
-	}
-	return err
+	return cli.Run(ctx, cli.New(os.Stdout), os.Stderr)
 }

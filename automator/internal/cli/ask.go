@@ -24,6 +24,8 @@ const completionTimeout = 2 * time.Second
 type reply struct {
 	nodes     []*statusv1.TreeNode
 	events    []*statusv1.ObjectEvent
+	diffs     []*statusv1.DiffEntry
+	summary   *statusv1.DiffSummary
 	omissions []*statusv1.Omission
 }
 
@@ -33,6 +35,10 @@ func (w *reply) take(part *statusv1.AskResponse) {
 		w.nodes = append(w.nodes, p.Node)
 	case *statusv1.AskResponse_Event:
 		w.events = append(w.events, p.Event)
+	case *statusv1.AskResponse_Diff:
+		w.diffs = append(w.diffs, p.Diff)
+	case *statusv1.AskResponse_Summary:
+		w.summary = p.Summary
 	case *statusv1.AskResponse_Omission:
 		w.omissions = append(w.omissions, p.Omission)
 	}
@@ -122,17 +128,28 @@ func (a *app) completeSync(cmd *cobra.Command, args []string, _ string) ([]strin
 }
 
 // rawLists prints lists of messages as one document.
-func (a *app) rawLists(lists map[string][]proto.Message) error {
-	whole := map[string][]json.RawMessage{}
+func (a *app) rawLists(lists map[string][]proto.Message) error { return a.rawDocument(lists, nil) }
+
+// rawDocument prints lists of messages, and messages by themselves, as one document.
+func (a *app) rawDocument(lists map[string][]proto.Message, single map[string]proto.Message) error {
+	whole := map[string]any{}
 	for name, messages := range lists {
-		whole[name] = []json.RawMessage{}
+		list := []json.RawMessage{}
 		for _, message := range messages {
 			raw, err := marshal(message)
 			if err != nil {
 				return err
 			}
-			whole[name] = append(whole[name], raw)
+			list = append(list, raw)
 		}
+		whole[name] = list
+	}
+	for name, message := range single {
+		raw, err := marshal(message)
+		if err != nil {
+			return err
+		}
+		whole[name] = json.RawMessage(raw)
 	}
 	raw, err := json.Marshal(whole)
 	if err != nil {

@@ -30,10 +30,7 @@ const digest = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"tandem": func() {
-		if err := cli.New(os.Stdout).ExecuteContext(context.Background()); err != nil {
-			fmt.Fprintln(os.Stderr, "tandem:", err)
-			os.Exit(1)
-		}
+		os.Exit(cli.Run(context.Background(), cli.New(os.Stdout), os.Stderr))
 	}})
 }
 
@@ -144,8 +141,11 @@ func (a asker) Ask(_ context.Context, req *statusv1.AskRequest, each func(*statu
 		return fault.New(fault.NotFound, "there is no Sync %s/%s", req.GetSync().GetNamespace(), req.GetSync().GetName())
 	}
 	parts := a.tree()
-	if req.GetEvents() != nil {
+	switch {
+	case req.GetEvents() != nil:
 		parts = a.events()
+	case req.GetDiff() != nil:
+		parts = a.diff(req.GetDiff().GetCommit())
 	}
 	for _, part := range parts {
 		if err := each(part); err != nil {
@@ -167,6 +167,26 @@ func (a asker) tree() (parts []*statusv1.AskResponse) {
 	}
 	omission := &statusv1.Omission{What: "endpointslices in namespace shop", Reason: "the synchronizer may not list them"}
 	return append(parts, &statusv1.AskResponse{Part: &statusv1.AskResponse_Omission{Omission: omission}})
+}
+
+// diff has differences for a commit, and none for drift.
+func (a asker) diff(commit string) (parts []*statusv1.AskResponse) {
+	summary := &statusv1.DiffSummary{Equal: 2}
+	if id, err := gitobject.ParseID(commit); err == nil {
+		summary.Commit, summary.Different = revision.ObjectToProto(id), 2
+		summary.Refusal = &statusv1.Problem{Message: "It is not signed.", Commit: summary.GetCommit()}
+		summary.Problems = []*statusv1.Problem{{File: "env/dev/bad.yaml", Line: 2, Message: "not YAML"}}
+		for _, entry := range []*statusv1.DiffEntry{
+			{
+				Object: "ConfigMap/shop/web", Action: "update", Reason: "Git says something else", File: "env/dev/web.yaml", Line: 3,
+				Diff: "@@ -1 +1 @@\n-greeting: hello\n+greeting: \x1b[31mhi\n", Warnings: []string{"a warning"},
+			},
+			{Object: "Service/shop/old", Action: "prune", Reason: "it is gone from Git", Held: true},
+		} {
+			parts = append(parts, &statusv1.AskResponse{Part: &statusv1.AskResponse_Diff{Diff: entry}})
+		}
+	}
+	return append(parts, &statusv1.AskResponse{Part: &statusv1.AskResponse_Summary{Summary: summary}})
 }
 
 func (a asker) events() (parts []*statusv1.AskResponse) {

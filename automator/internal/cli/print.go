@@ -20,6 +20,7 @@ import (
 // The formats of --output.
 const (
 	formatTable = "table"
+	formatText  = "text" // the same, for those who expect no table
 	formatJSON  = "json"
 	formatYAML  = "yaml"
 )

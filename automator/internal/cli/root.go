@@ -36,15 +36,18 @@ comes from flags, else from the current context of ~/.config/tandem/config.yaml 
 		SilenceErrors: true,
 		Version:       Version,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.format == formatText {
+				a.format = formatTable
+			}
 			return checkFormat(a.format)
 		},
 	}
 	root.SetOut(out)
 	flags := root.PersistentFlags()
-	flags.StringVarP(&a.format, "output", "o", formatTable, "how to print: table, json or yaml")
+	flags.StringVarP(&a.format, "output", "o", formatTable, "how to print: table (or text), json or yaml")
 	a.connection.register(flags)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{formatTable, formatJSON, formatYAML}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(a.status(), a.where(), a.watch(), a.tree(), a.events(), a.explain(), a.importer(), a.cluster(), a.ca(), a.backup(), a.restore(), a.policy(), a.support())
+	root.AddCommand(a.status(), a.where(), a.watch(), a.tree(), a.events(), a.diff(), a.explain(), a.importer(), a.cluster(), a.ca(), a.backup(), a.restore(), a.policy(), a.support())
 	return root
 }
 
