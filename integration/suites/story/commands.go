@@ -34,7 +34,7 @@ func commands() map[string]command {
 		"hold-push": do("before|after", 1, holdPush), "pass-push": do("", 0, passPush), "refuse-push": do("STATUS", 1, refusePush),
 		"registry-fails": do("STATUS TIMES", 2, registryFails), "restart-apiserver": do("", 0, restartAPIServer),
 		"kill-anywhere": do("ROUNDS SEED", 2, killAnywhere), "renewed": do("[SITE]", 0, renewed), "revoke": do("SITE", 1, revoke), "logged": do("AGENT REGEXP", 2, logged), "replaced": do("FILE WITH", 2, replaced), "configure": do("FILE AGENT [SITE]", 2, configure),
-		"asks": do("COMMAND ARG...", 2, asks), "allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),
+		"asks": do("REGEXP COMMAND ARG...", 2, asks), "propose": do("WHO BRANCH MESSAGE FILE...", 4, propose), "allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),
 		"silent-server": do("", 0, silentServer),
 	}
 }
@@ -73,7 +73,20 @@ func push(s *Teller, _ *testscript.TestScript, args []string) error {
 
 // commit commits files of the script: human, robot, stranger or nobody signs; "-path" removes.
 func commit(s *Teller, ts *testscript.TestScript, args []string) error {
-	change := gitserver.Change{Message: strings.ReplaceAll(os.Expand(args[1], ts.Getenv), `\n`, "\n"), Files: map[string]string{}, Author: args[0] + " <" + args[0] + "@example.com>"}
+	return commitTo(s, ts, "", args)
+}
+
+// propose does the same on a branch that begins at main.
+func propose(s *Teller, ts *testscript.TestScript, args []string) error {
+	branch := "refs/heads/" + args[1]
+	if _, err := s.World.Git.Git(s.ctx, env.Repository, "update-ref", branch, "refs/heads/main"); err != nil {
+		return err
+	}
+	return commitTo(s, ts, branch, append(args[:1:1], args[2:]...))
+}
+
+func commitTo(s *Teller, ts *testscript.TestScript, ref string, args []string) error {
+	change := gitserver.Change{Ref: ref, Message: strings.ReplaceAll(os.Expand(args[1], ts.Getenv), `\n`, "\n"), Files: map[string]string{}, Author: args[0] + " <" + args[0] + "@example.com>"}
 	switch args[0] {
 	case "human":
 		change.Signer = s.World.Human
