@@ -157,7 +157,7 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 		Namespaces: s.cfg.Namespaces, Changed: changed, Health: judge.Of, Looking: true, Digest: compare.Digest,
 	}, client, mapper)
 	s.syncs = syncs.New(client, writing, s.cfg.Namespaces, s.log)
-	s.events = syncs.NewRecorder(s.syncs, s.metrics)
+	s.events = syncs.NewRecorder(s.syncs, func() bool { return s.loop.Crowded() }, s.metrics)
 	applier, err := apply.New(apply.Config{}, writingConfig, apply.Deps{
 		Kinds: mapper, Established: s.live.Established,
 		SyncExists: func(label string) bool { return s.loop.Exists(label) },

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,12 +77,29 @@ func (b *syncBench) many(ctx context.Context, report *SyncReport) (err error) {
 	if err != nil {
 		return fmt.Errorf("bare client: %w", err)
 	}
-	tandem, err := b.commitMany(ctx)
+	tandem, err := b.commitMany(ctx, report)
 	if err != nil {
 		return err
 	}
 	b.opts.Say("  Tandem %.2f s, bare client %.2f s", tandem.Seconds(), bare.Seconds())
-	report.Many = ManySyncs{Seconds: seconds(tandem), Ratio: ratio(tandem, bare)}
+	report.Many.Seconds, report.Many.Ratio = seconds(tandem), ratio(tandem, bare)
+	return nil
+}
+
+// countMany counts what the Syncs asked since a moment, and says which requests those were.
+func (b *syncBench) countMany(since time.Time, report *SyncReport) error {
+	ours, _, err := b.bench.requests(since, time.Now())
+	if err != nil {
+		return err
+	}
+	kinds := map[string]int{}
+	for _, r := range ours {
+		kinds[strings.TrimSuffix(r.Verb+" "+r.Resource+"/"+r.Subresource, "/")]++
+	}
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		b.opts.Say("  %.2f %s for each", float64(kinds[kind])/float64(b.opts.Syncs), kind)
+	}
+	report.Many.Requests = math.Round(float64(len(ours))/float64(b.opts.Syncs)*100) / 100
 	return nil
 }
 
@@ -94,7 +114,7 @@ func (b *syncBench) bareMany(ctx context.Context) (time.Duration, error) {
 }
 
 // commitMany makes the Syncs, of folders without objects, then commits the objects of all of them.
-func (b *syncBench) commitMany(ctx context.Context) (time.Duration, error) {
+func (b *syncBench) commitMany(ctx context.Context, report *SyncReport) (time.Duration, error) {
 	empty, full := map[string]string{}, map[string]string{}
 	for i := range b.opts.Syncs {
 		empty["many/"+manySync(i)+"/README.md"] = "Nothing yet.\n"
@@ -118,7 +138,8 @@ func (b *syncBench) commitMany(ctx context.Context) (time.Duration, error) {
 	if err := b.all(ctx, env.HealthyAt(commit)); err != nil {
 		return 0, err
 	}
-	return time.Since(began), nil
+	took := time.Since(began)
+	return took, b.countMany(began, report)
 }
 
 func (b *syncBench) makeSyncs(ctx context.Context) error {

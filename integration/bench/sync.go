@@ -79,6 +79,8 @@ type SyncReport struct {
 type ManySyncs struct {
 	Seconds float64 `json:"s"`
 	Ratio   float64 `json:"ratio"`
+	// Requests are what each Sync cost the API server until all were healthy.
+	Requests float64 `json:"requests_per_sync"`
 }
 
 // JSON is the report on one line.

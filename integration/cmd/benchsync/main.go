@@ -63,5 +63,6 @@ func table(out io.Writer, r bench.SyncReport) error {
 	fmt.Fprintf(w, "memory at rest, at its peak\t%.0f, %.0f MiB\t\t\n", r.Resident, r.Peak)
 	fmt.Fprintf(w, "memory for each further object\t%.1f KiB\t\t\n", r.PerObject)
 	fmt.Fprintf(w, "one commit for many Syncs → all healthy\t%.1f s\t\t× %.2f\n", r.Many.Seconds, r.Many.Ratio)
+	fmt.Fprintf(w, "requests for each of these Syncs\t%.2f\t4.00\t\n", r.Many.Requests)
 	return w.Flush()
 }

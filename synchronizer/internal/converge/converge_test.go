@@ -310,7 +310,7 @@ func TestNewContentSupersedesARunningApply(t *testing.T) {
 			w.deliver(w.commit("two", "a", "b=2"))
 			close(hold)
 			w.settle()
-			same(t, "did", w.took(), []string{"status InProgress", "apply b", "status Healthy"})
+			same(t, "did", w.took(), []string{"apply b", "status Healthy"})
 			same(t, "told", w.told(), []string{"Received/0", "Verified/0", "Received/0", "Verified/0", "Applied/0", "Healthy/0"})
 		})
 	})

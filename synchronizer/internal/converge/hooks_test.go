@@ -41,6 +41,7 @@ func TestHooksRunOnceForEachContent(t *testing.T) {
 			w.health = health.Status{State: health.InProgress, Message: "running"}
 			w.deliver(w.commit("one", "a", "migrate!pre-sync", "smoke!post-sync"))
 			same(t, "did at first", applies(w), []string{"migrate"})
+			w.pass(passingWait)
 			if got := w.status().Conditions[0].Message; !strings.Contains(got, "a pre-sync hook") {
 				t.Errorf("the resource says %q, want what is waited for", got)
 			}

@@ -9,7 +9,6 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
@@ -35,7 +34,7 @@ type Loop struct {
 
 	metrics *metrics
 	kinds   kindBook
-	passing *rate.Limiter // of statuses that say only that something moves
+	crowded func() bool   // whether Syncs wait for a worker
 	reshape chan struct{} // what is to be followed may have changed
 
 	mu      sync.Mutex
@@ -79,13 +78,16 @@ func New(deps Deps) *Loop {
 		lanes:   fair.NewLanes[types.NamespacedName](deps.Workers * lanesPerWorker),
 		entries: map[types.NamespacedName]*entry{}, labels: map[string]types.NamespacedName{},
 		kinds:   kindBook{listed: map[v1alpha1.ObjectKind]int{}},
-		passing: rate.NewLimiter(passingRate, passingBurst),
 		reshape: make(chan struct{}, 1),
 		listed:  make(chan struct{}),
 	}
+	l.crowded = l.Crowded
 	l.metrics = newMetrics(deps.Metrics, l)
 	return l
 }
+
+// Crowded reports whether Syncs wait for a worker. What can wait does then.
+func (l *Loop) Crowded() bool { return l.queue.Len() > 0 }
 
 // Listed is closed when every Sync is known.
 func (l *Loop) Listed() <-chan struct{} { return l.listed }

@@ -16,12 +16,10 @@ import (
 const (
 	// countsEvery bounds how often a status is written in which only the counts of objects differ.
 	countsEvery = 5 * time.Second
-	// passingRate and passingBurst are how many statuses of all Syncs together are written at once, a second and in a
-	// burst, though they say no more than that something moves. Others of them wait for passingWait, or until there is
-	// more to say: a commit that moves a thousand Syncs then costs the API server a thousand statuses and not two thousand.
-	passingRate  = 20
-	passingBurst = 40
-	passingWait  = 5 * time.Second
+	// passingWait is how long a status waits that says no more than that something moves, and crowdedWait how long while
+	// Syncs wait for a worker: a commit that moves a thousand Syncs then costs the API server a thousand statuses and not
+	// two thousand.
+	passingWait, crowdedWait = time.Second, 10 * time.Second
 )
 
 // publish says what the pass found: facts first, as they are kept on disk, then status to the automator, then the
@@ -72,12 +70,13 @@ func (p *pass) mayWait() time.Duration {
 		return 0
 	case !w.writeAt.IsZero():
 		return time.Until(w.writeAt)
-	case p.loop.passing.Allow():
-		return 0
-	default:
-		w.writeAt = now().Add(passingWait)
-		return passingWait
 	}
+	wait := passingWait
+	if p.loop.crowded() {
+		wait = crowdedWait
+	}
+	w.writeAt = now().Add(wait)
+	return wait
 }
 
 // writeStatus puts the status on the resource.
@@ -125,7 +124,7 @@ func (p *pass) state() v1alpha1.State {
 		return v1alpha1.StateFailed
 	case w.status.Verified == nil:
 		return v1alpha1.StateWaiting
-	case w.status.HealthySince == nil:
+	case w.status.HealthySince == nil || !p.isApplied():
 		return v1alpha1.StateInProgress
 	default:
 		return v1alpha1.StateHealthy
@@ -203,6 +202,9 @@ func (p *pass) observed() string {
 func (p *pass) rolling() string {
 	if p.work.behind != "" {
 		return fmt.Sprintf("Waits for %s.", p.work.behind)
+	}
+	if verified := p.work.status.Verified; verified != nil && !p.isApplied() && !p.sync.Spec.Observes() {
+		return fmt.Sprintf("Commit %.12s is being applied.", verified.Commit)
 	}
 	return "Objects are rolling out."
 }

@@ -10,33 +10,28 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 )
 
-// othersMove has so many other Syncs write that they move that no further one may for now.
-func othersMove(w *world) {
-	for w.loop.passing.Allow() {
-	}
-}
-
 // What says only that something moves waits when there is much of it; how it ends does not.
 func TestManyMovingStatusesWait(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.run(func() {
 			w.health = health.Status{State: health.InProgress, Message: "starting"}
+			w.loop.crowded = func() bool { return true }
 			deployed(w)
-			othersMove(w)
+			w.pass(crowdedWait)
+			w.took()
 			w.deliver(w.commit("two", "a=2", "b"))
 			same(t, "did at first", w.took(), []string{"apply a"})
-			w.pass(passingWait - time.Millisecond)
+			w.pass(crowdedWait - time.Millisecond)
 			same(t, "did before it is time", w.took(), []string{})
 			w.pass(time.Millisecond)
 			same(t, "did when it is time", w.took(), []string{"status InProgress"})
 
-			othersMove(w)
 			w.deliver(w.commit("three", "a=3", "b"))
 			w.took()
 			w.touch("a", current)
 			w.touch("b", current)
 			same(t, "did when it ended", w.took(), []string{"status Healthy"})
-			same(t, "nothing follows", func() []string { w.pass(2 * passingWait); return w.took() }(), []string{})
+			same(t, "nothing follows", func() []string { w.pass(2 * crowdedWait); return w.took() }(), []string{})
 		})
 	})
 }

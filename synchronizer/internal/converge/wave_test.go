@@ -20,6 +20,7 @@ func TestALaterWaveWaitsForHealth(t *testing.T) {
 			w.sync(nil)
 			w.took()
 			w.deliver(w.commit("one", "a", "b@1", "c@2"))
+			w.pass(passingWait)
 			same(t, "did at first", w.took(), []string{"status InProgress", "apply a", "status InProgress"})
 			same(t, "told at first", w.told(), []string{"Received/0", "Verified/0"})
 			if got, want := w.status().Conditions[0].Message, "Waits for ConfigMap/shop/a of wave 0."; got != want {

@@ -40,9 +40,26 @@ func (s *Store) Need(label string, kinds []v1alpha1.ObjectKind) {
 			}
 			wanted[kind] = n
 		}
+		for kind, n := range wanted {
+			s.share(label, n, kind)
+		}
 		s.needs[label] = wanted
 	})
 	s.look()
+}
+
+// share lets a Sync use the watches that there are of a kind, so that it need not wait to be told of them. The caller holds mu.
+func (s *Store) share(label string, n *need, kind schema.GroupVersionKind) {
+	if n.watches != nil {
+		return
+	}
+	for _, w := range s.byKind[kind.GroupKind()] {
+		if w.kind == kind {
+			n.resolved = true
+			w.users[label] = true
+			n.watches = append(n.watches, w)
+		}
+	}
 }
 
 // Release ends what Need began.

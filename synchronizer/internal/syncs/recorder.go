@@ -12,10 +12,12 @@ import (
 )
 
 const (
-	// recordRate and recordBurst are how many Events are written a second and in a burst. Events are told to people: when a
-	// commit moves a thousand Syncs, what the Syncs are made of goes first.
+	// recordRate and recordBurst are how many Events are written a second and in a burst.
 	recordRate  = 25
 	recordBurst = 100
+	// yield is how long an Event waits while there is more important work, looked at every yieldLook. Events are told to
+	// people: when a commit moves a thousand Syncs, what the Syncs are made of goes first.
+	yield, yieldLook = time.Second, 50 * time.Millisecond
 	// maxUnrecorded bounds the Events that wait to be written. Further ones are lost, as is said in a metric.
 	maxUnrecorded = 4096
 	// lastEvents is for how long an ending process goes on writing those that wait.
@@ -28,14 +30,15 @@ type Recorder struct {
 	client *Client
 	queue  chan Event
 	limit  *rate.Limiter
+	busy   func() bool
 	result *prometheus.CounterVec
 }
 
-// NewRecorder returns a recorder that writes through a client.
-func NewRecorder(client *Client, metrics prometheus.Registerer) *Recorder {
+// NewRecorder returns a recorder that writes through a client. While busy, Events are written one a second.
+func NewRecorder(client *Client, busy func() bool, metrics prometheus.Registerer) *Recorder {
 	m := meter.New(metrics)
 	r := &Recorder{
-		client: client, queue: make(chan Event, maxUnrecorded), limit: rate.NewLimiter(recordRate, recordBurst),
+		client: client, queue: make(chan Event, maxUnrecorded), limit: rate.NewLimiter(recordRate, recordBurst), busy: busy,
 		result: m.Counter("tandem_synchronizer_kubernetes_events_total", "Kubernetes Events about Syncs: written, or lost because writing failed or too many waited.",
 			meter.Of("result", written, lost)),
 	}
@@ -65,6 +68,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case event := <-r.queue:
+			r.yield(ctx)
 			r.write(context.WithoutCancel(ctx), event)
 		}
 	}
@@ -79,6 +83,17 @@ func (r *Recorder) Run(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// yield lets other work go first, for a moment.
+func (r *Recorder) yield(ctx context.Context) {
+	for end := time.Now().Add(yield); r.busy() && time.Now().Before(end); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(yieldLook):
+		}
+	}
 }
 
 // writeTimeout bounds the write of one Event.

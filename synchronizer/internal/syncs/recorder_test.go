@@ -24,7 +24,7 @@ func TestEventsThatWaitAreWrittenInTheEnd(t *testing.T) {
 	t.Parallel()
 	client := kubetest.Client(t, kubetest.Config(t))
 	namespace := kubetest.Namespace(t, client)
-	r := NewRecorder(New(client, client, nil, zap.NewNop()), nil)
+	r := NewRecorder(New(client, client, nil, zap.NewNop()), func() bool { return true }, nil)
 	const many = 20
 	for i := range many {
 		r.Record(event(namespace, i))
@@ -42,7 +42,7 @@ func TestEventsThatWaitAreWrittenInTheEnd(t *testing.T) {
 
 func TestEventsAreLostBeyondALimit(t *testing.T) {
 	t.Parallel()
-	r := NewRecorder(New(nil, nil, nil, zap.NewNop()), nil)
+	r := NewRecorder(New(nil, nil, nil, zap.NewNop()), func() bool { return true }, nil)
 	for i := range maxUnrecorded + 3 {
 		r.Record(event("shop", i))
 	}
