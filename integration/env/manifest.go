@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -58,9 +60,7 @@ func (g *Ground) applyOne(ctx context.Context, namespace string, object *unstruc
 	if err != nil {
 		return err
 	}
-	force := true
-	applied, err := target.Patch(ctx, object.GetName(), types.ApplyPatchType, content,
-		metav1.PatchOptions{FieldManager: kubectlManager, Force: &force, FieldValidation: metav1.FieldValidationStrict})
+	applied, err := patch(ctx, target, object.GetName(), content)
 	if err != nil || object.GetKind() != "CustomResourceDefinition" {
 		return err
 	}
@@ -70,7 +70,20 @@ func (g *Ground) applyOne(ctx context.Context, namespace string, object *unstruc
 	return g.served(ctx, applied)
 }
 
+// patch applies. It waits for an API server that another test of the same control plane is restarting.
+func patch(ctx context.Context, target dynamic.ResourceInterface, name string, content []byte) (applied *unstructured.Unstructured, err error) {
+	force := true
+	options := metav1.PatchOptions{FieldManager: kubectlManager, Force: &force, FieldValidation: metav1.FieldValidationStrict}
+	_ = wait.PollUntilContextTimeout(ctx, servedEvery, restartedWithin, true, func(ctx context.Context) (bool, error) {
+		applied, err = target.Patch(ctx, name, types.ApplyPatchType, content, options)
+		return !utilnet.IsConnectionRefused(err) && !utilnet.IsConnectionReset(err), nil
+	})
+	return applied, err
+}
+
 const (
+	// restartedWithin bounds the restart of an API server.
+	restartedWithin = 20 * time.Second
 	// servedWithin and servedEvery bound the wait for discovery, which follows a definition with a delay and cannot be
 	// watched.
 	servedWithin = 10 * time.Second

@@ -164,12 +164,22 @@ const watchAgain = 10 * time.Second
 // input is what the plan depends on.
 func (p *pass) input() plan.Input {
 	w := p.work
+	known := live.Planned(p.loop.deps.Live.Owned(p.sync.Label()))
+	if self, ok := known[p.self()]; ok {
+		self.Current = true
+		known[p.self()] = self
+	}
 	return plan.Input{
 		Label: p.sync.Label(), Desired: w.rendered.Objects, Broken: w.rendered.Broken,
-		Live: live.Planned(p.loop.deps.Live.Owned(p.sync.Label())), Recorded: w.inventory, Drift: p.sync.Spec.DriftPolicy(), Prune: p.sync.Spec.PruneEnabled(),
+		Live: known, Recorded: w.inventory, Drift: p.sync.Spec.DriftPolicy(), Prune: p.sync.Spec.PruneEnabled(),
 		Rests: p.rests, Owner: p.ownerOf, Failed: p.contentFailed(),
 		AllowPrune: p.sync.Annotations[v1alpha1.AnnotationAllowPrune] == w.content.String(),
 	}
+}
+
+// self is the Sync as an object. One that is among its own objects does not wait for itself.
+func (p *pass) self() object.Key {
+	return object.Key{Group: v1alpha1.GroupVersion.Group, Kind: v1alpha1.Kind, Namespace: p.sync.Namespace, Name: p.sync.Name}
 }
 
 // ownerOf returns the label of the Sync that owns an object, when that Sync exists: what a Sync left behind may be taken.

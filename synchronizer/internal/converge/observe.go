@@ -54,10 +54,10 @@ func (p *pass) count() (waiting string) {
 			}
 			continue
 		}
-		switch record.Health.State {
-		case health.Current:
+		switch {
+		case d.Key == p.self() || record.Health.State == health.Current:
 			counts.Current++
-		case health.Failed:
+		case record.Health.State == health.Failed:
 			counts.Failed++
 			w.problems.health = append(w.problems.health, healthProblem(d, record.Health.Message))
 		default:
