@@ -44,6 +44,9 @@ const unknownAgain = 15 * time.Second
 func (p *pass) render(ctx context.Context) bool {
 	w := p.work
 	if w.current && (w.stale.IsZero() || time.Until(w.stale) > 0) {
+		if !w.stale.IsZero() {
+			p.soon(time.Until(w.stale)) // whatever woke the Sync before its time
+		}
 		return true
 	}
 	if w.over == w.content && w.over != (revision.ContentID{}) {
@@ -228,14 +231,8 @@ func (p *pass) due(made plan.Plan) []plan.Step {
 	if len(due) == 0 && !p.blocked() && len(made.Waiting) == 0 {
 		return removals
 	}
-	if len(removals) > 0 && len(made.Waiting) == 0 {
+	if len(due) > 0 && len(removals) > 0 && len(made.Waiting) == 0 {
 		p.soon(time.Millisecond) // once the rest is applied
-	}
-	if len(due) == 0 {
-		p.again = 0
-		for _, f := range w.failures {
-			p.soon(time.Until(f.due))
-		}
 	}
 	return due
 }

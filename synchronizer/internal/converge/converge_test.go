@@ -361,12 +361,15 @@ func TestAKindThatComesLaterIsFoundLater(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.run(func() {
 			deployed(w)
+			w.health = health.Status{State: health.InProgress, Message: "starting"}
 			two := w.commit("two", "a", "b")
 			tree := w.trees[two]
 			tree.Unknown, tree.Broken = 1, map[string]bool{"env/x.yaml": true}
 			tree.Objects[0].Hash[0]++ // other content
 			w.trees[two] = tree
 			w.deliver(two)
+			w.took()
+			w.pass(unknownAgain + time.Second) // looked for in vain, and woken in between for another reason
 			w.took()
 			three := w.trees[w.commit("three", "a", "b", "x")]
 			w.mu.Lock()
