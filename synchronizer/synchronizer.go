@@ -215,13 +215,25 @@ func (s *Synchronizer) work() []run.Task {
 	return append([]run.Task{
 		{Name: "live", Run: s.live.Run},
 		{Name: "sight", Run: s.sight.Run},
-		{Name: "converge", Run: s.loop.Run},
+		{Name: "converge", Run: s.converge},
 		{Name: "events", Run: s.events.Run},
 		{Name: "relay", Run: s.whenListed(s.whenEnrolled(s.relay.Run))},
 		{Name: "report", Run: s.whenListed(s.whenEnrolled(s.reporter.Run))},
 		{Name: "serve", Run: s.whenListed(s.whenEnrolled(s.serve.Run))},
 		{Name: "collect", Run: s.whenListed(s.collect)},
 	}, s.watches()...)
+}
+
+// flushTimeout bounds what is still written when the process ends.
+const flushTimeout = 5 * time.Second
+
+// converge runs the loop, and in the end writes what the loop had put off.
+func (s *Synchronizer) converge(ctx context.Context) error {
+	err := s.loop.Run(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	s.loop.Flush(ctx)
+	return err
 }
 
 // watches follows the Syncs of every configured namespace. The loop hears of the end of the first lists once all are done.

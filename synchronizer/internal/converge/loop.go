@@ -86,8 +86,8 @@ func New(deps Deps) *Loop {
 	return l
 }
 
-// Crowded reports whether Syncs wait for a worker. What can wait does then.
-func (l *Loop) Crowded() bool { return l.queue.Len() > 0 }
+// Crowded reports whether Syncs wait for a worker or a lane. What can wait does then.
+func (l *Loop) Crowded() bool { return l.queue.Len() > 0 || l.lanes.Waiting() > 0 }
 
 // Listed is closed when every Sync is known.
 func (l *Loop) Listed() <-chan struct{} { return l.listed }
@@ -103,6 +103,35 @@ func (l *Loop) Run(ctx context.Context) error {
 		err = ctx.Err()
 	}
 	return err
+}
+
+// flushes is how many statuses Flush writes at a time.
+const flushes = 8
+
+// Flush writes the statuses that wait for their time, until ctx is done. It is for when Run has returned: who works next
+// then begins where this one ended.
+func (l *Loop) Flush(ctx context.Context) {
+	l.mu.Lock()
+	var waiting []*v1alpha1.Sync
+	for _, e := range l.entries {
+		if e.sync != nil && e.work != nil && !e.work.writeAt.IsZero() {
+			s := e.sync.DeepCopy()
+			s.Status = *e.work.status.DeepCopy()
+			waiting = append(waiting, s)
+		}
+	}
+	l.mu.Unlock()
+	var group errgroup.Group
+	group.SetLimit(flushes)
+	for _, s := range waiting {
+		group.Go(func() error {
+			if err := l.deps.Syncs.WriteStatus(ctx, s); err != nil {
+				l.logger(types.NamespacedName{Namespace: s.Namespace, Name: s.Name}).Warn("status not written", zap.Error(err))
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // none returns an error
 }
 
 // SyncChanged takes a Sync's newest resource.

@@ -36,6 +36,20 @@ func TestManyMovingStatusesWait(t *testing.T) {
 	})
 }
 
+func TestAStatusThatWaitsIsWrittenInTheEnd(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.health = health.Status{State: health.InProgress, Message: "starting"}
+			deployed(w)
+		})
+		w.loop.Flush(t.Context())
+		same(t, "did in the end", w.took(), []string{"status InProgress"})
+		if w.status().Applied == nil {
+			t.Error("the status does not say what was applied")
+		}
+	})
+}
+
 func TestAKindIsWrittenAheadOnce(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.run(func() {
