@@ -54,6 +54,11 @@ func TestFields(t *testing.T) {
 			[]Field{{"l[name=b].v", "2", "3"}, {"l[name=c]", "", `{"name":"c"}`}, {"l[name=a]", `{"name":"a","v":1}`, ""}},
 		},
 		"ByIndex": {"Others by index.", head + "l: [1, 2]", head + "l: [1, 3, 4]", []Field{{"l[1]", "2", "3"}, {"l[2]", "", "4"}}},
+		"Order": {
+			"It counts where items are found by name, too.", head + "l: [{name: a}, {name: b}, {name: c}]", head + "l: [{name: b}, {name: d}, {name: a}]",
+			[]Field{{"l[name=d]", "", `{"name":"d"}`}, {"l[name=c]", `{"name":"c"}`, ""}, {"l", `["a","b"]`, `["b","a"]`}},
+		},
+		"Large":   {"They are numbers, and not nearly so.", head + "m: 9007199254740993", head + "m: 9007199254740992", []Field{{"m", "9007199254740993", "9007199254740992"}}},
 		"Numbers": {"1.0 is 1.", head + "m: 1.0", head + "m: 1", nil},
 		"Types":   {"1 is not a text.", head + "m: 1", head + "m: '1'", []Field{{"m", "1", `"1"`}}},
 		"Made":    {"What is not there has no fields that differ.", "", head + "data: {a: x}", nil},

@@ -62,6 +62,25 @@ func (w *walk) lists(path string, before, after []any) {
 	for _, p := range pairs(before, after) {
 		w.pair(path+"["+p.at+"]", p)
 	}
+	names, other := namesOf(before), namesOf(after)
+	if was, is := common(names, other), common(other, names); !slices.Equal(was, is) { // the order of init containers and variables counts
+		w.add(path, pair{before: was, after: is, hasBefore: true, hasAfter: true})
+	}
+}
+
+// common returns the names that another list has too, in their order.
+func common(names, other []string) []string {
+	has := make(map[string]bool, len(other))
+	for _, name := range other {
+		has[name] = true
+	}
+	var both []string
+	for _, name := range names {
+		if has[name] {
+			both = append(both, name)
+		}
+	}
+	return both
 }
 
 func (w *walk) add(path string, p pair) {
@@ -141,6 +160,11 @@ func byIndex(before, after []any) []pair {
 
 // equal compares two values of which not both are maps or lists. Whole numbers are the same however they were read.
 func equal(a, b any) bool {
+	if x, ok := a.(int64); ok {
+		if y, ok := b.(int64); ok {
+			return x == y // exactly, which as float64 large ones are not
+		}
+	}
 	if x, ok := number(a); ok {
 		y, ok := number(b)
 		return ok && x == y
