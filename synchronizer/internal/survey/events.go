@@ -92,9 +92,9 @@ func latest(found []occurrence) []occurrence {
 func occurrenceOf(event *unstructured.Unstructured, key object.Key) occurrence {
 	at := timeOf(event)
 	text := &statusv1.ObjectEvent{
-		Object: key.String(), Type: textAt(event, "type"), Reason: textAt(event, "reason"), Message: serve.Clip(textAt(event, "message")),
+		Object: key.String(), Type: serve.Clip(textAt(event, "type")), Reason: serve.Clip(textAt(event, "reason")), Message: serve.Clip(textAt(event, "message")),
 		Time: timestamppb.New(at), Count: int32(countOf(event)),
-		Reporter: orElse(textAt(event, "source", "component"), textAt(event, "reportingComponent")),
+		Reporter: serve.Clip(orElse(textAt(event, "source", "component"), textAt(event, "reportingComponent"))),
 	}
 	if key.Group == "" && key.Kind == "Secret" {
 		text.Message = "What is said about a Secret may repeat its values and is left out."

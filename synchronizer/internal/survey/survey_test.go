@@ -240,6 +240,19 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+func TestAnEventOfAnySizeIsAnswered(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 1<<20)
+	huge := event("sync", long, "2026-01-01T10:00:00Z")
+	huge.Object["type"], huge.Object["source"] = long, map[string]any{"component": long}
+	c := &cluster{lists: map[schema.GroupVersionResource][]unstructured.Unstructured{eventsResource: {huge}}}
+	parts := c.ask(t, happenings)
+	const most = 4 * 1024
+	if e := parts[0].GetEvent(); len(e.GetReason()) > most || len(e.GetType()) > most || len(e.GetReporter()) > most || len(e.GetMessage()) > most {
+		t.Errorf("texts of %d, %d, %d and %d bytes", len(e.GetReason()), len(e.GetType()), len(e.GetReporter()), len(e.GetMessage()))
+	}
+}
+
 func TestTheNewestEventsAreKept(t *testing.T) {
 	t.Parallel()
 	c := &cluster{lists: map[schema.GroupVersionResource][]unstructured.Unstructured{}}
