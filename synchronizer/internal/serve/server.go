@@ -232,7 +232,13 @@ func (s *session) answer(ctx context.Context, query *relayv1.Query) {
 	_ = s.send(&relayv1.ServeRequest{Message: &relayv1.ServeRequest_Answer{Answer: final}}) // fails only with the stream
 }
 
-func (s *session) ask(ctx context.Context, query *relayv1.Query) error {
+func (s *session) ask(ctx context.Context, query *relayv1.Query) (err error) {
+	defer func() { // a diff works on what nobody signed, and whatever that does, the cluster goes on
+		if p := recover(); p != nil {
+			s.server.log.Error("question not answered", zap.Any("panic", p), zap.Stack("stack"))
+			err = fault.New(fault.Internal, "internal error; the synchronizer's log has the details")
+		}
+	}()
 	kind := kindOf(query.GetKind())
 	if !slices.Contains(s.server.cfg.Offers, kind) {
 		return fault.New(fault.Unauthorized, "this cluster does not answer the question; its administrator decides that in the synchronizer's configuration, under queries")

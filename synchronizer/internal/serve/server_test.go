@@ -158,6 +158,10 @@ func TestWhatIsNotAnswered(t *testing.T) {
 			reason: "A failure is the answer, with its kind.", asked: treeKind, want: fault.NotFound, says: "no Sync",
 			by: map[Kind]Answer{Tree: func(context.Context, Question, Each) error { return fault.New(fault.NotFound, "there is no Sync") }},
 		},
+		"Panics": {
+			reason: "The synchronizer outlives it.", asked: treeKind, want: fault.Internal, says: "log",
+			by: map[Kind]Answer{Tree: func(context.Context, Question, Each) error { panic("lost") }},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
