@@ -32,6 +32,17 @@ func TestAScratchStaysApart(t *testing.T) {
 	if _, err := store.Blob(t.Context(), above); !fault.Is(err, fault.NotFound) || store.Has(above) {
 		t.Errorf("the store has what was put on top: %v", err)
 	}
+	kept := put(t, store, gitobject.TypeBlob, []byte("kept"))
+	if _, err := store.Collect(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := scratch.Blob(t.Context(), below); err != nil {
+		t.Errorf("the scratch store lost what was put into it with what is below: %v", err)
+	}
+	if scratch.Has(kept) {
+		t.Error("what was collected is still there")
+	}
+	below = put(t, store, gitobject.TypeBlob, []byte("below"))
 	if err := drop(); err != nil {
 		t.Fatal(err)
 	}

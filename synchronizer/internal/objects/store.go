@@ -45,7 +45,7 @@ func (s *Store) Put(id gitobject.ID, kind gitobject.Type, content []byte) error 
 	if err := gitobject.Check(id, kind, content); err != nil {
 		return fault.Wrap(fault.Invalid, &MismatchError{ID: id, Kind: kind, cause: err})
 	}
-	if s.Has(id) {
+	if s.holds(id) { // what is only below may be collected there
 		return nil
 	}
 	path := s.path(id)
@@ -76,9 +76,12 @@ func (e *MismatchError) Error() string { return fmt.Sprintf("%s %s: %v", e.Kind,
 func (e *MismatchError) Unwrap() error { return e.cause }
 
 // Has reports whether an object is there, without reading it.
-func (s *Store) Has(id gitobject.ID) bool {
+func (s *Store) Has(id gitobject.ID) bool { return s.holds(id) || s.below != nil && s.below.Has(id) }
+
+// holds reports whether an object is in this very store.
+func (s *Store) holds(id gitobject.ID) bool {
 	_, err := os.Stat(s.path(id))
-	return err == nil || s.below != nil && s.below.Has(id)
+	return err == nil
 }
 
 func (s *Store) path(id gitobject.ID) string {
