@@ -29,10 +29,11 @@ func (s *Store) Look(label string, kinds []v1alpha1.ObjectKind, keys []object.Ke
 
 // lookAway ends what Look began, but for some objects, and forgets those that nobody looks at any more. The caller holds mu.
 func (s *Store) lookAway(label string, except map[object.Key]bool) {
-	for key, by := range s.looked {
+	for key := range s.looks[label] { // and not what all others look at: this is asked in every pass
 		if except[key] {
 			continue
 		}
+		by := s.looked[key]
 		delete(by, label)
 		if len(by) > 0 {
 			continue
@@ -44,6 +45,11 @@ func (s *Store) lookAway(label string, except map[object.Key]bool) {
 			}
 			delete(w.gone, idOf(key))
 		}
+	}
+	if len(except) == 0 {
+		delete(s.looks, label)
+	} else {
+		s.looks[label] = except
 	}
 }
 

@@ -56,6 +56,7 @@ type Store struct {
 	mu      sync.RWMutex
 	needs   map[string]needs               // by label of the Sync
 	looked  map[object.Key]map[string]bool // by whom; nil unless Looking
+	looks   map[string]map[object.Key]bool // the same by Sync: at what
 	judges  map[string]*own                // by label of the Sync; of those that had a judge of their own
 	epoch   uint32                         // how often judges have changed
 	watches map[place]*watched
@@ -92,7 +93,7 @@ func New(config Config, client dynamic.Interface, mapper *Mapper) *Store {
 		waiting: map[chan struct{}]bool{},
 	}
 	if config.Looking {
-		s.looked = map[object.Key]map[string]bool{}
+		s.looked, s.looks = map[object.Key]map[string]bool{}, map[string]map[object.Key]bool{}
 	}
 	s.metrics = newMetrics(config.Metrics, s)
 	mapper.listen(s.look)
