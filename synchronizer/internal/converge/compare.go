@@ -20,7 +20,7 @@ import (
 // verdict is what an apply would do with an object of Git, and what that was found out from. While that stays the same, nobody
 // is asked again.
 type verdict struct {
-	change preview.Change // without its diff
+	change preview.Change // as lean makes it
 	hash   [32]byte       // of what Git says
 	policy render.Policy
 	seen   [32]byte // the digest of the live object when it was asked for
@@ -58,12 +58,11 @@ func (p *pass) compare(ctx context.Context) {
 		Sync: p.sync, Rendered: w.rendered, Inventory: w.inventory, Content: w.content.String(),
 		Only: func(key object.Key) bool { return stale[key] != nil },
 	}, func(c preview.Change) error {
-		c.Diff = ""
 		if c.Action == preview.Prune {
 			removals = append(removals, c)
 			return nil
 		}
-		p.judged(c, stale[c.Key], base)
+		p.judged(lean(c), stale[c.Key], base)
 		return nil
 	})
 	l.sit()
@@ -76,6 +75,17 @@ func (p *pass) compare(ctx context.Context) {
 	}
 	w.comparison.removals = removals
 	p.noteComparison()
+}
+
+// lean is as much of a change as a status shows: one is kept for each object.
+func lean(c preview.Change) preview.Change {
+	fields := c.Fields[:min(len(c.Fields), v1alpha1.MaxChangedFields)]
+	c.FieldsOmitted += len(c.Fields) - len(fields)
+	c.Fields, c.Diff, c.Warnings = nil, "", nil
+	for _, field := range fields {
+		c.Fields = append(c.Fields, preview.Field{Path: field.Path})
+	}
+	return c
 }
 
 // standBack drops what only an apply has to do with, and begins to remember.
