@@ -78,6 +78,9 @@ func (a *asking) run(ctx context.Context) error {
 				return err
 			}
 		}
+		if len(out) > 0 {
+			continue // that may have been all
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -332,8 +332,8 @@ func TestAnAskerWhoLeavesIsToldToTheCluster(t *testing.T) {
 	if cancelled := heard(t, stream).GetCancel(); cancelled.GetId() != id {
 		t.Errorf("got %v, want that %d is cancelled", cancelled, id)
 	}
-	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
-		t.Errorf("without a question: got %v, want the end of the stream", err)
+	if message, err := stream.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("without a question: got %v, %v; want the end of the stream at once", message, err)
 	}
 }
 
