@@ -168,6 +168,15 @@ func (a *app) printOmissions(whole *reply) error {
 	return nil
 }
 
+// harmlessLines is a text from a cluster without what a terminal would obey.
+func harmlessLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = harmless(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // harmless is a text from a cluster on one line, without what a terminal would obey.
 func harmless(text string) string {
 	return strings.Map(func(r rune) rune {

@@ -169,9 +169,22 @@ func (a asker) tree() (parts []*statusv1.AskResponse) {
 	return append(parts, &statusv1.AskResponse{Part: &statusv1.AskResponse_Omission{Omission: omission}})
 }
 
+// broken is a commit of which a file cannot be read, and endless one whose differences are too many for an answer.
+const (
+	broken  = "2222222222222222222222222222222222222222"
+	endless = "3333333333333333333333333333333333333333"
+)
+
 // diff has differences for a commit, and none for drift.
 func (a asker) diff(commit string) (parts []*statusv1.AskResponse) {
 	summary := &statusv1.DiffSummary{Equal: 2}
+	switch commit {
+	case broken:
+		summary.Problems = []*statusv1.Problem{{File: "env/dev/bad.yaml", Line: 2, Message: "not YAML"}}
+		return []*statusv1.AskResponse{{Part: &statusv1.AskResponse_Summary{Summary: summary}}}
+	case endless:
+		return []*statusv1.AskResponse{{Part: &statusv1.AskResponse_Omission{Omission: &statusv1.Omission{What: "the rest of the answer", Reason: "it is too large"}}}}
+	}
 	if id, err := gitobject.ParseID(commit); err == nil {
 		summary.Commit, summary.Different = revision.ObjectToProto(id), 2
 		summary.Refusal = &statusv1.Problem{Message: "It is not signed.", Commit: summary.GetCommit()}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,7 +39,8 @@ verification would accept it, and if not, why.
 The cluster's administrator has to allow it: "diff" under "queries" in the synchronizer's configuration. Within the
 cluster you need the permission to get syncs/diff.
 
-The exit code is 0 when nothing differs, 1 when something does, and 2 when that could not be found out.`,
+The exit code is 0 when nothing differs, 1 when something does, and 2 when that could not be found out, as when a file
+cannot be read.`,
 		Example: "  tandem diff prod-eu shop/web --commit 3f9ac1d20b\n  tandem diff prod-eu shop/web || echo drifted\n  tandem diff prod-eu shop/web --commit 3f9ac1d20b -o json | jq '.entries[].object'",
 	}, func(req *statusv1.AskRequest) {
 		req.Question = &statusv1.AskRequest_Diff{Diff: &statusv1.DiffQuestion{Commit: commit}}
@@ -52,13 +54,26 @@ func (a *app) printDiff(whole *reply) error {
 	if a.format == formatTable {
 		err = a.printDiffText(whole)
 	} else {
-		err = a.rawDocument(map[string][]proto.Message{"entries": asMessages(whole.diffs), "omissions": asMessages(whole.omissions)},
-			map[string]proto.Message{"summary": whole.summary})
+		single := map[string]proto.Message{}
+		if whole.summary != nil {
+			single["summary"] = whole.summary
+		}
+		err = a.rawDocument(map[string][]proto.Message{"entries": asMessages(whole.diffs), "omissions": asMessages(whole.omissions)}, single)
 	}
-	if err == nil && len(whole.diffs) > 0 {
+	switch {
+	case err != nil:
+		return err
+	case len(whole.diffs) > 0:
 		return differs{}
+	case !whole.compared():
+		return errors.New("not everything could be compared, so nobody knows whether something differs; the answer says what")
 	}
-	return err
+	return nil
+}
+
+// compared reports whether everything was compared.
+func (w *reply) compared() bool {
+	return w.summary != nil && len(w.summary.GetProblems()) == 0 && w.summary.GetProblemsOmitted() == 0 && len(w.omissions) == 0
 }
 
 func (a *app) printDiffText(whole *reply) error {
@@ -67,7 +82,9 @@ func (a *app) printDiffText(whole *reply) error {
 	for _, entry := range whole.diffs {
 		writeEntry(&text, paint, entry)
 	}
-	writeSummary(&text, whole.summary)
+	if whole.summary != nil { // else the answer was cut short, which an omission says
+		writeSummary(&text, whole.summary)
+	}
 	if _, err := io.WriteString(a.out, text.String()); err != nil {
 		return err
 	}

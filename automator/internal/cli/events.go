@@ -38,8 +38,7 @@ func eventRows(events []*statusv1.ObjectEvent) [][]string {
 	rows := make([][]string, 0, len(events))
 	for _, e := range events {
 		rows = append(rows, []string{
-			age(e.GetTime()), harmless(e.GetType()), harmless(e.GetReason()), harmless(e.GetObject()), strconv.Itoa(int(e.GetCount())),
-			orElse(harmless(e.GetMessage()), "-"),
+			age(e.GetTime()), e.GetType(), e.GetReason(), e.GetObject(), strconv.Itoa(int(e.GetCount())), orElse(e.GetMessage(), "-"),
 		})
 	}
 	return rows

@@ -28,7 +28,7 @@ func Run(ctx context.Context, root *cobra.Command, complaints io.Writer) int {
 	case ctx.Err() != nil && cmd.Name() != diffName:
 		return exitFine // interrupted, as one ends a watch
 	}
-	fmt.Fprintln(complaints, "tandem:", err)
+	fmt.Fprintln(complaints, "tandem:", harmlessLines(err.Error())) // it may hold what a cluster said
 	if cmd.Name() == diffName {
 		return exitTrouble
 	}

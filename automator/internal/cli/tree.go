@@ -32,6 +32,9 @@ func (a *app) printTree(whole *reply) error {
 	return a.printOmissions(whole)
 }
 
+// maxIndent is how far a tree is drawn to the right: a cluster of bad faith may say that each object owns the next.
+const maxIndent = 32
+
 // treeRows draws a tree. Nodes come after their owners.
 func treeRows(nodes []*statusv1.TreeNode) [][]string {
 	owned := map[string][]*statusv1.TreeNode{}
@@ -54,11 +57,14 @@ func treeRows(nodes []*statusv1.TreeNode) [][]string {
 			if i == len(list)-1 {
 				branch, below = "└─ ", "   "
 			}
-			if depth == 0 {
+			switch {
+			case depth == 0:
 				branch, below = "", ""
+			case depth >= maxIndent:
+				below = ""
 			}
 			rows = append(rows, []string{
-				indent + branch + harmless(node.GetObject()), harmless(node.GetHealth()), age(node.GetCreated()), orElse(harmless(node.GetMessage()), "-"),
+				indent + branch + node.GetObject(), node.GetHealth(), age(node.GetCreated()), orElse(node.GetMessage(), "-"),
 			})
 			draw(node.GetObject(), indent+below, depth+1)
 		}
