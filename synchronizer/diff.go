@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/synchronizer/internal/converge"
+	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 	"github.com/tandem-cd/tandem/synchronizer/internal/preview"
@@ -33,6 +34,7 @@ const (
 // signed: the answer says what verification would say.
 type differ struct {
 	stands    func(namespace, name string) (converge.Standing, error)
+	unlisted  func(label string) []live.Unlisted
 	policy    *trust.Policy
 	trees     renderer // of the objects that Syncs converge on
 	relay     *relay.Client
@@ -47,6 +49,9 @@ func (d *differ) answer(ctx context.Context, asked serve.Question, each serve.Ea
 	if err != nil {
 		return err
 	}
+	if err := d.unseen(at, each); err != nil {
+		return err
+	}
 	if err := d.places.Acquire(ctx, 1); err != nil {
 		return err
 	}
@@ -57,6 +62,20 @@ func (d *differ) answer(ctx context.Context, asked serve.Question, each serve.Ea
 	}
 	defer func() { err = errors.Join(err, drop()) }()
 	return d.compare(ctx, at, asked.Commit, scratch, each)
+}
+
+// unseen says of which kinds nobody knows what the Sync owns: what would be removed of them, and what somebody changed, is no
+// part of the answer. Those that are still being listed are worth waiting for.
+func (d *differ) unseen(at converge.Standing, each serve.Each) error {
+	for _, u := range d.unlisted(at.Sync.Label()) {
+		if u.Refused == nil {
+			return fault.New(fault.Conflict, "the objects of Sync %s/%s are still being listed; ask again in a moment", at.Sync.Namespace, at.Sync.Name)
+		}
+		if err := each(serve.Omission("removals and drift of "+u.Kind.String(), u.Refused.Error())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *differ) compare(ctx context.Context, at converge.Standing, commit gitobject.ID, scratch *objects.Store, each serve.Each) error {
@@ -92,11 +111,34 @@ func (d *differ) hold(ctx context.Context, at converge.Standing, commit gitobjec
 		return err
 	}
 	source := revision.Source{Repository: at.Sync.Spec.Source.Repository, Ref: at.Sync.Spec.Source.Ref}
+	if known { // and lost: from where it stands there is nothing to bring, so it comes as a whole
+		_, err := d.relay.Bring(ctx, scratch, source, gitobject.ID{}, commit, at.Paths)
+		return err
+	}
+	if err := d.ground(ctx, at, source, scratch); err != nil {
+		return err
+	}
 	chain, err := d.relay.Bring(ctx, scratch, source, at.Base, commit, at.Paths)
-	if err != nil || known {
+	if err != nil {
 		return err
 	}
 	summary.Refusal, err = d.refusal(ctx, at, chain, scratch)
+	return err
+}
+
+// ground fetches what a chain begins at, if it was lost: without it there would seem to be no way from there.
+func (d *differ) ground(ctx context.Context, at converge.Standing, source revision.Source, scratch *objects.Store) error {
+	if at.Base.IsZero() {
+		return nil
+	}
+	complete, err := scratch.Complete(ctx, at.Base, at.Paths)
+	if err != nil || complete {
+		return err
+	}
+	_, err = d.relay.Bring(ctx, scratch, source, gitobject.ID{}, at.Base, at.Paths)
+	if fault.Is(err, fault.NotFound) {
+		return nil // history was rewritten, which is found out again on the way from there
+	}
 	return err
 }
 
@@ -131,7 +173,8 @@ func (d *differ) preview(ctx context.Context, at converge.Standing, trees render
 	deps.Load = trees.Load
 	_, err = preview.New(deps).Run(ctx, preview.Request{Sync: at.Sync, Rendered: &rendered, Inventory: recorded, Content: content.String()},
 		func(c preview.Change) error {
-			if !c.Differs() && c.Action != preview.Adopt {
+			drifted := c.Left && commit == at.Applied // nobody asks what an apply would do then
+			if !c.Differs() && c.Action != preview.Adopt && !drifted {
 				summary.Equal++
 				return nil
 			}
@@ -144,6 +187,9 @@ func (d *differ) preview(ctx context.Context, at converge.Standing, trees render
 func entryOf(c preview.Change) *statusv1.DiffEntry {
 	entry := &statusv1.DiffEntry{
 		Object: c.Key.String(), Action: string(c.Action), Reason: serve.Clip(c.Reason), Diff: c.Diff, File: c.File, Line: int32(c.Line), Held: c.Held,
+	}
+	if c.Left {
+		entry.Action = "leave"
 	}
 	for _, field := range c.Fields[:min(len(c.Fields), maxFields)] {
 		entry.Fields = append(entry.Fields, serve.Clip(field.Path))

@@ -3,6 +3,7 @@ package synchronizer
 import (
 	"context"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/semaphore"
@@ -15,7 +16,11 @@ import (
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/rpc"
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
+	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 	"github.com/tandem-cd/tandem/synchronizer/internal/serve"
 	"github.com/tandem-cd/tandem/synchronizer/internal/shards"
@@ -29,18 +34,32 @@ func (s *Synchronizer) openQuestions(client dynamic.Interface, judge *health.Jud
 		List: func(ctx context.Context, resource schema.GroupVersionResource, namespace string, options metav1.ListOptions) (*unstructured.UnstructuredList, error) {
 			return client.Resource(resource).Namespace(namespace).List(ctx, options)
 		},
-		Inventory: shards.New(client, zap.NewNop()), // it remembers what it read, which must not mix with what the loop writes
+		Inventory: inventories{shards.New(client, zap.NewNop())}, // not the loop's, which remembers what it wrote
 	}
-	diffs.stands, diffs.inventory, diffs.places = s.loop.Stands, look.Inventory, semaphore.NewWeighted(maxDiffs)
+	diffs.stands, diffs.unlisted, diffs.inventory, diffs.places = s.loop.Stands, s.live.Unlisted, look.Inventory, semaphore.NewWeighted(maxDiffs)
 	s.answers = serve.NewAnswers(map[serve.Kind]serve.Answer{serve.Tree: look.Tree, serve.Events: look.Events, serve.Diff: diffs.answer})
 	hello := &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: s.replica(), Protocol: relay.Protocol, Version: Version}
 	s.serve = serve.New(serve.Config{Hello: hello, Offers: s.cfg.Queries, Metrics: s.metrics}, s.link, s.answers, s.log)
 }
 
+// inventories reads what Syncs own, and remembers nothing of it.
+type inventories struct{ *shards.Store }
+
+// Load reads the inventory of a Sync.
+func (i inventories) Load(ctx context.Context, sync *v1alpha1.Sync) (map[object.Key]inventory.Entry, error) {
+	defer i.Forget(sync.UID)
+	return i.Store.Load(ctx, sync)
+}
+
+// readTimeout is how long a caller within the cluster may take to read a part of an answer.
+const readTimeout = 30 * time.Second
+
 // asker answers callers within the cluster.
 type asker struct {
 	cluster string
 	answers *serve.Answers
+	// ready reports why this replica knows nothing of any Sync.
+	ready func() error
 	// contents reports whether the caller may see contents of objects, which no status shows.
 	contents func(ctx context.Context, namespace string) error
 }
@@ -50,6 +69,9 @@ func (a asker) Ask(ctx context.Context, req *statusv1.AskRequest, each func(*sta
 	sync := req.GetSync()
 	if sync.GetCluster() != a.cluster {
 		return fault.New(fault.NotFound, "this is cluster %q, not %q", a.cluster, sync.GetCluster())
+	}
+	if err := a.ready(); err != nil {
+		return err
 	}
 	asked := serve.Question{Namespace: sync.GetNamespace(), Name: sync.GetName()}
 	switch req.GetQuestion().(type) {
@@ -69,7 +91,24 @@ func (a asker) Ask(ctx context.Context, req *statusv1.AskRequest, each func(*sta
 			}
 		}
 	}
-	return a.answers.Answer(ctx, asked, each)
+	return a.answers.Answer(ctx, asked, func(part *statusv1.AskResponse) error {
+		hangup := time.AfterFunc(readTimeout, func() { rpc.Hangup(ctx) }) // others wait for the place
+		defer hangup.Stop()
+		return each(part)
+	})
+}
+
+// looks reports why this replica has nothing to answer from.
+func (s *Synchronizer) looks() error {
+	if s.holder != nil && !s.holder.Leads() {
+		return fault.New(fault.Stale, "this replica of the synchronizer stands by and looks at nothing; ask again, until the one that works answers (the Lease names its Pod)")
+	}
+	select {
+	case <-s.loop.Listed():
+		return nil
+	default:
+		return fault.New(fault.Stale, "this synchronizer has just begun and has no list of Syncs yet; ask again in a moment")
+	}
 }
 
 // defaultQueries are the questions that the automator may have answered when the configuration does not say: those whose

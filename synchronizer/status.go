@@ -38,7 +38,7 @@ func (s *Synchronizer) openStatus(config *rest.Config) error {
 	checker := access.New(client)
 	s.status = rpc.NewServer(rpc.ServerConfig{TLS: tls, Identify: checker.Identify, Log: s.log, Version: Version, Metrics: rpc.NewMetrics(prometheus.WrapRegistererWithPrefix("tandem_synchronizer_", s.metrics))})
 	statusv1.RegisterStatusServiceServer(s.status.GRPC, &fleet.Service{
-		State: s.fleet, Events: s.recent, Contents: held{s.store}, Asker: asker{cluster: s.cfg.Cluster, answers: s.answers, contents: checker.SeeContents},
+		State: s.fleet, Events: s.recent, Contents: held{s.store}, Asker: asker{cluster: s.cfg.Cluster, answers: s.answers, ready: s.looks, contents: checker.SeeContents},
 		Access: func(ctx context.Context, _, namespace string) error { return checker.See(ctx, namespace) },
 	})
 	return nil

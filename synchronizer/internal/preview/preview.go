@@ -61,6 +61,8 @@ type Change struct {
 	Line int
 	// Held says that a removal waits for consent.
 	Held bool
+	// Left says that somebody changed the object and that an apply leaves it so, as its drift policy says: the action is None.
+	Left bool
 	// Asked says that the cluster was asked, and Live is the digest of the object as it was then; zero for none. What was not
 	// asked follows from the plan.
 	Asked bool

@@ -156,7 +156,7 @@ func TestActions(t *testing.T) {
 			"And may.",
 			[]live.Record{drifted},
 			apply.Trial{Before: configMap("a", "hand"), After: configMap("a", "git")},
-			desired("a"), nil, func(r *Request) { r.Sync.Spec.Drift = v1alpha1.DriftReport }, None, "it was changed by kubectl-edit, and is left so, because spec.drift is report", false, 1,
+			desired("a"), nil, func(r *Request) { r.Sync.Spec.Drift = v1alpha1.DriftReport }, None, "it was changed by kubectl-edit, and is left so, because its drift policy is report", false, 1,
 		},
 		"Adopt": {
 			"It is somebody's.", nil,
@@ -232,6 +232,9 @@ func TestActions(t *testing.T) {
 				if change.Key == key("a") {
 					got = change
 				}
+			}
+			if got.Left != (name == "DriftLeft") {
+				t.Errorf("left as it is: %v", got.Left)
 			}
 			if got.Action != tc.want || got.Reason != tc.says || got.Differs() != tc.differ || len(c.tried) != tc.asked {
 				t.Errorf("%s: %s (%s), differs: %v, tried %v", tc.reason, got.Action, got.Reason, got.Differs(), c.tried)

@@ -104,7 +104,7 @@ func (r *round) change(ctx context.Context, d *render.Desired) (Change, error) {
 	case left:
 		tried, err := r.try(ctx, c, drifted)
 		if tried.Action == Update {
-			tried.Action, tried.Reason = None, tried.Reason+", and is left so, because spec.drift is report"
+			tried.Action, tried.Left, tried.Reason = None, true, tried.Reason+", and is left so, because its drift policy is report"
 		}
 		return tried, err
 	case r.live[d.Key].Deleting:

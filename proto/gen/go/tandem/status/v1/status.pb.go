@@ -3173,7 +3173,8 @@ type DiffEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The object as "Kind/namespace/name" or "Kind/name".
 	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
-	// What would be done: create, update, adopt, recreate, prune or refused.
+	// What would be done: create, update, adopt, recreate, prune or refused; leave for
+	// what differs from the applied commit and stays so, because its drift policy is report.
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// Why, and for refused what to do.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -3303,7 +3304,7 @@ type DiffSummary struct {
 	Commit *v1.ObjectId `protobuf:"bytes,1,opt,name=commit,proto3" json:"commit,omitempty"`
 	// The commit that is applied; absent when none is.
 	Applied *v1.ObjectId `protobuf:"bytes,2,opt,name=applied,proto3" json:"applied,omitempty"`
-	// How many objects an apply would do something with.
+	// How many objects have an entry.
 	Different int32 `protobuf:"varint,3,opt,name=different,proto3" json:"different,omitempty"`
 	// How many it would leave as they are.
 	Equal int32 `protobuf:"varint,4,opt,name=equal,proto3" json:"equal,omitempty"`
