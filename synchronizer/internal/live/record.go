@@ -45,6 +45,7 @@ type Record struct {
 
 	hasPods bool // a workload that pods exist for
 	native  bool // read in the version that we applied it in
+	bare    bool // read when nobody looked at it: only its name and version are known
 	epoch   uint32
 }
 
@@ -124,6 +125,7 @@ const (
 	confirm
 	hasPods
 	native
+	bare
 
 	// managedPods are the flags of a workload whose pods are kept.
 	managedPods = namesItself | hasPods
@@ -145,6 +147,7 @@ func pack(r Record) *entry {
 	}
 	for flag, set := range map[flags]bool{
 		namesItself: r.OwnerNamesItself, ours: r.Ours, deleting: r.Deleting, keep: r.Keep, confirm: r.Confirm, hasPods: r.hasPods, native: r.native,
+		bare: r.bare,
 	} {
 		if set {
 			e.flags |= flag

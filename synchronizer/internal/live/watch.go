@@ -87,7 +87,7 @@ func (w *watched) entryOf(obj any) (*entry, error) {
 		return obj.entry, nil
 	case *unstructured.Unstructured:
 		if !w.store.looksAt(w.kind, obj) {
-			return pack(Record{Key: keyOf(w.kind, obj.GetNamespace(), obj.GetName()), ResourceVersion: obj.GetResourceVersion()}), nil
+			return pack(Record{Key: keyOf(w.kind, obj.GetNamespace(), obj.GetName()), ResourceVersion: obj.GetResourceVersion(), bare: true}), nil
 		}
 		return pack(w.store.reduce(obj)), nil
 	default:
@@ -173,6 +173,12 @@ func (w *watched) put(e *entry, changed changes) {
 	}
 	delete(w.gone, e.id)
 	known := w.records[e.id]
+	if e.flags&bare != 0 { // it was named since it was read: it is there, and who asks has to look
+		if known != nil && older(known.resourceVersion, e.resourceVersion) {
+			w.drop(known, changed)
+		}
+		return
+	}
 	if known != nil && older(e.resourceVersion, known.resourceVersion) {
 		return
 	}

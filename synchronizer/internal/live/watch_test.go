@@ -266,3 +266,32 @@ func TestTwoVersions(t *testing.T) {
 	}
 	expect("seen first by the watch of v1", "v1")
 }
+
+// An object that is named while a list comes in was read without what is kept of objects that are looked at: who asks has to
+// look at it himself.
+func TestNamedWhileItIsListed(t *testing.T) {
+	t.Parallel()
+	kind := v1alpha1.ObjectKind{Version: "v1", Kind: "ConfigMap", Namespaced: true}
+	w := &watching{told: map[string]int{}}
+	w.Store = New(Config{Looking: true, Digest: func(*unstructured.Unstructured) [32]byte { return [32]byte{1} }}, nil, NewMapper(nil))
+	w.Look("shop.web", []v1alpha1.ObjectKind{kind}, nil)
+	n := w.needs["shop.web"][configMaps]
+	w.attach("shop.web", n, configMaps, []place{{resource: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}}})
+	a := configMap("", "a", "5", "")
+	listed, err := n.watches[0].Transformer()(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := object.Key{Kind: "ConfigMap", Namespace: "shop", Name: "a"}
+	w.Look("shop.web", []v1alpha1.ObjectKind{kind}, []object.Key{key})
+	if err := n.watches[0].Replace([]any{listed}, "7"); err != nil {
+		t.Fatal(err)
+	}
+	if r, ok := w.Get(key); ok {
+		t.Errorf("known without a look: %+v", r)
+	}
+	w.Observe(a)
+	if r, _ := w.Get(key); r.Baseline != [32]byte{1} {
+		t.Errorf("after a look: %+v", r)
+	}
+}
