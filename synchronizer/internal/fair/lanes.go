@@ -57,6 +57,9 @@ func (l *Lanes[K]) Enter(key K, flow string, large bool) bool {
 func (l *Lanes[K]) Leave(key K) (next []K) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if _, in := l.running[key]; !in {
+		return nil // nobody has more room than before
+	}
 	delete(l.running, key)
 	l.waiting = slices.DeleteFunc(l.waiting, func(c claim[K]) bool {
 		if !l.room(c.work) {
