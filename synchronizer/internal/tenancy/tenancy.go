@@ -42,7 +42,7 @@ type PathRule struct {
 }
 
 // DependencyRule lets the Syncs of namespaces depend on those of others. Who depends on a Sync learns whether it exists
-// and is healthy.
+// and is healthy, and by readyExpr what its metadata, spec and status say.
 type DependencyRule struct {
 	// Namespaces are the ones whose Syncs may depend.
 	Namespaces []string `yaml:"namespaces"`
