@@ -52,6 +52,7 @@ func (p *pass) render(ctx context.Context) bool {
 	if w.over == w.content && w.over != (revision.ContentID{}) {
 		return false // it will not become less
 	}
+	w.over = revision.ContentID{}
 	began := now()
 	result, err := p.loop.deps.Renderer.Render(ctx, p.sync, w.verified, w.rendered)
 	p.loop.metrics.renders.WithLabelValues().Observe(time.Since(began).Seconds())
@@ -175,7 +176,7 @@ func (p *pass) input() plan.Input {
 	return plan.Input{
 		Label: p.sync.Label(), Desired: w.rendered.Objects, Broken: w.rendered.Broken,
 		Live: known, Recorded: w.inventory, Drift: p.sync.Spec.DriftPolicy(), Prune: p.sync.Spec.PruneEnabled(),
-		Rests: p.rests, Owner: p.ownerOf, Failed: p.contentFailed(),
+		Rests: p.rests, Unseen: func(key object.Key) bool { return w.refusal(key) != nil }, Owner: p.ownerOf, Failed: p.contentFailed(),
 		AllowPrune: p.sync.Annotations[v1alpha1.AnnotationAllowPrune] == w.content.String(),
 	}
 }

@@ -91,12 +91,13 @@ func lean(c preview.Change) preview.Change {
 // standBack drops what only an apply has to do with, and begins to remember.
 func (p *pass) standBack() {
 	w := p.work
-	w.problems.conflict, w.problems.apply, w.problems.prune, w.problems.fight, w.problems.drift = nil, nil, nil, nil, nil
+	w.problems.conflict, w.problems.prune, w.problems.fight, w.problems.drift = nil, nil, nil, nil
 	w.drifts = drifts{}
 	clear(w.failures)
 	w.behind, w.status.Objects.Drifted = "", 0
 	if c := w.comparison; c == nil || c.generation != p.sync.Generation || c.now != w.status.SyncNow {
 		w.comparison = &comparison{verdicts: map[object.Key]verdict{}, generation: p.sync.Generation, now: w.status.SyncNow}
+		w.problems.apply = nil
 	}
 }
 
@@ -234,6 +235,7 @@ func (p *pass) noteComparison() {
 	if before == nil || summary(before) != summary(w.status.Observed) {
 		p.record(false, "Observed", summary(w.status.Observed))
 	}
+	w.problems.apply = nil
 	for _, c := range changes {
 		if c.Action == preview.Refused {
 			w.problems.apply = append(w.problems.apply, v1alpha1.Problem{

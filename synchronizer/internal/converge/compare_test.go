@@ -90,7 +90,7 @@ func (s sight) Get(key object.Key) (live.Record, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.found(key)
-	if u == nil {
+	if u == nil || s.blind {
 		return live.Record{}, false
 	}
 	return live.Record{Key: key, Baseline: compare.Digest(u), Health: s.health}, true
@@ -421,4 +421,21 @@ func TestObservationIsBounded(t *testing.T) {
 	if got := o.Changes[0]; len(got.Fields) != v1alpha1.MaxChangedFields || got.FieldsOmitted != 6 {
 		t.Errorf("%d fields, %d omitted", len(got.Fields), got.FieldsOmitted)
 	}
+}
+
+// What the Sync owns as it was applied is not asked about, and was there before it was looked at.
+func TestWhatIsOwnedAndWasNotSeenCounts(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			deployed(w)
+			w.mu.Lock()
+			w.blind = true
+			w.mu.Unlock()
+			w.sync(observing)
+			same(t, "did", w.took(), []string{"status Observing"})
+			if s := w.status(); s.HealthySince == nil || s.Objects.Current != 2 {
+				t.Errorf("status: got %+v", s)
+			}
+		})
+	})
 }

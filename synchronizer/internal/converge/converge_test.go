@@ -482,6 +482,7 @@ func TestASyncMadeAnewStartsOver(t *testing.T) {
 			}
 			w.deliver(w.commit("one", "a", "b"))
 			same(t, "told", w.told(), []string{}) // the fake's ids leave the uid out
+			same(t, "inventories that nobody needs", w.forgot, []string{"uid-1"})
 		})
 		if got := w.status(); got.State != v1alpha1.StateHealthy || got.Objects.Current != 2 {
 			t.Errorf("status: got %+v", got)
@@ -509,6 +510,29 @@ func TestAKindThatMayNotBeListedIsWithheld(t *testing.T) {
 			if problems := w.status().Problems; len(problems) != 0 {
 				t.Errorf("problems in the end: got %v", problems)
 			}
+		})
+	})
+}
+
+// A Sync does not go before its objects, however often those cannot be removed.
+func TestWhatCannotBeRemovedKeepsItsSync(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+			w.deliver(w.commit("one", "a"))
+			w.took()
+			w.mu.Lock()
+			w.fail["a"] = errBoom
+			w.mu.Unlock()
+			w.sync(func(s *v1alpha1.Sync) { s.DeletionTimestamp = deletedNow() })
+			w.sync(nil) // as the watch does when the status was written
+			same(t, "did while it cannot be removed", w.took(), []string{"fail a", "status Failed"})
+			w.mend("a")
+			w.pass(time.Minute)
+			w.loop.ObjectChanged(v1alpha1.Label("shop", "web"))
+			w.settle()
+			did := w.took()
+			same(t, "did when it could be", []string{did[0], did[len(did)-1]}, []string{"remove a", "let go"})
 		})
 	})
 }

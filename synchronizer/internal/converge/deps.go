@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
@@ -107,8 +108,6 @@ type Live interface { //nolint:interfacebloat // one store answers all of them
 	Need(label string, kinds []v1alpha1.ObjectKind)
 	// Release ends what Need began.
 	Release(label string)
-	// Synced reports whether everything that Need asked for has been listed.
-	Synced(label string) bool
 	// Unlisted returns what Need asked for and has not been listed.
 	Unlisted(label string) []live.Unlisted
 	// Failures returns why something that Need asked for brings nothing now.
@@ -146,6 +145,8 @@ type Previewer interface {
 type Inventory interface {
 	Load(ctx context.Context, sync *v1alpha1.Sync) (map[object.Key]inventory.Entry, error)
 	Save(ctx context.Context, sync *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (inventory.Kept, error)
+	// Forget ends what Load began, for a Sync that is gone.
+	Forget(uid types.UID)
 }
 
 // Applier takes steps.

@@ -41,7 +41,11 @@ type drifts struct {
 type left struct {
 	found [32]byte // the digest that it had
 	what  drift.Finding
+	again time.Time // when it is looked into again, because that failed; zero for never
 }
+
+// isDue reports whether it is to be looked into again.
+func (l left) isDue() bool { return !l.again.IsZero() && time.Until(l.again) <= 0 }
 
 func isDrift(s plan.Step) bool { return s.Reason == plan.Drifted || s.Reason == plan.Vanished }
 
@@ -204,15 +208,20 @@ func (p *pass) noteDrift(ctx context.Context, made plan.Plan) {
 	w.drifts.left = map[object.Key]left{}
 	var news []string
 	adopted := false
+	looking, end := p.supersedable(ctx)
+	defer end()
 	for i, s := range made.Drift {
 		is, seen := known[s.Key]
-		if !seen || is.found != s.Found {
+		if !seen || is.found != s.Found || is.isDue() {
 			var same bool
-			if is, same = p.lookInto(ctx, s, i < maxExplained); same {
+			if is, same = p.lookInto(looking, s, i < maxExplained); same {
 				adopted = true
 				continue
 			}
 			seen = false
+		}
+		if !is.again.IsZero() {
+			p.soon(time.Until(is.again))
 		}
 		w.drifts.left[s.Key] = is
 		text := describeDrift(s, is.what)
@@ -244,8 +253,11 @@ func (p *pass) lookInto(ctx context.Context, s plan.Step, worthIt bool) (left, b
 	trial := p.try(ctx, s)
 	if trial.Err != nil || trial.Before == nil || trial.After == nil {
 		p.loop.logger(p.key).Debug("drift not explained", errorField(trial.Err))
-		p.soon(explainAgain)
-		return left{}, false
+		again := now().Add(explainAgain)
+		if ctx.Err() != nil {
+			again = now() // newer content came, and is first
+		}
+		return left{found: s.Found, again: again}, false
 	}
 	if digest, _ := baseline.Of(trial.After, v1alpha1.FieldManager); digest == s.Found {
 		p.accept(s, drift.Rewritten(s.Key, s.Desired.Object, trial.After))
@@ -262,6 +274,8 @@ func (p *pass) try(ctx context.Context, s plan.Step) apply.Trial {
 	if err := p.load(ctx, []plan.Step{s}); err != nil {
 		return apply.Trial{Step: s, Err: err}
 	}
+	p.loop.rise() // as in take
+	defer p.loop.sit()
 	return p.loop.deps.Applier.Try(ctx, p.identity(), p.sync.Label(), s)
 }
 

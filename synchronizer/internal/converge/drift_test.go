@@ -274,3 +274,51 @@ func TestWhatAdmissionChangesIsAccepted(t *testing.T) {
 		})
 	}
 }
+
+// Of a kind that may not be listed nobody knows whether an object has gone: it counts neither as drift nor as well.
+func TestWhatIsNotSeenIsNotDrift(t *testing.T) {
+	t.Parallel()
+	for _, policy := range v1alpha1.DriftPolicies() {
+		t.Run(string(policy), func(t *testing.T) {
+			story(t, func(t *testing.T, w *world) {
+				w.run(func() {
+					w.sync(func(s *v1alpha1.Sync) { s.Spec.Drift = policy })
+					w.deliver(w.commit("one", "a"))
+				})
+				clear(w.objects)
+				w.unsynced, w.refused, w.heard = true, errBoom, nil
+				w.run(func() {
+					w.pass(time.Second)
+					problems := w.status().Problems
+					if len(problems) != 1 || !strings.Contains(problems[0].Message, "waits until its kind can be watched") {
+						t.Errorf("problems: got %+v", problems)
+					}
+					if s := w.status(); s.State != v1alpha1.StateFailed || s.Objects.NotApplied != 1 || s.Objects.Drifted != 0 {
+						t.Errorf("status: got %+v", s)
+					}
+					same(t, "heard", w.hear(), nil)
+				})
+			})
+		})
+	}
+}
+
+func TestWhatCannotBeExplainedIsLookedIntoLater(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			deployed(w)
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.Drift = v1alpha1.DriftReport })
+			w.mu.Lock()
+			w.fail["a"] = errBoom
+			w.mu.Unlock()
+			w.took()
+			w.edit("by hand", "kubectl-edit")
+			same(t, "did", w.took(), []string{"try a", "status Healthy"})
+			w.loop.ObjectChanged(v1alpha1.Label("shop", "web"))
+			w.settle()
+			same(t, "did at the next look", w.took(), []string{})
+			w.pass(explainAgain)
+			same(t, "did later", w.took(), []string{"try a"})
+		})
+	})
+}

@@ -1,6 +1,7 @@
 package converge
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +35,25 @@ func (b *kindBook) has(kinds []v1alpha1.ObjectKind) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return !slices.ContainsFunc(kinds, func(kind v1alpha1.ObjectKind) bool { return b.listed[kind] == 0 })
+}
+
+// everyKind returns the kinds that the statuses of all Syncs list, and some more.
+func (l *Loop) everyKind(more []v1alpha1.ObjectKind) []v1alpha1.ObjectKind {
+	all := map[v1alpha1.ObjectKind]bool{}
+	add := func(kinds []v1alpha1.ObjectKind) {
+		for _, kind := range kinds {
+			all[kind] = true
+		}
+	}
+	add(more)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		if e.sync != nil {
+			add(e.sync.Status.Kinds)
+		}
+	}
+	return slices.Collect(maps.Keys(all))
 }
 
 // kinds returns, sorted, what the Sync may own: what its status lists, what Git asks for, and what a former process made

@@ -74,7 +74,10 @@ func (p *pass) count() (waiting string) {
 // known is what the watches know about an object.
 func (p *pass) known(key object.Key) (live.Record, bool) {
 	if p.sync.Spec.Observes() {
-		return p.loop.deps.Sight.Get(key)
+		if record, ok := p.loop.deps.Sight.Get(key); ok {
+			return record, true
+		}
+		// What the Sync owns as it was applied is not asked about, and may have come before it was looked at.
 	}
 	return p.loop.deps.Live.Get(key)
 }
@@ -82,7 +85,7 @@ func (p *pass) known(key object.Key) (live.Record, bool) {
 // leaves reports whether an object is not ours to judge: it is skipped, was there before it was to be made once, was removed
 // where that is ignored, or is a hook that has run or is not called for.
 func (p *pass) leaves(d *render.Desired) bool {
-	if cmp.Or(d.Policy.Drift, p.sync.Spec.DriftPolicy()) == v1alpha1.DriftIgnore && p.wasRemoved(d) {
+	if cmp.Or(d.Policy.Drift, p.sync.Spec.DriftPolicy()) == v1alpha1.DriftIgnore && p.wasRemoved(d) && p.work.refusal(d.Key) == nil {
 		return true
 	}
 	if d.Policy.Hook != "" && (p.sync.Spec.Observes() || p.wasRemoved(d)) || d.Policy.Hook == v1alpha1.HookOnFailure {

@@ -1,15 +1,19 @@
 package converge
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/render"
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
 )
 
@@ -66,7 +70,7 @@ func (p *pass) mayWait() time.Duration {
 	switch {
 	case onlyCounts(w.status, w.written):
 		return countsEvery - time.Since(w.wroteAt)
-	case w.status.State != v1alpha1.StateInProgress || len(w.status.Problems) > 0:
+	case w.status.State != v1alpha1.StateInProgress || len(w.status.Problems) > 0 || p.mustRemember():
 		return 0
 	case !w.writeAt.IsZero():
 		return time.Until(w.writeAt)
@@ -77,6 +81,23 @@ func (p *pass) mayWait() time.Duration {
 	}
 	w.writeAt = now().Add(wait)
 	return wait
+}
+
+// mustRemember reports whether the next process would do harm if it did not know the status: it would take what we applied
+// for somebody else's change and leave it so, run a hook again that has run, or tell of another heal under the id of the last.
+func (p *pass) mustRemember() bool {
+	w := p.work
+	for _, state := range []report.State{report.Healed, report.Drifted} {
+		if w.status.Attempts[string(state)] > w.written.Attempts[string(state)] {
+			return true
+		}
+	}
+	if w.rendered == nil || w.status.Shards == w.written.Shards && bytes.Equal(w.status.Inventory, w.written.Inventory) {
+		return false
+	}
+	return slices.ContainsFunc(w.rendered.Objects, func(d render.Desired) bool {
+		return d.Policy.Hook != "" || cmp.Or(d.Policy.Drift, p.sync.Spec.DriftPolicy()) != v1alpha1.DriftHeal
+	})
 }
 
 // writeStatus puts the status on the resource.

@@ -3,6 +3,8 @@ package converge
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
@@ -15,17 +17,18 @@ func (p *pass) remove(ctx context.Context) {
 	if !hasFinalizer(p.sync) {
 		return
 	}
-	l, label := p.loop, p.sync.Label()
+	l := p.loop
 	if p.sync.Spec.DeletionPolicy == v1alpha1.DeletionDelete && !p.sync.Spec.Observes() {
-		if !l.deps.Live.Synced(label) { // the store wakes the Sync when it is
+		if !p.seesAll() { // the store wakes the Sync when it does
 			if p.noteWatches(); len(p.work.problems.watch) > 0 {
 				p.publish(ctx)
 			}
 			return
 		}
-		left := p.removals()
-		if len(left) > 0 {
-			p.take(ctx, left)
+		if made := plan.Make(p.inputWithout()); len(made.Steps) > 0 {
+			if left := p.due(made); len(left) > 0 { // else what failed is tried again later
+				p.take(ctx, left)
+			}
 			p.noteFailures()
 			p.publish(ctx)
 			return // the watch wakes the Sync when they are gone
@@ -36,14 +39,25 @@ func (p *pass) remove(ctx context.Context) {
 	}
 }
 
-// removals are the steps that remove what the Sync owns, in the order of a prune. Its owner decided; there is no guard.
-func (p *pass) removals() []plan.Step {
-	in := p.inputWithout()
-	in.Prune, in.AllowPrune = true, true
-	return p.due(plan.Make(in))
+// seesAll reports whether all that the Sync owns is known: the kinds that it lists have been listed, and those of all other
+// Syncs, among which are kinds that a process made for it and was killed before it listed them. What the API server
+// refuses of the others' keeps nobody.
+func (p *pass) seesAll() bool {
+	l, label, own := p.loop, p.sync.Label(), p.work.status.Kinds
+	select {
+	case <-l.listed:
+	default:
+		p.soon(time.Second)
+		return false
+	}
+	l.deps.Live.Need(label, l.everyKind(own))
+	return !slices.ContainsFunc(l.deps.Live.Unlisted(label), func(u live.Unlisted) bool {
+		return u.Refused == nil || slices.ContainsFunc(own, func(k v1alpha1.ObjectKind) bool { return k.Group == u.Kind.Group && k.Kind == u.Kind.Kind })
+	})
 }
 
+// inputWithout plans the removal of all that the Sync owns, in the order of a prune. Its owner decided; there is no guard.
 func (p *pass) inputWithout() plan.Input {
 	owned := p.loop.deps.Live.Owned(p.sync.Label())
-	return plan.Input{Label: p.sync.Label(), Live: live.Planned(owned), Recorded: p.work.inventory}
+	return plan.Input{Label: p.sync.Label(), Live: live.Planned(owned), Recorded: p.work.inventory, Prune: true, AllowPrune: true}
 }

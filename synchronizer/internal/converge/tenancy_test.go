@@ -15,7 +15,8 @@ func TestAboveItsQuotaNothingIsWrittenOrRemoved(t *testing.T) {
 		w.run(func() {
 			deployed(w)
 			w.events = nil
-			w.renderErr = &tenancy.OverQuotaError{Namespace: "shop", Limit: "objects", Held: 3, Allowed: 2, File: "env/c.yaml"}
+			over := &tenancy.OverQuotaError{Namespace: "shop", Limit: "objects", Held: 3, Allowed: 2, File: "env/c.yaml"}
+			w.renderErr = over
 			w.deliver(w.commit("two", "a=2", "c"))
 			same(t, "did", w.took(), []string{"status Failed"})
 			same(t, "told", w.told(), []string{"Received/0", "Verified/0"})
@@ -33,6 +34,9 @@ func TestAboveItsQuotaNothingIsWrittenOrRemoved(t *testing.T) {
 			w.renderErr = nil
 			w.deliver(w.commit("three", "a=3", "b"))
 			same(t, "did below the quota", w.took(), []string{"apply a", "status Healthy"})
+			w.renderErr = over
+			w.deliver(w.commit("two", "a=2", "c"))
+			same(t, "did above it again", w.took(), []string{"status Failed"})
 		})
 	})
 }

@@ -95,3 +95,64 @@ func TestAKindThatWasNotListedIsFound(t *testing.T) {
 		}
 	})
 }
+
+// A process that does not know what was applied takes it for somebody else's change. Where that is left so, it is told at once;
+// so is a hook, which must not run twice.
+func TestWhatMustBeRememberedIsWrittenAtOnce(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		policy v1alpha1.DriftPolicy
+		more   string
+		want   []string
+	}{
+		"Heal":   {policy: v1alpha1.DriftHeal, more: "b", want: []string{"apply a"}},
+		"Report": {policy: v1alpha1.DriftReport, more: "b", want: []string{"apply a", "status InProgress"}},
+		"Ignore": {policy: v1alpha1.DriftHeal, more: "b~ignore", want: []string{"apply a", "status InProgress"}},
+		"Hook":   {policy: v1alpha1.DriftHeal, more: "b!on-failure", want: []string{"apply a", "status InProgress"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(t *testing.T, w *world) {
+				w.inline = true
+				w.health = health.Status{State: health.InProgress, Message: "starting"}
+				w.run(func() {
+					w.loop.crowded = func() bool { return true }
+					w.sync(func(s *v1alpha1.Sync) { s.Spec.Drift = tc.policy })
+					w.deliver(w.commit("one", "a", tc.more))
+					w.pass(crowdedWait)
+					w.took()
+					w.deliver(w.commit("two", "a=2", tc.more))
+					same(t, "did", w.took(), tc.want)
+				})
+			})
+		})
+	}
+}
+
+// The objects of such a kind go with their Sync, too.
+func TestAKindThatWasNotListedIsFoundWhenItsSyncGoes(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		var before v1alpha1.Status
+		w.run(func() {
+			deployed(w)
+			w.syncNamed("db", "uid-2", func(s *v1alpha1.Sync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+			before = *w.resources["db"].Status.DeepCopy()
+			w.deliver(w.commit("two", "a", "b", "dba"))
+			w.took()
+		})
+		w.resources["db"].Status, w.resources["db"].DeletionTimestamp = before, deletedNow()
+		delete(w.inventory, "uid-2")
+		w.run(func() {
+			w.pass(time.Second)
+			w.mu.Lock()
+			needs := w.needs[v1alpha1.Label("shop", "db")]
+			w.mu.Unlock()
+			if len(needs) != 1 {
+				t.Errorf("it does not look for the kinds of others: %v", needs)
+			}
+			if did := w.took(); !slices.Contains(did, "remove dba") {
+				t.Errorf("did %v", did)
+			}
+		})
+	})
+}

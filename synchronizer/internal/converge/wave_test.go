@@ -1,6 +1,7 @@
 package converge
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,35 @@ func TestAWaveThatTakesTooLongIsTold(t *testing.T) {
 			same(t, "told after the deadline", w.told(), []string{"Failed/0"})
 			if got := w.status().State; got != v1alpha1.StateFailed {
 				t.Errorf("state: got %s", got)
+			}
+		})
+	})
+}
+
+// What failed and then has to wait for an earlier wave is not looked at again and again.
+func TestWhatFailedWaitsForAnEarlierWave(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.fail["b"] = errBoom
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "a", "b@1"))
+			w.pass(time.Second)
+			w.touch("a", func(r *live.Record) { r.Health = health.Status{State: health.InProgress, Message: "restarts"} })
+			w.pass(time.Second)
+			w.mu.Lock()
+			before := w.plans
+			w.mu.Unlock()
+			w.pass(time.Minute)
+			w.mu.Lock()
+			more := w.plans - before
+			w.mu.Unlock()
+			if more > 20 {
+				t.Errorf("looked %d times in a minute at what waits", more)
+			}
+			w.mend("b")
+			w.touch("a", current)
+			if did := w.took(); !slices.Contains(did, "apply b") {
+				t.Errorf("did %v once a is Current", did)
 			}
 		})
 	})

@@ -23,6 +23,7 @@ import (
 
 // work is what the passes of one Sync remember. Everything that matters after a restart is in status and inventory.
 type work struct {
+	uid       types.UID       // of the Sync
 	status    v1alpha1.Status // what is true now
 	written   v1alpha1.Status // what the API server has
 	wroteAt   time.Time
@@ -159,6 +160,7 @@ func (l *Loop) forget(key types.NamespacedName, e *entry) {
 	delete(l.labels, label)
 	if e.work != nil {
 		l.kinds.replace(e.work.written.Kinds, nil)
+		l.deps.Inventory.Forget(e.work.uid)
 	}
 	e.work = nil
 }
@@ -192,6 +194,7 @@ func (p *pass) adopt(ctx context.Context) bool {
 		p.sync.Status = w.status
 		return true
 	}
+	w.uid = p.sync.UID
 	entries, err := p.loop.deps.Inventory.Load(ctx, p.sync)
 	if err != nil {
 		p.failed("inventory not loaded", err)

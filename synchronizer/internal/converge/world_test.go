@@ -75,6 +75,12 @@ type world struct {
 	bases  map[string]gitobject.ID
 	named  map[string]string // incarnations, by Sync
 
+	inline bool                             // whether inventories are so small that they are in the status
+	blind  bool                             // whether those who observe see nothing
+	plans  int                              // how often was looked at what a Sync owns
+	needs  map[string][]v1alpha1.ObjectKind // by label
+	forgot []string                         // the uids of Syncs whose inventories were
+
 	listing string // the label of the Sync that waits for a list; empty for none
 
 	others    others // in the cluster, and nobody's
@@ -87,6 +93,7 @@ func newWorld(t *testing.T) *world {
 		t: t, objects: map[object.Key]live.Record{}, inventory: map[types.UID]map[object.Key]inventory.Entry{},
 		resources: map[string]*v1alpha1.Sync{}, trees: map[gitobject.ID]render.Result{}, refusals: map[gitobject.ID]string{},
 		fail: map[string]error{}, health: health.Status{State: health.Current}, bases: map[string]gitobject.ID{}, named: map[string]string{},
+		needs:  map[string][]v1alpha1.ObjectKind{},
 		judges: map[string]*health.Judge{}, read: map[string]*unstructured.Unstructured{}, answers: map[string]*unstructured.Unstructured{},
 	}
 }
@@ -351,8 +358,13 @@ func (w *world) Judge(label string, judge *health.Judge) {
 	w.judges[label] = judge
 }
 
-func (w *world) Need(string, []v1alpha1.ObjectKind) {}
-func (w *world) Release(string)                     {}
+func (w *world) Need(label string, kinds []v1alpha1.ObjectKind) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.needs[label] = kinds
+}
+
+func (w *world) Release(string) {}
 
 func (w *world) Synced(label string) bool {
 	w.mu.Lock()
@@ -379,6 +391,7 @@ func (w *world) Get(k object.Key) (live.Record, bool) {
 func (w *world) Owned(label string) []live.Record {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.plans++
 	var owned []live.Record
 	for _, r := range w.objects {
 		if r.Sync == label {
@@ -404,7 +417,17 @@ func (r records) Save(_ context.Context, s *v1alpha1.Sync, entries map[object.Ke
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.inventory[s.UID] = maps.Clone(entries)
+	if r.inline {
+		sum := sha256.Sum256(fmt.Append(nil, entries))
+		return inventory.Kept{Inline: sum[:]}, nil
+	}
 	return inventory.Kept{Shards: 1}, nil
+}
+
+func (r records) Forget(uid types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forgot = append(r.forgot, string(uid))
 }
 
 // Run applies and removes; unless there is another one, the answer to an apply has no managed fields, so that baselines are zero

@@ -18,12 +18,15 @@ func TestDriftPolicies(t *testing.T) {
 		reason         string
 		sync, object   v1alpha1.DriftPolicy
 		rests, removed bool
+		unseen         bool
 		version        byte
 		want           string // how many are healed, left, and left for now
 	}{
 		"Heal":            {reason: "The default.", version: 1, want: "1 0 0"},
 		"Report":          {reason: "It is left.", sync: v1alpha1.DriftReport, version: 1, want: "0 1 0"},
 		"ReportRemoved":   {reason: "Removed is changed.", sync: v1alpha1.DriftReport, removed: true, version: 1, want: "0 1 0"},
+		"ReportUnseen":    {reason: "It may not be gone.", sync: v1alpha1.DriftReport, removed: true, unseen: true, version: 1, want: "1 0 0"},
+		"IgnoreUnseen":    {reason: "The same.", sync: v1alpha1.DriftIgnore, removed: true, unseen: true, version: 1, want: "1 0 0"},
 		"Ignore":          {reason: "Nobody hears of it.", sync: v1alpha1.DriftIgnore, version: 1, want: "0 0 0"},
 		"ObjectHeals":     {reason: "The object says so.", sync: v1alpha1.DriftIgnore, object: v1alpha1.DriftHeal, version: 1, want: "1 0 0"},
 		"ObjectReports":   {reason: "The object says so.", object: v1alpha1.DriftReport, version: 1, want: "0 1 0"},
@@ -40,6 +43,7 @@ func TestDriftPolicies(t *testing.T) {
 			in := plan.Input{
 				Label: label, Desired: []render.Desired{d}, Live: map[object.Key]plan.Live{a: owned(9)}, Drift: tc.sync,
 				Recorded: map[object.Key]inventory.Entry{a: recorded(a, "a.yaml", 1)}, Rests: func(object.Key) bool { return tc.rests },
+				Unseen: func(object.Key) bool { return tc.unseen },
 			}
 			if tc.removed {
 				in.Live = nil

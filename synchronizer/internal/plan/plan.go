@@ -63,6 +63,8 @@ type Input struct {
 	Drift v1alpha1.DriftPolicy
 	// Rests reports whether an object that differs is left so for now, because somebody undoes what is healed. It may be nil.
 	Rests func(object.Key) bool
+	// Unseen reports whether nobody knows if an object is there. It may be nil.
+	Unseen func(object.Key) bool
 	// Owner returns the label of another Sync that owns an object; empty for none. It may be nil.
 	Owner func(object.Key) string
 	// Failed says that the content has failed, which is what on-failure hooks run for.
@@ -221,6 +223,8 @@ func (p *planner) ownedElsewhere(s *Step) bool {
 // drifted does with a step what the drift policy says.
 func (p *planner) drifted(step Step) {
 	switch policy := cmp.Or(step.Desired.Policy.Drift, p.in.Drift); {
+	case step.Reason == Vanished && p.in.Unseen != nil && p.in.Unseen(step.Key):
+		p.out.Steps = append(p.out.Steps, step) // it may not have: whoever takes steps has to find out first
 	case policy == v1alpha1.DriftReport:
 		p.out.Drift = append(p.out.Drift, step)
 	case policy == v1alpha1.DriftIgnore:
