@@ -17,26 +17,33 @@ func (p *pass) remove(ctx context.Context) {
 	if !hasFinalizer(p.sync) {
 		return
 	}
-	l := p.loop
-	if p.sync.Spec.DeletionPolicy == v1alpha1.DeletionDelete && !p.sync.Spec.Observes() {
-		if !p.seesAll() { // the store wakes the Sync when it does
-			if p.noteWatches(); len(p.work.problems.watch) > 0 {
-				p.publish(ctx)
-			}
-			return
-		}
-		if made := plan.Make(p.inputWithout()); len(made.Steps) > 0 {
-			if left := p.due(made); len(left) > 0 { // else what failed is tried again later
-				p.take(ctx, left)
-			}
-			p.noteFailures()
-			p.publish(ctx)
-			return // the watch wakes the Sync when they are gone
-		}
+	keeps := p.sync.Spec.DeletionPolicy != v1alpha1.DeletionDelete || p.sync.Spec.Observes()
+	if !keeps && !p.removeObjects(ctx) {
+		return // a watch wakes the Sync when they are gone
 	}
-	if err := l.deps.Syncs.RemoveFinalizer(ctx, p.sync); err != nil {
+	if err := p.loop.deps.Syncs.RemoveFinalizer(ctx, p.sync); err != nil {
 		p.failed("finalizer not removed", fmt.Errorf("remove finalizer: %w", err))
 	}
+}
+
+// removeObjects takes away what the Sync owns, and reports whether all of it is gone.
+func (p *pass) removeObjects(ctx context.Context) bool {
+	if !p.seesAll() { // the store wakes the Sync when it does
+		if p.noteWatches(); len(p.work.problems.watch) > 0 {
+			p.publish(ctx)
+		}
+		return false
+	}
+	made := plan.Make(p.inputWithout())
+	if len(made.Steps) == 0 {
+		return true
+	}
+	if left := p.due(made); len(left) > 0 { // else what failed is tried again later
+		p.take(ctx, left)
+	}
+	p.noteFailures()
+	p.publish(ctx)
+	return false
 }
 
 // seesAll reports whether all that the Sync owns is known: the kinds that it lists have been listed, and those of all other

@@ -272,7 +272,7 @@ func TestTwoVersions(t *testing.T) {
 func TestNamedWhileItIsListed(t *testing.T) {
 	t.Parallel()
 	kind := v1alpha1.ObjectKind{Version: "v1", Kind: "ConfigMap", Namespaced: true}
-	w := &watching{told: map[string]int{}}
+	w := &watching{}
 	w.Store = New(Config{Looking: true, Digest: func(*unstructured.Unstructured) [32]byte { return [32]byte{1} }}, nil, NewMapper(nil))
 	w.Look("shop.web", []v1alpha1.ObjectKind{kind}, nil)
 	n := w.needs["shop.web"][configMaps]
