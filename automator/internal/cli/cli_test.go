@@ -96,7 +96,7 @@ func service(t *testing.T) *fleet.Service {
 	content := revision.ContentID{1}
 	stage := &statusv1.Stage{
 		Revision: revision.ToProto(revision.Revision{Commit: commit, ContentID: content}),
-		Time:     timestamppb.New(time.Now().Add(-90*time.Minute - 20*time.Second)),
+		Time:     timestamppb.New(time.Now().Add(-3*time.Hour - time.Minute)),
 	}
 	state := fleet.New()
 	state.PutCluster(&statusv1.Cluster{Name: "dev-eu", Connected: true, Since: stage.GetTime(), Version: "1.0"})
