@@ -286,7 +286,7 @@ func (p *pass) take(ctx context.Context, steps []plan.Step) bool {
 	}
 	l.logger(p.key).Info("applied", zap.Int("applied", tally.applied), zap.Int("removed", len(tally.removed)),
 		zap.Int("failed", tally.failed), zap.Duration("duration", time.Since(start)), zap.Bool("superseded", superseded))
-	if w.rendered != nil {
+	if w.rendered != nil && !superseded {
 		w.rendered.Forget() // what is applied is needed no more
 	}
 	p.save(context.WithoutCancel(ctx))
