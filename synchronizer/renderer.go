@@ -3,7 +3,6 @@ package synchronizer
 import (
 	"context"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tandem-cd/tandem/shared/fault"
@@ -50,7 +49,7 @@ func (r renderer) Render(ctx context.Context, sync *v1alpha1.Sync, commit gitobj
 	})
 }
 
-// Load returns an object that was forgotten.
-func (r renderer) Load(ctx context.Context, d *render.Desired) (*unstructured.Unstructured, error) {
-	return render.Load(ctx, r.store, d)
+// Load gives back objects that were forgotten.
+func (r renderer) Load(ctx context.Context, objects []*render.Desired) error {
+	return render.Load(ctx, r.store, objects)
 }

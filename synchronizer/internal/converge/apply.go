@@ -20,6 +20,7 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
+	"github.com/tandem-cd/tandem/synchronizer/internal/render"
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
 	"github.com/tandem-cd/tandem/synchronizer/internal/tenancy"
 )
@@ -301,17 +302,13 @@ func (p *pass) identity() apply.Identity {
 
 // load reads the objects of steps that were forgotten.
 func (p *pass) load(ctx context.Context, steps []plan.Step) error {
-	for i := range steps {
-		if steps[i].Desired == nil {
-			continue
+	wanted := make([]*render.Desired, 0, len(steps))
+	for _, s := range steps {
+		if s.Desired != nil {
+			wanted = append(wanted, s.Desired)
 		}
-		object, err := p.loop.deps.Renderer.Load(ctx, steps[i].Desired)
-		if err != nil {
-			return err
-		}
-		steps[i].Desired.Object = object
 	}
-	return nil
+	return p.loop.deps.Renderer.Load(ctx, wanted)
 }
 
 // supersedable returns a context that ends when newer content arrives.

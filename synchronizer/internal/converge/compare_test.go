@@ -21,7 +21,6 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
 	"github.com/tandem-cd/tandem/synchronizer/internal/preview"
-	"github.com/tandem-cd/tandem/synchronizer/internal/render"
 )
 
 // others are the world's objects that are nobody's: what a Sync in mode observe finds.
@@ -31,9 +30,7 @@ type others map[object.Key]*unstructured.Unstructured
 func (w *world) previewer() Previewer {
 	return preview.New(preview.Deps{
 		Live: w, Applier: w, Concurrency: 1, Exists: func(label string) bool { return w.loop.Exists(label) },
-		Load: func(context.Context, *render.Desired) (*unstructured.Unstructured, error) {
-			return &unstructured.Unstructured{Object: map[string]any{}}, nil
-		},
+		Load: w.Load,
 	})
 }
 

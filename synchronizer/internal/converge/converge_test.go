@@ -316,6 +316,33 @@ func TestNewContentSupersedesARunningApply(t *testing.T) {
 	})
 }
 
+// What is still to be written was not forgotten, so nothing is read again for it.
+func TestASupersededApplyReadsNothingAgain(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		hold := make(chan struct{})
+		w.hold = hold
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "a", "b"))
+			hold <- struct{}{} // a is applied, b waits
+			w.settle()
+			w.took()
+			w.mu.Lock()
+			w.hold = nil
+			w.mu.Unlock()
+			w.deliver(w.commit("two", "a=2", "b"))
+			close(hold)
+			w.settle()
+			same(t, "did", w.took(), []string{"apply a", "apply b", "status Healthy"})
+			if len(w.reads) > 0 {
+				t.Errorf("read again: %v", w.reads)
+			}
+			w.touch("b", func(r *live.Record) { r.Baseline[0] = 9 })
+			same(t, "read again to heal, once all was applied", w.reads, []string{"b"})
+		})
+	})
+}
+
 func TestTheHealthDeadlineIsToldOnce(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.health = health.Status{State: health.InProgress, Message: "1 of 2 replicas"}

@@ -96,8 +96,8 @@ type Verdict struct {
 type Renderer interface {
 	// Render returns the objects of a commit. before is the last result, or nil; what did not change is taken from it.
 	Render(ctx context.Context, sync *v1alpha1.Sync, commit gitobject.ID, before *render.Result) (render.Result, error)
-	// Load returns an object that was forgotten.
-	Load(ctx context.Context, d *render.Desired) (*unstructured.Unstructured, error)
+	// Load gives back objects that were forgotten.
+	Load(ctx context.Context, objects []*render.Desired) error
 }
 
 // Live is what the watches know.

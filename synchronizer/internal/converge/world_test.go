@@ -61,8 +61,10 @@ type world struct {
 	refused   error // why what is not synced cannot be
 	renderErr error
 	renders   int
+	reads     []string                              // objects that were forgotten and read again
 	alone     error                                 // why no Sync may depend on another
 	judges    map[string]*health.Judge              // by label
+	seeing    map[string]*health.Judge              // by label, of what is looked at
 	sent      *unstructured.Unstructured            // what Git says of every object
 	read      map[string]*unstructured.Unstructured // what objects are like when they are read, by name
 	answers   map[string]*unstructured.Unstructured // what applies answer
@@ -334,7 +336,8 @@ func (w *world) Verify(_ context.Context, r VerifyRequest) (Verdict, error) {
 	return verdict, nil
 }
 
-func (w *world) Render(_ context.Context, s *v1alpha1.Sync, commit gitobject.ID, _ *render.Result) (render.Result, error) {
+// Render takes what did not change from before, forgotten or not, as the real one does.
+func (w *world) Render(_ context.Context, s *v1alpha1.Sync, commit gitobject.ID, before *render.Result) (render.Result, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.renders++
@@ -342,14 +345,28 @@ func (w *world) Render(_ context.Context, s *v1alpha1.Sync, commit gitobject.ID,
 	tree.Objects = slices.DeleteFunc(slices.Clone(tree.Objects), func(d render.Desired) bool {
 		return strings.HasPrefix(d.Key.Name, "db") != (s.Name == "db")
 	})
+	for i := 0; before != nil && i < len(tree.Objects); i++ {
+		d := &tree.Objects[i]
+		if at := slices.IndexFunc(before.Objects, func(b render.Desired) bool { return b.Key == d.Key && b.Hash == d.Hash }); at >= 0 {
+			d.Object = before.Objects[at].Object
+		}
+	}
 	return tree, w.renderErr
 }
 
-func (w *world) Load(context.Context, *render.Desired) (*unstructured.Unstructured, error) {
-	if w.sent != nil {
-		return w.sent, nil
+func (w *world) Load(_ context.Context, objects []*render.Desired) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, d := range objects {
+		if d.Object == nil {
+			d.Object = &unstructured.Unstructured{Object: map[string]any{}}
+			w.reads = append(w.reads, d.Key.Name)
+		}
+		if w.sent != nil {
+			d.Object = w.sent
+		}
 	}
-	return &unstructured.Unstructured{Object: map[string]any{}}, nil
+	return nil
 }
 
 func (w *world) Judge(label string, judge *health.Judge) {

@@ -9,7 +9,6 @@ import (
 
 	"go.uber.org/goleak"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 
@@ -87,7 +86,7 @@ func TestOnACluster(t *testing.T) {
 	}
 	previewer := preview.New(preview.Deps{
 		Live: live.New(live.Config{Namespaces: []string{namespace}}, client, mapper), Applier: applier, Exists: func(string) bool { return true },
-		Load: func(_ context.Context, d *render.Desired) (*unstructured.Unstructured, error) { return d.Object, nil },
+		Load: func(context.Context, []*render.Desired) error { return nil },
 	})
 	s := &v1alpha1.Sync{}
 	s.Namespace, s.Name = namespace, "web"

@@ -10,11 +10,12 @@ package preview
 
 import (
 	"context"
+	"iter"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/tandem-cd/tandem/shared/run"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
 	"github.com/tandem-cd/tandem/synchronizer/internal/compare"
@@ -106,8 +107,8 @@ type Deps struct {
 	Live Live
 	// Applier tries applies.
 	Applier Applier
-	// Load returns an object that was forgotten.
-	Load func(ctx context.Context, d *render.Desired) (*unstructured.Unstructured, error)
+	// Load gives back objects that were forgotten.
+	Load func(ctx context.Context, objects []*render.Desired) error
 	// Exists reports whether there is a Sync of a label.
 	Exists func(label string) bool
 	// Seen is told of every object that was read; nil tells nobody.
@@ -139,27 +140,56 @@ func New(deps Deps) *Previewer {
 }
 
 // Run tells each what would become of every object, ordered by key, removals last. It stops at the first error of each, and
-// when ctx ends. What it holds at a time is bounded by the objects that are tried at a time.
+// when ctx ends. What it holds at a time is bounded.
 func (p *Previewer) Run(ctx context.Context, req Request, each func(Change) error) (Summary, error) {
 	r := newRound(p.deps, req)
 	total := Summary{}
-	for chunk := range slices.Chunk(r.objects(), p.deps.Concurrency) {
-		changes := make([]Change, len(chunk))
-		group, ctx := errgroup.WithContext(ctx)
-		for i, d := range chunk {
-			group.Go(func() (err error) {
-				changes[i], err = r.change(ctx, d)
-				return err
-			})
-		}
-		if err := group.Wait(); err != nil {
+	for batch := range batches(r.objects()) {
+		if err := r.load(ctx, batch); err != nil {
 			return total, err
 		}
-		if err := total.tell(changes, each); err != nil {
-			return total, err
+		for chunk := range slices.Chunk(batch, p.deps.Concurrency) {
+			changes, err := r.changes(ctx, chunk)
+			if err != nil {
+				return total, err
+			}
+			if err := total.tell(changes, each); err != nil {
+				return total, err
+			}
 		}
 	}
 	return total, total.tell(r.removals(), each)
+}
+
+// maxLoaded bounds the objects that are held at a time, in bytes of their JSON. A file is read again for each part, so there
+// are few.
+const maxLoaded = 8 << 20
+
+// batches cuts objects into parts that may be held at a time.
+func batches(objects []*render.Desired) iter.Seq[[]*render.Desired] {
+	return func(yield func([]*render.Desired) bool) {
+		for len(objects) > 0 {
+			n, size := 1, objects[0].Bytes
+			for n < len(objects) && size+objects[n].Bytes <= maxLoaded {
+				size += objects[n].Bytes
+				n++
+			}
+			if !yield(objects[:n]) {
+				return
+			}
+			objects = objects[n:]
+		}
+	}
+}
+
+// changes says what would become of objects, tried side by side.
+func (r *round) changes(ctx context.Context, objects []*render.Desired) ([]Change, error) {
+	changes := make([]Change, len(objects))
+	err := run.Beside(ctx, len(objects), func(ctx context.Context, i int) (err error) {
+		changes[i], err = r.change(ctx, objects[i])
+		return err
+	})
+	return changes, err
 }
 
 func (s Summary) tell(changes []Change, each func(Change) error) error {

@@ -79,7 +79,7 @@ func (c *cluster) run(t *testing.T, change func(*Request), objects ...render.Des
 	t.Helper()
 	previewer := New(Deps{
 		Live: c, Applier: c, Concurrency: 2, Exists: func(string) bool { return true },
-		Load: func(_ context.Context, d *render.Desired) (*unstructured.Unstructured, error) { return d.Object, nil },
+		Load: func(context.Context, []*render.Desired) error { return nil },
 	})
 	s := &v1alpha1.Sync{}
 	s.Namespace, s.Name = "shop", "web"
@@ -305,7 +305,7 @@ func TestTheListenerEndsIt(t *testing.T) {
 	}
 	previewer := New(Deps{
 		Live: c, Applier: c, Concurrency: 2, Exists: func(string) bool { return true },
-		Load: func(_ context.Context, d *render.Desired) (*unstructured.Unstructured, error) { return d.Object, nil },
+		Load: func(context.Context, []*render.Desired) error { return nil },
 	})
 	var told []string
 	_, err := previewer.Run(t.Context(), Request{Sync: &v1alpha1.Sync{}, Rendered: &render.Result{Objects: objects}}, func(change Change) error {
@@ -320,5 +320,57 @@ func TestTheListenerEndsIt(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"0", "1", "2"}, told); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Whoever asked recovers, so that what nobody signed ends an answer and not the process.
+func TestAPanicOfATrialIsTheCallers(t *testing.T) {
+	t.Parallel()
+	c := &cluster{trials: map[string]apply.Trial{"a": {}}} // neither before nor after: nothing that judge expects
+	previewer := New(Deps{
+		Live: c, Applier: c, Exists: func(string) bool { return true }, Load: func(context.Context, []*render.Desired) error { return nil },
+	})
+	defer func() {
+		if recover() == nil {
+			t.Error("nothing to recover from")
+		}
+	}()
+	_, err := previewer.Run(t.Context(), Request{Sync: &v1alpha1.Sync{}, Rendered: &render.Result{Objects: []render.Desired{desired("a")}}}, nil)
+	t.Errorf("got %v, want a panic", err)
+}
+
+// What was forgotten is read once for all that are held at a time, into copies.
+func TestForgottenObjectsAreReadTogether(t *testing.T) {
+	t.Parallel()
+	c := &cluster{trials: map[string]apply.Trial{}}
+	var objects []render.Desired
+	for i := range 5 {
+		name := fmt.Sprint(i)
+		d := desired(name)
+		d.Object, d.Bytes = nil, maxLoaded/2
+		objects, c.trials[name] = append(objects, d), apply.Trial{After: configMap(name, "git")}
+	}
+	var read []int
+	previewer := New(Deps{
+		Live: c, Applier: c, Concurrency: 1, Exists: func(string) bool { return true },
+		Load: func(_ context.Context, forgotten []*render.Desired) error {
+			read = append(read, len(forgotten))
+			for _, d := range forgotten {
+				d.Object = configMap(d.Key.Name, "git")
+			}
+			return nil
+		},
+	})
+	total, err := previewer.Run(t.Context(), Request{Sync: &v1alpha1.Sync{}, Rendered: &render.Result{Objects: objects}}, func(Change) error { return nil })
+	if err != nil || total[Create] != 5 {
+		t.Errorf("got %v, %v", total, err)
+	}
+	if diff := cmp.Diff([]int{2, 2, 1}, read); diff != "" {
+		t.Errorf("read at a time: -want, +got:\n%s", diff)
+	}
+	for _, d := range objects {
+		if d.Object != nil {
+			t.Errorf("%s is held by what was rendered", d.Key)
+		}
 	}
 }

@@ -29,6 +29,7 @@ type round struct {
 	drift      map[object.Key]plan.Step
 	namespaces map[string]bool
 	kinds      map[schema.GroupKind]bool
+	loaded     map[object.Key]*render.Desired // of the batch that is under way
 }
 
 func newRound(deps Deps, req Request) *round {
@@ -86,6 +87,21 @@ func (r *round) objects() []*render.Desired {
 	return list
 }
 
+// load reads the objects of a batch that are to be tried, into copies: what is rendered is only read.
+func (r *round) load(ctx context.Context, batch []*render.Desired) error {
+	r.loaded = map[object.Key]*render.Desired{}
+	var tried []*render.Desired
+	for _, d := range batch {
+		_, planned := r.steps[d.Key]
+		_, left := r.drift[d.Key]
+		if planned || left {
+			loaded := *d
+			r.loaded[d.Key], tried = &loaded, append(tried, &loaded)
+		}
+	}
+	return r.deps.Load(ctx, tried)
+}
+
 // change says what would become of an object of Git. The error says that nobody knows.
 func (r *round) change(ctx context.Context, d *render.Desired) (Change, error) {
 	c := Change{Key: d.Key, Action: None, File: d.Origin.File, Line: d.Origin.Line}
@@ -115,12 +131,7 @@ func (r *round) change(ctx context.Context, d *render.Desired) (Change, error) {
 
 // try tries a step and says what came of it.
 func (r *round) try(ctx context.Context, c Change, step plan.Step) (Change, error) {
-	desired := *step.Desired
-	var err error
-	if desired.Object, err = r.deps.Load(ctx, step.Desired); err != nil {
-		return c, fmt.Errorf("%s: %w", c.Key, err)
-	}
-	step.Desired = &desired
+	step.Desired = r.loaded[c.Key]
 	identity := apply.Identity{Namespace: r.req.Sync.Namespace, ServiceAccount: r.req.Sync.Spec.ServiceAccount()}
 	trial := r.deps.Applier.Try(ctx, identity, r.req.Sync.Label(), step)
 	if ctx.Err() != nil {

@@ -222,10 +222,13 @@ func TestUnchangedFilesAreNotReadAgain(t *testing.T) {
 	if err != nil || git.reads != 1 {
 		t.Errorf("Tree(one changed file): read %d blobs, %v; want 1", git.reads, err)
 	}
-	for i := range after.Objects {
-		object, err := Load(t.Context(), git, &after.Objects[i])
-		if err != nil || object.GetName() != after.Objects[i].Key.Name {
-			t.Errorf("Load(%s): got %v, %v", after.Objects[i].Key, object, err)
+	wanted := pointers(after.Objects)
+	if err := Load(t.Context(), git, wanted); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range wanted {
+		if d.Object.GetName() != d.Key.Name {
+			t.Errorf("Load(%s): got %v", d.Key, d.Object)
 		}
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"path"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 )
@@ -123,20 +121,4 @@ func (r *Result) Forget() {
 			p.objects[i].Object = nil
 		}
 	}
-}
-
-// Load returns the object of d, read again when it was forgotten.
-func Load(ctx context.Context, git gitobject.BlobReader, d *Desired) (*unstructured.Unstructured, error) {
-	if d.Object != nil {
-		return d.Object, nil
-	}
-	content, err := git.Blob(ctx, d.blob)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.Origin, err)
-	}
-	objects, _ := File(d.Origin.File, content)
-	if d.index >= len(objects) || objects[d.index].Hash != d.Hash {
-		return nil, fault.New(fault.Internal, "%s does not hold %s any more", d.Origin, d.Key)
-	}
-	return objects[d.index].Object, nil
 }
