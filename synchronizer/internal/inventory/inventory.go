@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"hash/maphash"
 	"io"
 	"slices"
 
@@ -102,21 +103,40 @@ func shardOf(key object.Key, count int) int {
 	return int(binary.BigEndian.Uint64(hash.Sum(nil)) % uint64(count))
 }
 
-// Split returns the encoded shards of entries.
-func Split(entries map[object.Key]Entry) ([][]byte, error) {
-	count := shardCount(entries)
-	parts := make([][]Entry, count)
+// seed makes fingerprints of this process unlike those of any other.
+var seed = maphash.MakeSeed() //nolint:gochecknoglobals // made once, never changed
+
+// Prints returns a fingerprint of each shard of entries. Shards that differ have, as good as certainly, other fingerprints;
+// they mean nothing to another process.
+func Prints(entries map[object.Key]Entry) []uint64 {
+	prints := make([]uint64, shardCount(entries))
 	for key, entry := range entries {
-		at := shardOf(key, count)
-		parts[at] = append(parts[at], entry)
+		prints[shardOf(key, len(prints))] += maphash.Comparable(seed, entry)
 	}
-	shards := make([][]byte, count)
-	for i, part := range parts {
+	return prints
+}
+
+// Split returns those of the shards of entries, encoded, that are wanted, by number; count is how many shards there are.
+func Split(entries map[object.Key]Entry, count int, wanted func(number int) bool) (map[int][]byte, error) {
+	parts := map[int][]Entry{}
+	for number := range count {
+		if wanted(number) {
+			parts[number] = nil
+		}
+	}
+	for key, entry := range entries {
+		number := shardOf(key, count)
+		if part, wanted := parts[number]; wanted {
+			parts[number] = append(part, entry)
+		}
+	}
+	shards := make(map[int][]byte, len(parts))
+	for number, part := range parts {
 		encoded, err := encode(part)
 		if err != nil {
 			return nil, err
 		}
-		shards[i] = encoded
+		shards[number] = encoded
 	}
 	return shards, nil
 }

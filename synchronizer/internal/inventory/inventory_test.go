@@ -20,7 +20,16 @@ func some(n int) map[object.Key]Entry {
 	return entries
 }
 
-func joined(t interface{ Fatal(...any) }, shards [][]byte) map[object.Key]Entry {
+// all splits entries into every shard.
+func all(t interface{ Fatal(...any) }, entries map[object.Key]Entry) map[int][]byte {
+	shards, err := Split(entries, len(Prints(entries)), func(int) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shards
+}
+
+func joined(t interface{ Fatal(...any) }, shards map[int][]byte) map[object.Key]Entry {
 	all := map[object.Key]Entry{}
 	for _, shard := range shards {
 		part, err := Decode(shard)
@@ -41,11 +50,7 @@ func TestSplitLosesNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		want := some(rapid.IntRange(0, 700).Draw(t, "entries"))
-		shards, err := Split(want)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, joined(t, shards)); diff != "" {
+		if diff := cmp.Diff(want, joined(t, all(t, want))); diff != "" {
 			t.Fatalf("Decode(Split(...)): -want, +got:\n%s", diff)
 		}
 	})
@@ -54,23 +59,21 @@ func TestSplitLosesNothing(t *testing.T) {
 func TestOneChangeRewritesOneShard(t *testing.T) {
 	t.Parallel()
 	entries := some(5000)
-	before, err := Split(entries)
-	if err != nil {
-		t.Fatal(err)
-	}
+	before, prints := all(t, entries), Prints(entries)
 	for key, e := range entries {
 		e.Baseline = [32]byte{99}
 		entries[key] = e
 		break
 	}
-	after, err := Split(entries)
-	if err != nil {
-		t.Fatal(err)
-	}
+	after, now := all(t, entries), Prints(entries)
 	changed := 0
 	for i := range after {
-		if string(after[i]) != string(before[i]) {
+		differs := string(after[i]) != string(before[i])
+		if differs {
 			changed++
+		}
+		if differs != (now[i] != prints[i]) {
+			t.Errorf("shard %d differs: %v, its fingerprint: %v", i, differs, !differs)
 		}
 	}
 	if changed != 1 || len(after) != len(before) {
@@ -78,12 +81,21 @@ func TestOneChangeRewritesOneShard(t *testing.T) {
 	}
 }
 
-func FuzzDecode(f *testing.F) {
-	good, err := Split(some(3))
+func TestSplitEncodesOnlyWhatIsWanted(t *testing.T) {
+	t.Parallel()
+	entries := some(5000)
+	whole := all(t, entries)
+	part, err := Split(entries, len(whole), func(number int) bool { return number == 7 })
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	f.Add(good[0])
+	if diff := cmp.Diff(map[int][]byte{7: whole[7]}, part); diff != "" {
+		t.Errorf("Split(shard 7): -want, +got:\n%s", diff)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(all(f, some(3))[0])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, shard []byte) {
 		entries, err := Decode(shard)
@@ -98,4 +110,18 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("Decode(encode(Decode(x))): %v", err)
 		}
 	})
+}
+
+// BenchmarkSave shows what is spared when one record of many has changed.
+func BenchmarkSave(b *testing.B) {
+	entries := some(5000)
+	for name, wanted := range map[string]func(int) bool{"AllShards": func(int) bool { return true }, "OneShard": func(i int) bool { return i == 7 }} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Split(entries, len(Prints(entries)), wanted); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

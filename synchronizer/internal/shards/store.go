@@ -3,7 +3,6 @@
 package shards
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -38,12 +37,12 @@ type Store struct {
 	dynamic dynamic.Interface
 	log     *zap.Logger
 	mu      sync.Mutex
-	saved   map[types.UID][][]byte // what the API server has, so that only shards that differ are written
+	saved   map[types.UID][]uint64 // fingerprints of the shards that the API server has, so that only others are written
 }
 
 // New returns a store that writes as the synchronizer itself.
 func New(client dynamic.Interface, log *zap.Logger) *Store {
-	return &Store{dynamic: client, log: log, saved: map[types.UID][][]byte{}}
+	return &Store{dynamic: client, log: log, saved: map[types.UID][]uint64{}}
 }
 
 // Load reads the inventory of a Sync. A shard that is missing or damaged counts as empty.
@@ -52,19 +51,32 @@ func (s *Store) Load(ctx context.Context, sync *v1alpha1.Sync) (map[object.Key]i
 	if len(sync.Status.Inventory) > 0 {
 		s.add(entries, sync.Status.Inventory, sync)
 	}
+	lost := map[int]bool{}
 	count := min(sync.Status.Shards, inventory.MaxShards)
-	shards := make([][]byte, count)
-	for i := range shards {
+	for i := range count {
 		shard, err := s.read(ctx, sync, i)
 		if err != nil {
 			return nil, err
 		}
-		if s.add(entries, shard, sync) {
-			shards[i] = shard
+		lost[i] = !s.add(entries, shard, sync)
+	}
+	s.remember(sync.UID, found(entries, count, lost))
+	return entries, nil
+}
+
+// unlike is the fingerprint of a shard that has to be written, whatever comes into it: no shard has it but by accident.
+const unlike = 1
+
+// found are the fingerprints of what was read from count shards.
+func found(entries map[object.Key]inventory.Entry, count int, lost map[int]bool) []uint64 {
+	prints, saved := inventory.Prints(entries), make([]uint64, count)
+	for i := range saved {
+		saved[i] = unlike
+		if len(prints) == count && !lost[i] {
+			saved[i] = prints[i]
 		}
 	}
-	s.remember(sync.UID, shards)
-	return entries, nil
+	return saved
 }
 
 // add reads a shard into entries, and reports whether it could be read.
@@ -104,30 +116,32 @@ func (s *Store) read(ctx context.Context, sync *v1alpha1.Sync, i int) ([]byte, e
 // Save writes the shards that differ from what the API server has, and returns how many there are. A small inventory is
 // returned instead, to be written with the status.
 func (s *Store) Save(ctx context.Context, sync *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (inventory.Kept, error) {
-	shards, err := inventory.Split(entries)
+	before, prints := s.recall(sync.UID), inventory.Prints(entries)
+	differs := func(i int) bool { return len(before) != len(prints) || before[i] != prints[i] }
+	single := len(prints) == 1 // its size says where it goes
+	shards, err := inventory.Split(entries, len(prints), func(i int) bool { return single || differs(i) })
 	if err != nil {
 		return inventory.Kept{}, err
 	}
-	kept := inventory.Kept{Shards: len(shards)}
-	if len(shards) == 1 && len(shards[0]) <= inventory.MaxInline {
-		kept, shards = inventory.Kept{Inline: shards[0]}, nil
+	kept := inventory.Kept{Shards: len(prints)}
+	if single && len(shards[0]) <= inventory.MaxInline {
+		kept, prints = inventory.Kept{Inline: shards[0]}, nil
 	}
-	before := s.recall(sync.UID)
-	for i, shard := range shards {
-		if i < len(before) && bytes.Equal(before[i], shard) {
+	for i := range prints {
+		if !differs(i) {
 			continue
 		}
-		if err := s.write(ctx, sync, i, shard); err != nil {
+		if err := s.write(ctx, sync, i, shards[i]); err != nil {
 			return inventory.Kept{}, err
 		}
 	}
-	for i := len(shards); i < len(before); i++ {
+	for i := len(prints); i < len(before); i++ {
 		err := s.dynamic.Resource(configMaps).Namespace(sync.Namespace).Delete(ctx, shardName(sync.Name, i), metav1.DeleteOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return inventory.Kept{}, fmt.Errorf("remove inventory: %w", err)
 		}
 	}
-	s.remember(sync.UID, shards)
+	s.remember(sync.UID, prints)
 	return kept, nil
 }
 
@@ -162,13 +176,13 @@ func (s *Store) Forget(uid types.UID) {
 	delete(s.saved, uid)
 }
 
-func (s *Store) remember(uid types.UID, shards [][]byte) {
+func (s *Store) remember(uid types.UID, prints []uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.saved[uid] = shards
+	s.saved[uid] = prints
 }
 
-func (s *Store) recall(uid types.UID) [][]byte {
+func (s *Store) recall(uid types.UID) []uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.saved[uid]

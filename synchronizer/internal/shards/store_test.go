@@ -58,12 +58,7 @@ func (w *world) save(records int) map[object.Key]inventory.Entry {
 // configMaps counts the shards in the cluster.
 func (w *world) configMaps() int {
 	w.t.Helper()
-	list, err := w.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(w.sync.Namespace).List(
-		w.t.Context(), metav1.ListOptions{LabelSelector: "tandem.dev/inventory"})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return len(list.Items)
+	return len(w.versions())
 }
 
 func TestAnInventoryGrowsOutOfTheStatusAndBack(t *testing.T) {
@@ -82,6 +77,88 @@ func TestAnInventoryGrowsOutOfTheStatusAndBack(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("%d records after a restart: -want, +got:\n%s", step.records, diff)
 		}
+	}
+}
+
+// versions are those of the shards, by name.
+func (w *world) versions() map[string]string {
+	w.t.Helper()
+	list, err := w.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(w.sync.Namespace).List(
+		w.t.Context(), metav1.ListOptions{LabelSelector: "tandem.dev/inventory"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	versions := map[string]string{}
+	for _, item := range list.Items {
+		versions[item.GetName()] = item.GetResourceVersion()
+	}
+	return versions
+}
+
+func TestOnlyShardsThatDifferAreWritten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	entries := w.save(1000)
+	save := func() (written int) {
+		t.Helper()
+		before := w.versions()
+		if _, err := w.store.Save(t.Context(), w.sync, entries); err != nil {
+			t.Fatal(err)
+		}
+		for name, version := range w.versions() {
+			if before[name] != version {
+				written++
+			}
+		}
+		return written
+	}
+	for i, restarts := range []bool{false, true} {
+		if restarts {
+			w.restart()
+			if _, err := w.store.Load(t.Context(), w.sync); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if written := save(); written != 0 {
+			t.Errorf("restarted %v: %d shards written though nothing changed", restarts, written)
+		}
+		key := object.Key{Kind: "ConfigMap", Namespace: w.sync.Namespace, Name: "object-0007"}
+		entry := entries[key]
+		entry.Baseline[0] = byte(i)
+		entries[key] = entry
+		if written := save(); written != 1 {
+			t.Errorf("restarted %v: %d shards written for one record", restarts, written)
+		}
+	}
+}
+
+func TestADamagedShardIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	entries := w.save(1000)
+	configMaps := w.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(w.sync.Namespace)
+	var damaged string
+	for damaged = range w.versions() {
+		break
+	}
+	if _, err := configMaps.Patch(t.Context(), damaged, types.MergePatchType, []byte(`{"binaryData":{"records.json.gz":"AAAA"}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	part, err := w.store.Load(t.Context(), w.sync)
+	if err != nil || len(part) == 0 || len(part) == len(entries) {
+		t.Fatalf("%d records of %d without one shard: %v", len(part), len(entries), err)
+	}
+	if _, err := w.store.Save(t.Context(), w.sync, entries); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	whole, err := w.store.Load(t.Context(), w.sync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(entries, whole); diff != "" {
+		t.Errorf("after it was saved again: -want, +got:\n%s", diff)
 	}
 }
 
