@@ -290,7 +290,7 @@ func (p *pass) take(ctx context.Context, steps []plan.Step) bool {
 	if w.rendered != nil && !superseded {
 		w.rendered.Forget() // what is applied is needed no more
 	}
-	p.save(context.WithoutCancel(ctx))
+	w.unsaved = true
 	p.tell(tally)
 	return !superseded && err == nil
 }
@@ -388,17 +388,21 @@ func (p *pass) fail(r apply.Result) {
 	p.soon(time.Until(f.due))
 }
 
-// save records what is owned now. A process that dies before it is saved applies the same once more.
+// save records what is owned now, if that has changed. A process that dies before it is saved applies the same once more.
 func (p *pass) save(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, saveTimeout)
+	w := p.work
+	if !w.unsaved {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	p.forgetVanished()
-	kept, err := p.loop.deps.Inventory.Save(ctx, p.sync, p.work.inventory)
+	kept, err := p.loop.deps.Inventory.Save(ctx, p.sync, w.inventory)
 	if err != nil {
 		p.failed("inventory not saved", err)
 		return
 	}
-	p.work.status.Inventory, p.work.status.Shards = kept.Inline, kept.Shards
+	w.unsaved, w.status.Inventory, w.status.Shards = false, kept.Inline, kept.Shards
 }
 
 // forgetVanished drops the records of what is neither in Git nor in the cluster any more: what somebody else removed, as a
@@ -413,7 +417,10 @@ func (p *pass) forgetVanished() {
 		wanted[w.rendered.Objects[i].Key] = true
 	}
 	for key, entry := range w.inventory {
-		if _, live := p.loop.deps.Live.Get(key); !live && !wanted[key] && !w.rendered.Broken[entry.File] {
+		if wanted[key] || w.rendered.Broken[entry.File] {
+			continue
+		}
+		if _, live := p.loop.deps.Live.Get(key); !live {
 			delete(w.inventory, key)
 		}
 	}

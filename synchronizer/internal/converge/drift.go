@@ -234,9 +234,7 @@ func (p *pass) noteDrift(ctx context.Context, made plan.Plan) {
 			news = append(news, text)
 		}
 	}
-	if adopted {
-		p.save(ctx)
-	}
+	w.unsaved = w.unsaved || adopted
 	if len(made.Drift) > 0 && len(made.Steps) == 0 {
 		w.rendered.Forget()
 	}

@@ -26,8 +26,8 @@ const (
 	passingWait, crowdedWait = time.Second, 10 * time.Second
 )
 
-// publish says what the pass found: facts first, as they are kept on disk, then status to the automator, then the
-// resource's status where it changed.
+// publish says what the pass found: facts first, as they are kept on disk, then status to the automator. What only the next
+// process needs comes behind that: the inventory, then the resource's status where it changed, which says where that is.
 func (p *pass) publish(ctx context.Context) {
 	w := p.work
 	p.summarise()
@@ -43,6 +43,7 @@ func (p *pass) publish(ctx context.Context) {
 	if err := p.loop.deps.Reporter.Status(p.sync, p.loop.deps.Unverified, images); err != nil {
 		p.loop.logger(p.key).Error("status not reported", errorField(err))
 	}
+	p.save(ctx)
 	p.write(ctx)
 	p.reached()
 	for _, event := range p.events {

@@ -29,6 +29,7 @@ type work struct {
 	wroteAt   time.Time
 	writeAt   time.Time // when the status is to be written that says only that something moves; zero for none
 	inventory map[object.Key]inventory.Entry
+	unsaved   bool // whether inventory is to be saved
 	failures  map[object.Key]failure
 	verified  gitobject.ID // the commit that is converged on
 	content   revision.ContentID
