@@ -2,6 +2,8 @@ package render
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -17,39 +19,64 @@ type Namespaced func(kind schema.GroupVersionKind) (bool, error)
 // tree defines, and objects that are written twice. Files of which something was taken out count as broken. The error
 // says that the cluster could not be asked.
 func (r Result) Resolve(namespace string, namespaced Namespaced) (Result, error) {
-	out := Result{Broken: map[string]bool{}, Problems: append([]Problem(nil), r.Problems...), files: r.files}
-	for file := range r.Broken {
-		out.Broken[file] = true
+	out := Result{
+		Objects: make([]Desired, 0, len(r.Objects)), Broken: map[string]bool{}, Problems: slices.Clone(r.Problems), files: r.files,
 	}
-	defined := map[schema.GroupKind]bool{}
+	maps.Copy(out.Broken, r.Broken)
+	places := newPlaces(r.Objects, namespaced)
 	for i := range r.Objects {
-		if d := r.Objects[i].Defines; d != nil {
-			defined[d.GroupKind] = d.Namespaced
+		d := &r.Objects[i]
+		in, err := places.namespaced(d.GVK)
+		if fault.Is(err, fault.NotFound) {
+			out.Unknown++
+			out.broken(Problem{File: d.Origin.File, Line: d.Origin.Line, Object: d.Key.String(), Message: err.Error()})
+			continue
 		}
-	}
-	places := map[object.Key][]int{}
-	for i := range r.Objects {
-		d := r.Objects[i]
-		in, inTree := defined[d.GVK.GroupKind()]
-		if !inTree {
-			var err error
-			in, err = namespaced(d.GVK)
-			if fault.Is(err, fault.NotFound) {
-				out.Unknown++
-				out.broken(Problem{File: d.Origin.File, Line: d.Origin.Line, Object: d.Key.String(), Message: err.Error()})
-				continue
-			}
-			if err != nil {
-				return Result{}, fmt.Errorf("kind %s: %w", d.GVK.Kind, err)
-			}
+		if err != nil {
+			return Result{}, fmt.Errorf("kind %s: %w", d.GVK.Kind, err)
 		}
-		d.Key.Namespace = placeOf(d.Key.Namespace, namespace, in)
-		places[d.Key] = append(places[d.Key], len(out.Objects))
-		out.Objects = append(out.Objects, d)
+		out.Objects = append(out.Objects, *d)
+		key := &out.Objects[len(out.Objects)-1].Key
+		key.Namespace = placeOf(key.Namespace, namespace, in)
 	}
-	out = out.unique(places)
+	out.unique()
 	leaveReplicas(out.Objects)
 	return out, nil
+}
+
+// places knows which kinds live in namespaces, and asks once for each.
+type places struct {
+	ask     Namespaced
+	defined map[schema.GroupKind]bool
+	known   map[schema.GroupVersionKind]place
+}
+
+type place struct {
+	namespaced bool
+	err        error
+}
+
+func newPlaces(objects []Desired, ask Namespaced) *places {
+	p := &places{ask: ask, defined: map[schema.GroupKind]bool{}, known: map[schema.GroupVersionKind]place{}}
+	for i := range objects {
+		if d := objects[i].Defines; d != nil {
+			p.defined[d.GroupKind] = d.Namespaced
+		}
+	}
+	return p
+}
+
+func (p *places) namespaced(kind schema.GroupVersionKind) (bool, error) {
+	at, known := p.known[kind]
+	if !known {
+		if in, inTree := p.defined[kind.GroupKind()]; inTree {
+			at.namespaced = in
+		} else {
+			at.namespaced, at.err = p.ask(kind)
+		}
+		p.known[kind] = at
+	}
+	return at.namespaced, at.err
 }
 
 // placeOf is the namespace of an object: none for cluster-scoped kinds, the Sync's where none is written.
@@ -65,24 +92,34 @@ func placeOf(written, fallback string, namespaced bool) string {
 }
 
 // unique takes out objects that are written more than once: which of them is meant, nobody can know.
-func (r Result) unique(places map[object.Key][]int) Result {
-	kept := make([]Desired, 0, len(r.Objects))
+func (r *Result) unique() {
+	first := make(map[object.Key]int, len(r.Objects))
+	other := map[int]int{} // of each that is written twice: where else
 	for i := range r.Objects {
-		d := r.Objects[i]
-		at := places[d.Key]
-		if len(at) == 1 {
+		at, written := first[r.Objects[i].Key]
+		if !written {
+			first[r.Objects[i].Key] = i
+			continue
+		}
+		if _, known := other[at]; !known {
+			other[at] = i
+		}
+		other[i] = at
+	}
+	if len(other) == 0 {
+		return
+	}
+	kept := r.Objects[:0:0]
+	for i, d := range r.Objects {
+		at, twice := other[i]
+		if !twice {
 			kept = append(kept, d)
 			continue
 		}
-		other := r.Objects[at[0]].Origin
-		if at[0] == i {
-			other = r.Objects[at[1]].Origin
-		}
 		r.broken(Problem{
 			File: d.Origin.File, Line: d.Origin.Line, Object: d.Key.String(),
-			Message: fmt.Sprintf("%s is written twice, here and at %s; remove one of them", d.Key, other),
+			Message: fmt.Sprintf("%s is written twice, here and at %s; remove one of them", d.Key, r.Objects[at].Origin),
 		})
 	}
 	r.Objects = kept
-	return r
 }

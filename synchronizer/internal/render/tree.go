@@ -27,6 +27,9 @@ func Tree(ctx context.Context, git Reader, root gitobject.ID, folder string, bef
 		return Result{}, fault.New(fault.NotFound, "path %q does not exist in this commit; nothing is removed until it does, or the Sync names another", folder)
 	}
 	r := &reading{git: git, folder: folder, before: before, out: Result{Broken: map[string]bool{}, files: map[string]parsed{}}}
+	if before != nil { // about as many
+		r.out.Objects, r.out.files = make([]Desired, 0, len(before.Objects)+len(before.Objects)/8), make(map[string]parsed, len(before.files))
+	}
 	err = gitobject.Diff(ctx, git, gitobject.ID{}, root, []string{folder}, func(c gitobject.Change) error { return r.file(ctx, c) })
 	return r.out, err
 }
