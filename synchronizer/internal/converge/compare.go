@@ -129,6 +129,7 @@ func (p *pass) look() bool {
 		}
 	}
 	l.deps.Live.Need(label, w.status.Kinds)
+	l.deps.Sight.Judge(label, w.rules.judge)
 	l.deps.Sight.Look(label, kinds, keys)
 	p.noteWatches()
 	return p.list(append(l.deps.Live.Unlisted(label), l.deps.Sight.Unlisted(label)...))
@@ -190,7 +191,7 @@ func (v verdict) stands(d *render.Desired, live, base [32]byte) bool {
 
 // digest is that of a live object; zero when there is none.
 func (p *pass) digest(key object.Key) [32]byte {
-	record, _ := p.loop.deps.Sight.Get(key)
+	record, _ := p.loop.deps.Sight.Seen(p.sync.Label(), key)
 	return record.Baseline
 }
 

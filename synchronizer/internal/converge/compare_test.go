@@ -81,9 +81,20 @@ func holding(key object.Key, value string) *unstructured.Unstructured {
 type sight struct{ *world }
 
 func (s sight) Look(string, []v1alpha1.ObjectKind, []object.Key) {}
-func (s sight) Release(string)                                   {}
 
-func (s sight) Get(key object.Key) (live.Record, bool) {
+func (s sight) Release(label string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.seeing, label)
+}
+
+func (s sight) Judge(label string, judge *health.Judge) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seeing[label] = judge
+}
+
+func (s sight) Seen(_ string, key object.Key) (live.Record, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u := s.found(key)

@@ -132,8 +132,8 @@ type Sight interface { //nolint:interfacebloat // one store answers all of them
 	Unlisted(label string) []live.Unlisted
 	// Failures returns why something that is looked at brings nothing now.
 	Failures(label string) []error
-	// Get returns what is known about an object; Baseline is the digest of all that matters of it.
-	Get(key object.Key) (live.Record, bool)
+	// Seen returns what is known about an object that a Sync looks at; Baseline is the digest of all that matters of it.
+	Seen(label string, key object.Key) (live.Record, bool)
 }
 
 // Previewer says what an apply would change.

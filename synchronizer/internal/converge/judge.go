@@ -12,6 +12,7 @@ import (
 type rules struct {
 	known bool
 	rules []v1alpha1.HealthRule
+	judge *health.Judge // of the last rules that could be understood; nil is everybody's
 	err   error
 }
 
@@ -22,7 +23,10 @@ func (p *pass) judge() error {
 		return w.rules.err
 	}
 	judge, err := p.loop.ownJudge(now)
-	w.rules = rules{known: true, rules: now, err: err}
+	if err != nil {
+		judge = w.rules.judge
+	}
+	w.rules = rules{known: true, rules: now, judge: judge, err: err}
 	if err == nil {
 		p.loop.deps.Live.Judge(p.sync.Label(), judge)
 	}

@@ -74,7 +74,7 @@ func (p *pass) count() (waiting string) {
 // known is what the watches know about an object.
 func (p *pass) known(key object.Key) (live.Record, bool) {
 	if p.sync.Spec.Observes() {
-		if record, ok := p.loop.deps.Sight.Get(key); ok {
+		if record, ok := p.loop.deps.Sight.Seen(p.sync.Label(), key); ok {
 			return record, true
 		}
 		// What the Sync owns as it was applied is not asked about, and may have come before it was looked at.

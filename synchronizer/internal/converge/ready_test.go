@@ -133,3 +133,32 @@ func TestASyncHasItsOwnRulesOfHealth(t *testing.T) {
 		})
 	})
 }
+
+// What a Sync looks at is judged as what it owns is, also when it comes back to mode observe.
+func TestASyncThatObservesHasItsOwnRulesOfHealth(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		label := v1alpha1.Label("shop", "web")
+		w.run(func() {
+			w.sync(func(s *v1alpha1.Sync) {
+				observing(s)
+				s.Spec.Health.Rules = []v1alpha1.HealthRule{{Kind: "ConfigMap", Current: "true"}}
+			})
+			w.deliver(w.commit("one", "a"))
+			if w.seeing[label] == nil || w.seeing[label] != w.judges[label] {
+				t.Errorf("looks by %v, want %v", w.seeing[label], w.judges[label])
+			}
+			w.sync(applying)
+			if _, set := w.seeing[label]; set {
+				t.Error("looks on in mode apply")
+			}
+			w.sync(observing)
+			if w.seeing[label] == nil {
+				t.Error("back in mode observe it looks by everybody's rules")
+			}
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.Health.Rules = nil })
+			if w.seeing[label] != nil {
+				t.Error("it looks by rules that it has no more")
+			}
+		})
+	})
+}

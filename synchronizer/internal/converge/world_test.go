@@ -96,7 +96,7 @@ func newWorld(t *testing.T) *world {
 		resources: map[string]*v1alpha1.Sync{}, trees: map[gitobject.ID]render.Result{}, refusals: map[gitobject.ID]string{},
 		fail: map[string]error{}, health: health.Status{State: health.Current}, bases: map[string]gitobject.ID{}, named: map[string]string{},
 		needs:  map[string][]v1alpha1.ObjectKind{},
-		judges: map[string]*health.Judge{}, read: map[string]*unstructured.Unstructured{}, answers: map[string]*unstructured.Unstructured{},
+		judges: map[string]*health.Judge{}, seeing: map[string]*health.Judge{}, read: map[string]*unstructured.Unstructured{}, answers: map[string]*unstructured.Unstructured{},
 	}
 }
 

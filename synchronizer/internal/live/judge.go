@@ -45,10 +45,10 @@ func (s *Store) Judge(label string, judge *health.Judge) {
 		if before != nil {
 			now.former = before.judge
 		}
-		for _, w := range s.watches {
-			now.pending = now.pending || len(w.bySync[label]) > 0 && now.covers(w.kind.GroupKind())
-		}
 		s.judges[label] = now
+		for _, w := range s.watches {
+			now.pending = now.pending || now.covers(w.kind.GroupKind()) && w.concerns(label)
+		}
 	})
 	s.look()
 }
@@ -67,9 +67,15 @@ func (s *Store) judgeOf(obj *unstructured.Unstructured) (judge func(*unstructure
 // check notes when an entry was judged as its Sync no longer says. The caller
 // holds mu.
 func (s *Store) check(e *entry, kind schema.GroupKind) {
-	if o := s.judges[e.sync.Value()]; o != nil && e.epoch < o.since && o.covers(kind) {
+	if o := s.judges[e.sync.Value()]; !s.config.Looking && o != nil && e.epoch < o.since && o.covers(kind) {
 		o.pending, o.late = true, true
 		s.look()
+	}
+	for label := range s.looked[keyOf(kind.WithVersion(""), e.namespace.Value(), e.name)] {
+		if s.unlikeRules(label, e, kind) {
+			s.judges[label].pending, s.judges[label].late = true, true
+			s.look()
+		}
 	}
 }
 
@@ -119,7 +125,7 @@ func (s *Store) judgedBy(label string, o *own) (watches []*watched) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, w := range s.watches {
-		if len(w.bySync[label]) > 0 && o.covers(w.kind.GroupKind()) {
+		if o.covers(w.kind.GroupKind()) && w.concerns(label) {
 			watches = append(watches, w)
 		}
 	}
@@ -130,6 +136,9 @@ func (s *Store) judgedBy(label string, o *own) (watches []*watched) {
 // meanwhile is newer, and stays.
 func (s *Store) readAgain(ctx context.Context, w *watched, label string) error {
 	options := metav1.ListOptions{LabelSelector: v1alpha1.LabelSync + "=" + label, Limit: judgePage}
+	if s.config.Looking {
+		options.LabelSelector = "" // they are anybody's
+	}
 	for {
 		list, err := s.client.Resource(w.resource).Namespace(w.namespace).List(ctx, options)
 		s.metrics.lists.WithLabelValues(resultOf(err)).Inc()
@@ -138,7 +147,9 @@ func (s *Store) readAgain(ctx context.Context, w *watched, label string) error {
 		}
 		entries := make([]*entry, len(list.Items))
 		for i := range list.Items {
-			entries[i] = pack(s.reduce(&list.Items[i]))
+			if entries[i], err = w.entryOf(&list.Items[i]); err != nil {
+				return err
+			}
 		}
 		s.change(func(changed changes) {
 			for _, e := range entries {

@@ -23,6 +23,7 @@ func (s *Store) Look(label string, kinds []v1alpha1.ObjectKind, keys []object.Ke
 			}
 			s.looked[key][label] = true
 		}
+		s.rejudgeSeen(label, keys)
 	})
 	s.Need(label, kinds)
 }

@@ -80,3 +80,49 @@ func TestLookAtWhatWasDropped(t *testing.T) {
 		t.Error("b is there although it went")
 	}
 }
+
+// Two Syncs that look at the same object each judge it by their own rules, whoever came first.
+func TestWhoLooksJudgesByItsOwnRules(t *testing.T) {
+	t.Parallel()
+	w := looking(t)
+	cluster, err := health.NewJudge(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	strict, err := cluster.With([]health.Rule{{Kind: "ConfigMap", Current: "self.data.a == '2'", Message: "'a is ' + self.data.a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := w.label + "-other"
+	kinds, keys := []v1alpha1.ObjectKind{configMapKind}, []object.Key{w.key("a")}
+	state := func(label string) health.State {
+		record, _ := w.Seen(label, w.key("a"))
+		return record.Health.State
+	}
+	w.apply(t, "helm", "a", "data: {a: '1'}")
+	w.apply(t, "helm", "unasked", "data: {a: '1'}")
+	w.lookAt(t, "a")
+	if got := state(w.label); got != health.Current {
+		t.Fatalf("by everybody's rules: %v", got)
+	}
+	w.Judge(other, strict) // before it looks at what is known already
+	w.Look(other, kinds, keys)
+	w.until(t, "judged by the other's rules", func() bool { return w.Synced(other) && state(other) == health.InProgress })
+	if got := state(w.label); got != health.Current {
+		t.Errorf("by the rules of one that has none of its own: %v", got)
+	}
+	w.Judge(w.label, strict) // of what it looks at already
+	w.until(t, "judged by its own rules", func() bool { return w.Synced(w.label) && state(w.label) == health.InProgress })
+	w.patch(t, "a", `{"data":{"a":"2"}}`)
+	w.until(t, "as the rule wants it", func() bool { return state(w.label) == health.Current && state(other) == health.Current })
+	w.patch(t, "a", `{"data":{"a":"3"}}`)
+	w.until(t, "and no more", func() bool { return state(w.label) == health.InProgress })
+	w.Judge(w.label, nil)
+	w.until(t, "by everybody's rules again", func() bool { return w.Synced(w.label) && state(w.label) == health.Current })
+	if got := state(other); got != health.InProgress {
+		t.Errorf("by the other's rules: %v", got)
+	}
+	if _, ok := w.Seen(w.label, w.key("unasked")); ok {
+		t.Error("what nobody looks at is kept")
+	}
+}

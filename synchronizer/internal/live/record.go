@@ -1,6 +1,7 @@
 package live
 
 import (
+	"maps"
 	"strings"
 	"unique"
 
@@ -47,7 +48,12 @@ type Record struct {
 	native  bool // read in the version that we applied it in
 	bare    bool // read when nobody looked at it: only its name and version are known
 	epoch   uint32
+	own     verdicts
 }
+
+// verdicts are the health of an object by the rules of the Syncs that look at
+// it, by label; only of those whose own rules judge its kind.
+type verdicts map[string]health.Status
 
 // Owned reports whether the object belongs to the Sync that its label says.
 func (r *Record) Owned() bool { return r.Sync != "" && r.OwnerNamesItself && r.Ours }
@@ -107,6 +113,7 @@ type entry struct {
 	flags           flags
 	state           health.State
 	epoch           uint32 // in which it was judged
+	own             verdicts
 }
 
 // id names an object among those of its kind.
@@ -193,5 +200,5 @@ func (e *entry) better(other *entry) bool {
 func (e *entry) differs(other *entry) bool {
 	const shown = namesItself | ours | deleting | keep | confirm
 	return e.baseline != other.baseline || e.flags&shown != other.flags&shown || e.state != other.state ||
-		e.message != other.message || e.uid != other.uid || e.sync != other.sync
+		e.message != other.message || e.uid != other.uid || e.sync != other.sync || !maps.Equal(e.own, other.own)
 }

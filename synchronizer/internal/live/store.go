@@ -290,7 +290,7 @@ func (s *Store) reduce(obj *unstructured.Unstructured) Record {
 	r := reduce(obj, judge)
 	r.epoch = epoch
 	if s.config.Looking {
-		r.Baseline, r.hasPods = s.config.Digest(obj), false
+		r.Baseline, r.hasPods, r.own = s.config.Digest(obj), false, s.verdicts(obj)
 	}
 	return r
 }
