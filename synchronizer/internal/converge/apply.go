@@ -113,6 +113,7 @@ func (p *pass) apply(ctx context.Context) {
 	}
 	p.noteFailures()
 	p.noteHeals(made)
+	p.dropKinds()
 	if made.WaitsForHooksOnly() && !p.isApplied() {
 		p.applied(len(steps))
 	}

@@ -116,6 +116,10 @@ type Live interface { //nolint:interfacebloat // one store answers all of them
 	Get(key object.Key) (live.Record, bool)
 	// Owned returns the objects that carry a Sync's label.
 	Owned(label string) []live.Record
+	// OwnedKinds returns the kinds of which a Sync owns objects.
+	OwnedKinds(label string) []v1alpha1.ObjectKind
+	// Labelled reports whether any object of a kind is known that carries a Sync's label.
+	Labelled(kind v1alpha1.ObjectKind) bool
 	// Observe takes the answer to our own write.
 	Observe(written *unstructured.Unstructured)
 	// Images returns what the pods of a Sync's workloads run.
@@ -124,6 +128,8 @@ type Live interface { //nolint:interfacebloat // one store answers all of them
 
 // Sight is what the watches know of objects that Syncs in mode observe look at, whosever they are.
 type Sight interface { //nolint:interfacebloat // one store answers all of them
+	// Judge has what a Sync looks at judged by a judge of its own; nil is everybody's.
+	Judge(label string, judge *health.Judge)
 	// Look has objects looked at for a Sync; it replaces what was looked at before.
 	Look(label string, kinds []v1alpha1.ObjectKind, keys []object.Key)
 	// Release ends what Look began.

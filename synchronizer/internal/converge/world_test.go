@@ -418,6 +418,26 @@ func (w *world) Owned(label string) []live.Record {
 	return owned
 }
 
+func (w *world) OwnedKinds(label string) []v1alpha1.ObjectKind {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var kinds []v1alpha1.ObjectKind
+	for _, r := range w.objects {
+		if r.Sync == label && r.Owned() {
+			kinds = append(kinds, v1alpha1.ObjectKind{Group: r.GVK.Group, Version: r.GVK.Version, Kind: r.GVK.Kind, Namespaced: r.Key.Namespace != ""})
+		}
+	}
+	return kinds
+}
+
+func (w *world) Labelled(kind v1alpha1.ObjectKind) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(slices.Collect(maps.Values(w.objects)), func(r live.Record) bool {
+		return r.GVK.Group == kind.Group && r.GVK.Kind == kind.Kind
+	})
+}
+
 func (w *world) Observe(*unstructured.Unstructured) {}
 func (w *world) Images(string) []live.Image         { return nil }
 

@@ -151,6 +151,7 @@ func pack(r Record) *entry {
 		writers:         unique.Make(strings.Join(r.Writers, "\n")),
 		baseline:        r.Baseline,
 		epoch:           r.epoch,
+		own:             r.own,
 	}
 	for flag, set := range map[flags]bool{
 		namesItself: r.OwnerNamesItself, ours: r.Ours, deleting: r.Deleting, keep: r.Keep, confirm: r.Confirm, hasPods: r.hasPods, native: r.native,
@@ -161,6 +162,12 @@ func pack(r Record) *entry {
 		}
 	}
 	return e
+}
+
+// owned reports whether the record that e holds is.
+func (e *entry) owned() bool {
+	const both = namesItself | ours
+	return e.sync.Value() != "" && e.flags&both == both
 }
 
 func (e *entry) unpack(kind schema.GroupVersionKind) Record {

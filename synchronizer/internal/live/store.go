@@ -146,12 +146,17 @@ func (s *Store) find(key object.Key) (of *watched, found *entry) {
 	return of, found
 }
 
-// Owned returns the records that carry a Sync's label, ordered by key, each
+// Owned returns the records that carry a Sync's label, in no order, each
 // object once although its kind may be watched in several versions. Ask each
 // record with Owned whether it is no copy.
 func (s *Store) Owned(label string) []Record {
 	s.mu.RLock()
-	var records []Record
+	defer s.mu.RUnlock()
+	count := 0
+	for _, w := range s.watches {
+		count += len(w.bySync[label])
+	}
+	records := make([]Record, 0, count)
 	for _, w := range s.watches { // other Syncs' too: a kind that this one has forgotten may be among them
 		versions := len(s.byKind[w.kind.GroupKind()])
 		for _, e := range w.bySync[label] {
@@ -161,9 +166,31 @@ func (s *Store) Owned(label string) []Record {
 			records = append(records, e.unpack(w.kind))
 		}
 	}
-	s.mu.RUnlock()
-	slices.SortFunc(records, func(a, b Record) int { return a.Key.Compare(b.Key) })
 	return records
+}
+
+// OwnedKinds returns the kinds of which a Sync owns objects.
+func (s *Store) OwnedKinds(label string) []v1alpha1.ObjectKind {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var kinds []v1alpha1.ObjectKind
+	for _, w := range s.watches {
+		for _, e := range w.bySync[label] {
+			if e.owned() {
+				kinds = append(kinds, v1alpha1.ObjectKind{Group: w.kind.Group, Version: w.kind.Version, Kind: w.kind.Kind, Namespaced: e.namespace.Value() != ""})
+				break // one is enough
+			}
+		}
+	}
+	return kinds
+}
+
+// Labelled reports whether any object of a kind is known that carries a Sync's
+// label.
+func (s *Store) Labelled(kind v1alpha1.ObjectKind) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.ContainsFunc(s.byKind[kindOf(kind).GroupKind()], func(w *watched) bool { return len(w.bySync) > 0 })
 }
 
 // isBest reports whether an entry is the one that Get returns. The caller holds
