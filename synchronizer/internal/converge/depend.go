@@ -86,15 +86,32 @@ func (p *pass) reached() {
 	if before || !e.ready() {
 		return
 	}
-	for key, other := range l.entries {
-		if other.sync != nil && dependsOn(other.sync, p.key) {
-			l.queue.Add(key)
-		}
+	for key := range l.waiters[p.key] {
+		l.queue.Add(key)
 	}
 }
 
-func dependsOn(s *v1alpha1.Sync, on types.NamespacedName) bool {
-	return slices.Contains(dependencies(s), on)
+// waiters are, by Sync, the Syncs that depend on it.
+type waiters map[types.NamespacedName]map[types.NamespacedName]bool
+
+// replace takes note that a Sync depends on others than before; nil is a Sync that is not there.
+func (w waiters) replace(key types.NamespacedName, before, now *v1alpha1.Sync) {
+	if before != nil {
+		for _, on := range dependencies(before) {
+			if delete(w[on], key); len(w[on]) == 0 {
+				delete(w, on)
+			}
+		}
+	}
+	if now == nil {
+		return
+	}
+	for _, on := range dependencies(now) {
+		if w[on] == nil {
+			w[on] = map[types.NamespacedName]bool{}
+		}
+		w[on][key] = true
+	}
 }
 
 // circle returns an error that names the Syncs which depend on each other in a circle through this one; nil for none.

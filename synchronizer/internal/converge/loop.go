@@ -40,7 +40,8 @@ type Loop struct {
 	mu      sync.Mutex
 	entries map[types.NamespacedName]*entry
 	labels  map[string]types.NamespacedName // by LabelSync's value
-	listed  chan struct{}                   // closed when every Sync is known
+	waiters waiters
+	listed  chan struct{} // closed when every Sync is known
 }
 
 // entry is one Sync. The worker that holds its key owns work; the rest is what others tell it.
@@ -76,7 +77,7 @@ func New(deps Deps) *Loop {
 		queue:   newQueue(),
 		seats:   make(chan struct{}, deps.Workers),
 		lanes:   fair.NewLanes[types.NamespacedName](deps.Workers * lanesPerWorker),
-		entries: map[types.NamespacedName]*entry{}, labels: map[string]types.NamespacedName{},
+		entries: map[types.NamespacedName]*entry{}, labels: map[string]types.NamespacedName{}, waiters: waiters{},
 		kinds:   kindBook{listed: map[v1alpha1.ObjectKind]int{}},
 		reshape: make(chan struct{}, 1),
 		listed:  make(chan struct{}),
@@ -155,6 +156,7 @@ func (l *Loop) SyncChanged(s *v1alpha1.Sync) {
 	if e.sync != nil && sinceOf(e.sync) != sinceOf(s) && e.base == sinceOf(e.sync) {
 		e.base, e.delivery = sinceOf(s), nil // nothing is verified yet, and what arrived began elsewhere
 	}
+	l.waiters.replace(key, e.sync, s)
 	e.sync = s
 	l.mu.Unlock()
 	if relevant {
@@ -173,6 +175,7 @@ func isRelevant(before, now *v1alpha1.Sync) bool {
 func (l *Loop) SyncGone(key types.NamespacedName) {
 	l.mu.Lock()
 	if e := l.entries[key]; e != nil {
+		l.waiters.replace(key, e.sync, nil)
 		e.gone, e.sync = true, nil
 	}
 	l.mu.Unlock()

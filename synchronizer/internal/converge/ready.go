@@ -157,9 +157,8 @@ func (l *Loop) show(e *entry, now *v1alpha1.Sync) {
 		maps.Equal(before.Annotations, now.Annotations) && reflect.DeepEqual(before.Status, now.Status) {
 		return
 	}
-	on := types.NamespacedName{Namespace: now.Namespace, Name: now.Name}
-	for key, other := range l.entries {
-		if other.waits && other.sync != nil && dependsOn(other.sync, on) {
+	for key := range l.waiters[types.NamespacedName{Namespace: now.Namespace, Name: now.Name}] {
+		if other := l.entries[key]; other != nil && other.waits {
 			l.queue.Add(key)
 		}
 	}
