@@ -14,7 +14,6 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/converge"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
-	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
 	"github.com/tandem-cd/tandem/synchronizer/internal/preview"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 	"github.com/tandem-cd/tandem/synchronizer/internal/render"
@@ -37,10 +36,26 @@ type differ struct {
 	unlisted  func(label string) []live.Unlisted
 	policy    *trust.Policy
 	trees     renderer // of the objects that Syncs converge on
-	relay     *relay.Client
+	relay     bringer
 	inventory survey.Inventory
 	deps      preview.Deps // without Load
 	places    *semaphore.Weighted
+}
+
+// bringer fetches what a commit has, beside what is followed.
+type bringer interface {
+	Bring(ctx context.Context, into relay.Objects, source revision.Source, base, commit gitobject.ID, paths []string) (relay.Chain, error)
+}
+
+// difference is one answer under way.
+type difference struct {
+	*differ
+
+	at      converge.Standing
+	commit  gitobject.ID
+	trees   renderer // of what is held and, apart from it, what was fetched for this answer
+	each    serve.Each
+	summary *statusv1.DiffSummary
 }
 
 // answer answers a diff: an entry for each object that differs, then the summary.
@@ -61,7 +76,9 @@ func (d *differ) answer(ctx context.Context, asked serve.Question, each serve.Ea
 		return err
 	}
 	defer func() { err = errors.Join(err, drop()) }()
-	return d.compare(ctx, at, asked.Commit, scratch, each)
+	out := &difference{differ: d, at: at, commit: asked.Commit, trees: d.trees, each: each, summary: &statusv1.DiffSummary{}}
+	out.trees.store = scratch
+	return out.give(ctx)
 }
 
 // unseen says of which kinds nobody knows what the Sync owns: what would be removed of them, and what somebody changed, is no
@@ -78,74 +95,75 @@ func (d *differ) unseen(at converge.Standing, each serve.Each) error {
 	return nil
 }
 
-func (d *differ) compare(ctx context.Context, at converge.Standing, commit gitobject.ID, scratch *objects.Store, each serve.Each) error {
-	summary := &statusv1.DiffSummary{}
-	if commit.IsZero() {
-		commit = at.Applied
+func (d *difference) give(ctx context.Context) error {
+	if d.commit.IsZero() {
+		d.commit = d.at.Applied
 	}
-	if commit.IsZero() {
-		return fault.New(fault.Stale, "Sync %s/%s has applied nothing yet; name a commit", at.Sync.Namespace, at.Sync.Name)
+	if d.commit.IsZero() {
+		return fault.New(fault.Stale, "Sync %s/%s has applied nothing yet; name a commit", d.at.Sync.Namespace, d.at.Sync.Name)
 	}
-	if err := d.hold(ctx, at, commit, scratch, summary); err != nil {
+	if err := d.hold(ctx); err != nil {
 		return err
 	}
-	summary.Commit, summary.Applied = revision.ObjectToProto(commit), revision.ObjectToProto(at.Applied)
-	trees := d.trees
-	trees.store = scratch
-	rendered, err := trees.Render(ctx, at.Sync, commit, nil)
+	rendered, err := d.trees.Render(ctx, d.at.Sync, d.commit, nil)
 	if err != nil {
 		return err
 	}
-	if err := d.preview(ctx, at, trees, rendered, commit, summary, each); err != nil {
+	if err := d.preview(ctx, &rendered); err != nil {
 		return err
 	}
-	noteProblems(summary, rendered.Problems)
-	return each(&statusv1.AskResponse{Part: &statusv1.AskResponse_Summary{Summary: summary}})
+	d.summary.Commit, d.summary.Applied = revision.ObjectToProto(d.commit), revision.ObjectToProto(d.at.Applied)
+	noteProblems(d.summary, rendered.Problems)
+	return d.each(&statusv1.AskResponse{Part: &statusv1.AskResponse_Summary{Summary: d.summary}})
 }
 
-// hold fetches a commit, unless it is what the Sync stands at and held, and has one that it does not stand at judged.
-func (d *differ) hold(ctx context.Context, at converge.Standing, commit gitobject.ID, scratch *objects.Store, summary *statusv1.DiffSummary) error {
-	known := commit == at.Applied || commit == at.Base
-	complete, err := scratch.Complete(ctx, commit, at.Paths)
+// hold fetches the commit, unless it is what the Sync stands at and held, and has one that it does not stand at judged.
+func (d *difference) hold(ctx context.Context) error {
+	known := d.commit == d.at.Applied || d.commit == d.at.Base
+	complete, err := d.trees.store.Complete(ctx, d.commit, d.at.Paths)
 	if err != nil || known && complete {
 		return err
 	}
-	source := revision.Source{Repository: at.Sync.Spec.Source.Repository, Ref: at.Sync.Spec.Source.Ref}
 	if known { // and lost: from where it stands there is nothing to bring, so it comes as a whole
-		_, err := d.relay.Bring(ctx, scratch, source, gitobject.ID{}, commit, at.Paths)
+		_, err := d.bring(ctx, gitobject.ID{}, d.commit)
 		return err
 	}
-	if err := d.ground(ctx, at, source, scratch); err != nil {
+	if err := d.ground(ctx); err != nil {
 		return err
 	}
-	chain, err := d.relay.Bring(ctx, scratch, source, at.Base, commit, at.Paths)
+	chain, err := d.bring(ctx, d.at.Base, d.commit)
 	if err != nil {
 		return err
 	}
-	summary.Refusal, err = d.refusal(ctx, at, chain, scratch)
+	d.summary.Refusal, err = d.refusal(ctx, chain)
 	return err
 }
 
 // ground fetches what a chain begins at, if it was lost: without it there would seem to be no way from there.
-func (d *differ) ground(ctx context.Context, at converge.Standing, source revision.Source, scratch *objects.Store) error {
-	if at.Base.IsZero() {
+func (d *difference) ground(ctx context.Context) error {
+	if d.at.Base.IsZero() {
 		return nil
 	}
-	complete, err := scratch.Complete(ctx, at.Base, at.Paths)
+	complete, err := d.trees.store.Complete(ctx, d.at.Base, d.at.Paths)
 	if err != nil || complete {
 		return err
 	}
-	_, err = d.relay.Bring(ctx, scratch, source, gitobject.ID{}, at.Base, at.Paths)
+	_, err = d.bring(ctx, gitobject.ID{}, d.at.Base)
 	if fault.Is(err, fault.NotFound) {
 		return nil // history was rewritten, which is found out again on the way from there
 	}
 	return err
 }
 
+func (d *difference) bring(ctx context.Context, base, commit gitobject.ID) (relay.Chain, error) {
+	source := revision.Source{Repository: d.at.Sync.Spec.Source.Repository, Ref: d.at.Sync.Spec.Source.Ref}
+	return d.relay.Bring(ctx, d.trees.store, source, base, commit, d.at.Paths)
+}
+
 // refusal says why verification would not follow a chain to its end; nil when it would.
-func (d *differ) refusal(ctx context.Context, at converge.Standing, chain relay.Chain, scratch *objects.Store) (*statusv1.Problem, error) {
-	verdict, err := newVerifier(d.policy, scratch).Verify(ctx, converge.VerifyRequest{
-		Sync: at.Sync, Paths: at.Paths, Chain: chain, Seen: time.Now(), Accepted: at.Accepted,
+func (d *difference) refusal(ctx context.Context, chain relay.Chain) (*statusv1.Problem, error) {
+	verdict, err := newVerifier(d.policy, d.trees.store).Verify(ctx, converge.VerifyRequest{
+		Sync: d.at.Sync, Paths: d.at.Paths, Chain: chain, Seen: time.Now(), Accepted: d.at.Accepted,
 	})
 	if err != nil || verdict.Refusal == nil {
 		return nil, err
@@ -160,28 +178,30 @@ func (d *differ) refusal(ctx context.Context, at converge.Standing, chain relay.
 }
 
 // preview hands out what an apply would do.
-func (d *differ) preview(ctx context.Context, at converge.Standing, trees renderer, rendered render.Result, commit gitobject.ID, summary *statusv1.DiffSummary, each serve.Each) error { //nolint:revive // one call of another, split for its length
-	content, err := trees.store.ContentID(ctx, commit, at.Paths)
+func (d *difference) preview(ctx context.Context, rendered *render.Result) error {
+	content, err := d.trees.store.ContentID(ctx, d.commit, d.at.Paths)
 	if err != nil {
 		return err
 	}
-	recorded, err := d.inventory.Load(ctx, at.Sync)
+	recorded, err := d.inventory.Load(ctx, d.at.Sync)
 	if err != nil {
 		return err
 	}
 	deps := d.deps
-	deps.Load = trees.Load
-	_, err = preview.New(deps).Run(ctx, preview.Request{Sync: at.Sync, Rendered: &rendered, Inventory: recorded, Content: content.String()},
-		func(c preview.Change) error {
-			drifted := c.Left && commit == at.Applied // nobody asks what an apply would do then
-			if !c.Differs() && c.Action != preview.Adopt && !drifted {
-				summary.Equal++
-				return nil
-			}
-			summary.Different++
-			return each(&statusv1.AskResponse{Part: &statusv1.AskResponse_Diff{Diff: entryOf(c)}})
-		})
+	deps.Load = d.trees.Load
+	_, err = preview.New(deps).Run(ctx, preview.Request{Sync: d.at.Sync, Rendered: rendered, Inventory: recorded, Content: content.String()}, d.change)
 	return err
+}
+
+// change hands out what would become of an object, unless that is nothing.
+func (d *difference) change(c preview.Change) error {
+	drifted := c.Left && d.commit == d.at.Applied // nobody asks what an apply would do then
+	if !c.Differs() && c.Action != preview.Adopt && !drifted {
+		d.summary.Equal++
+		return nil
+	}
+	d.summary.Different++
+	return d.each(&statusv1.AskResponse{Part: &statusv1.AskResponse_Diff{Diff: entryOf(c)}})
 }
 
 func entryOf(c preview.Change) *statusv1.DiffEntry {
