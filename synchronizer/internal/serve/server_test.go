@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -324,4 +325,37 @@ func TestKindsAreChecked(t *testing.T) {
 	if err := CheckKinds([]Kind{"logs"}); err == nil {
 		t.Error("CheckKinds(logs): no error")
 	}
+}
+
+// deaf is a stream whose other end does not read.
+type deaf struct {
+	grpc.BidiStreamingClient[relayv1.ServeRequest, relayv1.ServeResponse]
+
+	ctx context.Context //nolint:containedctx // a stream has one
+}
+
+func (d deaf) Send(*relayv1.ServeRequest) error { <-d.ctx.Done(); return d.ctx.Err() }
+
+// What an automator does not read takes a place from everybody else, so its stream ends.
+func TestAnAutomatorThatDoesNotReadIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		log, _ := logtest.New(t)
+		s := &session{
+			server: New(Config{Offers: []Kind{Tree}}, nil, NewAnswers(map[Kind]Answer{Tree: names}), log),
+			stream: deaf{ctx: ctx}, cancel: cancel, group: &sync.WaitGroup{}, open: map[int64]context.CancelFunc{},
+		}
+		began := time.Now()
+		if err := s.begin(ctx, query(1, treeKind).GetQuery()); err != nil {
+			t.Fatal(err)
+		}
+		s.group.Wait()
+		if took := time.Since(began); took != sendTimeout || !fault.Is(context.Cause(ctx), fault.Stale) {
+			t.Errorf("the stream ended after %s with %v; want Stale after %s", took, context.Cause(ctx), sendTimeout)
+		}
+		if err := s.server.answers.Answer(t.Context(), Question{Kind: Tree}, func(*statusv1.AskResponse) error { return nil }); err != nil || len(s.open) > 0 {
+			t.Errorf("the place is still taken: %v, open questions %d", err, len(s.open))
+		}
+	})
 }
