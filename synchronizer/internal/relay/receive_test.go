@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protodelim"
 
 	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
 	"github.com/tandem-cd/tandem/shared/gitobject"
@@ -184,6 +187,51 @@ func FuzzReceive(f *testing.F) {
 		complete, err := store.Complete(t.Context(), got.until, []string{""})
 		if err != nil || !complete {
 			t.Errorf("accepted %v, complete %v, %v", choice, complete, err)
+		}
+	})
+}
+
+// FuzzReceiveBytes lets bytes be the conversation: whatever an automator sends, what is accepted is complete.
+func FuzzReceiveBytes(f *testing.F) {
+	g := newGood(f)
+	half := len(g.blob) / 2
+	first := &relayv1.FetchResponse{Piece: &relayv1.FetchResponse_Blob{Blob: &relayv1.FetchedObject{
+		Id: revision.ObjectToProto(g.blobID), Size: int64(len(g.blob)), Content: g.blob[:half],
+	}}}
+	second := &relayv1.FetchResponse{Piece: &relayv1.FetchResponse_Chunk{Chunk: &relayv1.Chunk{Content: g.blob[half:]}}}
+	delta := &relayv1.FetchResponse{Piece: &relayv1.FetchResponse_TreeDelta{TreeDelta: &relayv1.TreeDelta{
+		Id: revision.ObjectToProto(g.treeID), Base: revision.ObjectToProto(g.treeID), Remove: []string{"a.yaml"},
+		Set: []*relayv1.TreeEntry{{Mode: uint32(gitobject.ModeFile), Name: "a.yaml", Id: revision.ObjectToProto(g.blobID)}},
+	}}}
+	for _, conversation := range [][]*relayv1.FetchResponse{
+		{g.header, g.commitMsg, g.treeMsg, g.blobMsg, g.trailer},
+		{g.header, g.commitMsg, g.treeMsg, first, second, g.trailer},
+		{g.header, g.commitMsg, g.treeMsg, g.blobMsg, delta, g.trailer},
+	} {
+		var written bytes.Buffer
+		for _, message := range conversation {
+			if _, err := protodelim.MarshalTo(&written, message); err != nil {
+				f.Fatal(err)
+			}
+		}
+		f.Add(written.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, conversation []byte) {
+		var steps []*relayv1.FetchResponse
+		for reader := bufio.NewReader(bytes.NewReader(conversation)); ; {
+			message := &relayv1.FetchResponse{}
+			if protodelim.UnmarshalFrom(reader, message) != nil {
+				break
+			}
+			steps = append(steps, message)
+		}
+		store := openStore(t)
+		got, err := receive(t.Context(), &script{messages: steps, end: io.EOF}, store)
+		if err != nil {
+			return
+		}
+		if !store.Has(got.until) || len(got.chain) == 0 || got.chain[len(got.chain)-1] != got.until {
+			t.Errorf("accepted a chain %v until %s", got.chain, got.until)
 		}
 	})
 }

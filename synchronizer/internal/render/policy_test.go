@@ -1,6 +1,8 @@
 package render
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,4 +99,37 @@ func TestReplicasAreLeftToAnAutoscaler(t *testing.T) {
 	if diff := cmp.Diff(want, ignored); diff != "" {
 		t.Errorf("ignored: -want, +got:\n%s", diff)
 	}
+}
+
+// Annotations are whatever somebody wrote: an object either has a policy within its bounds, or a problem.
+func FuzzPolicy(f *testing.F) {
+	f.Add(v1alpha1.AnnotationApply, "recreate", v1alpha1.AnnotationWave, "-3")
+	f.Add(v1alpha1.AnnotationIgnore, "/spec/replicas,/metadata/labels/a~1b~0", v1alpha1.AnnotationDrift, "report")
+	f.Add(v1alpha1.AnnotationHook, "pre-sync", v1alpha1.AnnotationPrune, "confirm")
+	f.Add(v1alpha1.AnnotationWave, "99999999999999999999", v1alpha1.AnnotationIgnore, "//,/")
+	f.Fuzz(func(t *testing.T, one, first, two, second string) {
+		content, err := json.Marshal(map[string]any{
+			"apiVersion": "batch/v1", "kind": "Job",
+			"metadata": map[string]any{"name": "a", "annotations": map[string]any{one: first, two: second}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects, problems := File("a.json", content)
+		if len(objects)+len(problems) != 1 {
+			t.Fatalf("%d objects and %d problems of one object", len(objects), len(problems))
+		}
+		for _, d := range objects {
+			p := d.Policy
+			if p.Wave < PreSyncWave || p.Wave > PostSyncWave || len(p.Ignore) > v1alpha1.MaxIgnored ||
+				p.Apply != "" && !slices.Contains(v1alpha1.ApplyPolicies(), p.Apply) || p.Hook != "" && !slices.Contains(v1alpha1.Hooks(), p.Hook) {
+				t.Errorf("policy %+v", p)
+			}
+			for _, path := range p.Ignore {
+				if len(path) == 0 || slices.Contains(path, "") {
+					t.Errorf("leaves %q to others", path)
+				}
+			}
+		}
+	})
 }
