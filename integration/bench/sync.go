@@ -36,6 +36,8 @@ type SyncOptions struct {
 	Grown int
 	// Syncs is how many small Syncs one commit changes.
 	Syncs int
+	// Profiles is a folder for profiles of the synchronizer during one-object commits and heals; empty makes none.
+	Profiles string
 	// Say tells what goes on.
 	Say func(format string, args ...any)
 }
@@ -126,7 +128,7 @@ func pin(ground *env.Ground) (bool, error) {
 
 // one measures one large Sync.
 func (b *syncBench) one(ctx context.Context, report *SyncReport) (err error) {
-	world, err := env.New(ctx, b.ground, env.Options{Name: "one", Sites: []string{site}, LogLevel: "warn"})
+	world, err := env.New(ctx, b.ground, env.Options{Name: "one", Sites: []string{site}, LogLevel: "warn", Profiles: b.opts.Profiles != ""})
 	if err != nil {
 		return err
 	}
@@ -143,8 +145,8 @@ func (b *syncBench) one(ctx context.Context, report *SyncReport) (err error) {
 		run  func(context.Context, *SyncReport) error
 	}{
 		{fmt.Sprintf("First apply of %d objects, %d times, each beside a bare client", b.opts.Objects, b.opts.Pairs), b.apply},
-		{fmt.Sprintf("%d one-object commits", b.opts.Samples), b.change},
-		{fmt.Sprintf("%d changes and deletions by somebody else", b.opts.Samples), b.drift},
+		{fmt.Sprintf("%d one-object commits", b.opts.Samples), b.profiled("change", b.change)},
+		{fmt.Sprintf("%d changes and deletions by somebody else", b.opts.Samples), b.profiled("heal", b.drift)},
 		{fmt.Sprintf("Everything deleted, %d times", b.opts.Restores), b.restore},
 		{fmt.Sprintf("%s without a change, then a restart", b.opts.Noop), b.noop},
 		{fmt.Sprintf("Growing to %d objects", b.opts.Grown), b.grow},

@@ -17,6 +17,7 @@ var errRuns = errors.New("runs already")
 type agentConfig struct {
 	name, program, config, log string
 	admin                      string // host:port of /healthz
+	debug                      string // host:port of /debug/pprof; empty for none
 	env                        []string
 }
 

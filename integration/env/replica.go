@@ -42,12 +42,17 @@ func (s *Site) prepare(ctx context.Context, replica string) (agent *Agent, statu
 	config := s.config(replica, dir)
 	config["admin"] = admin
 	config["status"] = fields{"listen": status, "tls": fields{"cert": s.serving.Cert, "key": s.serving.Key}}
+	debug := ""
+	if w.opts.Profiles {
+		debug = net.JoinHostPort(loopback, ports[2])
+		config["debug"] = debug
+	}
 	path := dir + "/synchronizer.yaml"
 	if err := writeYAML(path, config); err != nil {
 		return nil, "", err
 	}
 	return newAgent(agentConfig{
 		name: synchronizerProgram, program: w.Program(synchronizerProgram), config: path,
-		log: w.file("logs", "synchronizer-"+replica+".log"), admin: admin,
+		log: w.file("logs", "synchronizer-"+replica+".log"), admin: admin, debug: debug,
 	}), status, nil
 }

@@ -33,8 +33,8 @@ const (
 	// tokenLife is how long a world's tokens are good for.
 	tokenLife = 24 * time.Hour
 
-	// sitePorts are a synchronizer's status and admin.
-	sitePorts = 2
+	// sitePorts are a synchronizer's status, admin and debug.
+	sitePorts = 3
 )
 
 // Site is one cluster as the automator knows it: an identity, a synchronizer,

@@ -86,6 +86,8 @@ type Options struct {
 	Traces string
 	// Queries are the questions that the sites answer through the automator; nil leaves it to the synchronizer.
 	Queries []string
+	// Profiles lets the sites' synchronizers be profiled, see Agent.Profile.
+	Profiles bool
 	// LogLevel of the agents; info by default.
 	LogLevel string
 }
