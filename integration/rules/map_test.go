@@ -40,6 +40,7 @@ var parts = map[string]part{
 	"shared/revision":   value,
 	"shared/rpc":        infra,
 	"shared/run":        infra,
+	"shared/shard":      value,
 	"shared/telemetry":  infra,
 
 	"automator":                    top,

@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/fleet"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/shard"
 )
 
 var errEnough = errors.New("enough")
@@ -35,7 +36,7 @@ func TestReplaceForgetsWhatWasNotNamed(t *testing.T) {
 	if err := state.Put(sync("prod", "a", statusv1.SyncState_SYNC_STATE_HEALTHY)); err != nil {
 		t.Fatal(err)
 	}
-	if err := state.Replace("dev", []*statusv1.Sync{sync("dev", "b", statusv1.SyncState_SYNC_STATE_FAILED)}); err != nil {
+	if err := state.Replace("dev", shard.Shard{}, []*statusv1.Sync{sync("dev", "b", statusv1.SyncState_SYNC_STATE_FAILED)}); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -45,6 +46,35 @@ func TestReplaceForgetsWhatWasNotNamed(t *testing.T) {
 	want := []string{"dev/apps/b SYNC_STATE_FAILED", "prod/apps/a SYNC_STATE_HEALTHY"}
 	if !slices.Equal(got, want) {
 		t.Errorf("Syncs: got %v, want %v", got, want)
+	}
+}
+
+func TestReplaceForgetsOnlyWhatIsOfTheShard(t *testing.T) {
+	t.Parallel()
+	state := fleet.New()
+	const syncs, count = 40, 3
+	var gone string
+	for i := range syncs {
+		name := fmt.Sprintf("app-%02d", i)
+		if err := state.Put(sync("dev", name, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if shard.Of("apps", name, count) == 1 {
+			gone = name
+		}
+	}
+	of := shard.Shard{Index: 1, Count: count}
+	var kept []*statusv1.Sync
+	for _, s := range state.Syncs(nil) {
+		if of.Owns("apps", s.GetName()) && s.GetName() != gone {
+			kept = append(kept, s)
+		}
+	}
+	if err := state.Replace("dev", of, kept); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(state.Syncs(nil)); got != syncs-1 || state.Get(fleet.Key{Cluster: "dev", Namespace: "apps", Name: gone}) != nil {
+		t.Errorf("after shard 1 reported all but %s: %d Syncs, want %d without it", gone, got, syncs-1)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/shard"
 )
 
 // What one cluster can make this process remember.
@@ -97,8 +98,8 @@ func (s *State) remove(key Key) {
 	s.touch(key)
 }
 
-// Replace makes statuses all there is of a cluster: a Sync that is not among them is forgotten.
-func (s *State) Replace(cluster string, statuses []*statusv1.Sync) error {
+// Replace makes statuses all there is of a shard of a cluster: a Sync of the shard that is not among them is forgotten.
+func (s *State) Replace(cluster string, of shard.Shard, statuses []*statusv1.Sync) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	named := make(map[Key]bool, len(statuses))
@@ -106,7 +107,7 @@ func (s *State) Replace(cluster string, statuses []*statusv1.Sync) error {
 		named[KeyOf(status)] = true
 	}
 	for key := range s.of(cluster).sizes {
-		if !named[key] {
+		if !named[key] && of.Owns(key.Namespace, key.Name) {
 			s.remove(key)
 		}
 	}

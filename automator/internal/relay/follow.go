@@ -18,6 +18,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/shard"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 )
 
@@ -45,6 +46,7 @@ type followed struct {
 type follower struct {
 	server  *Server
 	cluster string
+	of      shard.Shard
 	seat    *seat
 	sources []*followed
 	send    func(*relayv1.FollowResponse) error
@@ -58,6 +60,10 @@ func (s *Server) Follow(req *relayv1.FollowRequest, stream grpc.ServerStreamingS
 	if err := admit(stream.Context(), hello); err != nil {
 		return err
 	}
+	of, err := shardOf(hello)
+	if err != nil {
+		return err
+	}
 	sources, err := parseSources(req.GetSources())
 	if err != nil {
 		return err
@@ -65,13 +71,13 @@ func (s *Server) Follow(req *relayv1.FollowRequest, stream grpc.ServerStreamingS
 	seat := s.hub.join(serves(hello))
 	defer s.recorder.look() // who waits for the last follower
 	defer s.hub.leave(seat)
-	ctx, finish, err := s.follows.start(stream.Context(), hello, seat)
+	ctx, finish, err := s.follows.start(stream.Context(), hello, of, seat)
 	if err != nil {
 		return err
 	}
 	defer finish()
 	s.deps.Log.Info("cluster connected", append(named(hello), zap.Int("sources", len(sources)))...)
-	f := &follower{server: s, cluster: hello.GetCluster(), seat: seat, sources: sources, send: stream.Send}
+	f := &follower{server: s, cluster: hello.GetCluster(), of: of, seat: seat, sources: sources, send: stream.Send}
 	err = f.run(ctx)
 	s.deps.Log.Info("cluster disconnected", append(named(hello), zap.Error(err))...)
 	return err
@@ -120,7 +126,7 @@ func (f *follower) run(ctx context.Context) error {
 	f.old, f.beat = time.Now().Add(spread(f.server.cfg.MaxAge)), time.Now().Add(f.server.cfg.Heartbeat)
 	timer := time.NewTimer(f.server.cfg.Heartbeat)
 	defer timer.Stop()
-	if f.seat.serves && f.server.questions.waiting(f.cluster) {
+	if f.seat.serves && f.server.questions.waiting(addressee{f.cluster, f.of}) {
 		f.server.hub.call(f.seat)
 	}
 	for {
@@ -182,7 +188,7 @@ func spread(age time.Duration) time.Duration {
 }
 
 func (s *Server) welcome() *relayv1.Welcome {
-	return &relayv1.Welcome{Protocol: Protocol, Heartbeat: durationpb.New(s.cfg.Heartbeat), Version: s.cfg.Version}
+	return &relayv1.Welcome{Protocol: Protocol, Heartbeat: durationpb.New(s.cfg.Heartbeat), Version: s.cfg.Version, Capabilities: []string{canShard}}
 }
 
 func beat() *relayv1.Heartbeat { return &relayv1.Heartbeat{Time: timestamppb.Now()} }

@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/shard"
 )
 
 // What questions may cost. Answers wait here until their askers have taken them, so maxQuestions times maxAnswer bounds
@@ -36,15 +37,21 @@ type Question struct {
 	Commit gitobject.ID
 }
 
-// questions are those that are open, by cluster, with the Serve streams that exist because of them. A cluster that nobody
-// asks has no entry.
+// questions are those that are open, by whom they go to, with the Serve streams that exist because of them. Who is not asked
+// has no entry.
 type questions struct {
 	mu    sync.Mutex
 	open  int
-	desks map[string]*desk
+	desks map[addressee]*desk
 }
 
-// desk is where the questions to one cluster and its answers meet.
+// addressee is who is asked: the replica of a cluster that works for a shard of its Syncs.
+type addressee struct {
+	cluster string
+	of      shard.Shard
+}
+
+// desk is where the questions to one addressee and its answers meet.
 type desk struct {
 	open    int
 	waiting []*question // until a stream takes them
@@ -55,27 +62,27 @@ type desk struct {
 type question struct {
 	Question
 
-	cluster string
-	until   time.Time
-	id      int64
-	line    *line // nil while it waits
-	parts   []*statusv1.AskResponse
-	count   int
-	bytes   int
-	over    bool
-	err     error
-	news    chan struct{}
+	to    addressee
+	until time.Time
+	id    int64
+	line  *line // nil while it waits
+	parts []*statusv1.AskResponse
+	count int
+	bytes int
+	over  bool
+	err   error
+	news  chan struct{}
 }
 
 // line is one Serve stream.
 type line struct {
-	cluster string
-	offers  []relayv1.QueryKind
-	open    map[int64]*question
-	last    int64                    // the newest id
-	out     []*relayv1.ServeResponse // to be sent
-	news    chan struct{}
-	over    bool // it takes no further question
+	to     addressee
+	offers []relayv1.QueryKind
+	open   map[int64]*question
+	last   int64                    // the newest id
+	out    []*relayv1.ServeResponse // to be sent
+	news   chan struct{}
+	over   bool // it takes no further question
 }
 
 // signal wakes whoever waits for news.
@@ -86,13 +93,13 @@ func signal(news chan struct{}) {
 	}
 }
 
-// put opens a question. It is answered over the cluster's Serve stream, or waits for one.
-func (h *questions) put(cluster string, asked Question, until time.Time) (*question, error) {
+// put opens a question. It is answered over the addressee's Serve stream, or waits for one.
+func (h *questions) put(to addressee, asked Question, until time.Time) (*question, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	d := h.desks[cluster]
-	if d != nil && d.open >= maxClusterQuestions {
-		return nil, fault.New(fault.Conflict, "cluster %q is answering %d questions already; ask again when one has been answered", cluster, maxClusterQuestions)
+	d := h.desks[to]
+	if h.openTo(to.cluster) >= maxClusterQuestions {
+		return nil, fault.New(fault.Conflict, "cluster %q is answering %d questions already; ask again when one has been answered", to.cluster, maxClusterQuestions)
 	}
 	if h.open >= maxQuestions {
 		return nil, fault.New(fault.Conflict, "%d questions to clusters are open already; ask again in a moment", maxQuestions)
@@ -100,11 +107,11 @@ func (h *questions) put(cluster string, asked Question, until time.Time) (*quest
 	if d == nil {
 		d = &desk{}
 		if h.desks == nil {
-			h.desks = map[string]*desk{}
+			h.desks = map[addressee]*desk{}
 		}
-		h.desks[cluster] = d
+		h.desks[to] = d
 	}
-	q := &question{Question: asked, cluster: cluster, until: until, news: make(chan struct{}, 1)}
+	q := &question{Question: asked, to: to, until: until, news: make(chan struct{}, 1)}
 	d.open++
 	h.open++
 	if d.line != nil {
@@ -115,23 +122,33 @@ func (h *questions) put(cluster string, asked Question, until time.Time) (*quest
 	return q, nil
 }
 
-// waiting reports whether a cluster is to open a Serve stream.
-func (h *questions) waiting(cluster string) bool {
+// openTo returns how many questions to a cluster are open, whichever of its replicas they go to. The caller holds mu.
+func (h *questions) openTo(cluster string) (open int) {
+	for to, d := range h.desks { // no more than there are questions and streams
+		if to.cluster == cluster {
+			open += d.open
+		}
+	}
+	return open
+}
+
+// waiting reports whether an addressee is to open a Serve stream.
+func (h *questions) waiting(to addressee) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	d := h.desks[cluster]
+	d := h.desks[to]
 	return d != nil && len(d.waiting) > 0
 }
 
 // attach gives a Serve stream the questions that wait.
-func (h *questions) attach(cluster string, offers []relayv1.QueryKind) (*line, error) {
+func (h *questions) attach(to addressee, offers []relayv1.QueryKind) (*line, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	d := h.desks[cluster]
+	d := h.desks[to]
 	if d == nil || len(d.waiting) == 0 {
-		return nil, fault.New(fault.Stale, "no question to cluster %q waits", cluster)
+		return nil, fault.New(fault.Stale, "no question to cluster %q waits", to.cluster)
 	}
-	l := &line{cluster: cluster, offers: offers, open: map[int64]*question{}, news: make(chan struct{}, 1)}
+	l := &line{to: to, offers: offers, open: map[int64]*question{}, news: make(chan struct{}, 1)}
 	d.line = l
 	for _, q := range d.waiting {
 		l.take(q)
@@ -143,7 +160,7 @@ func (h *questions) attach(cluster string, offers []relayv1.QueryKind) (*line, e
 // take sends a question over the stream, if the cluster offers to answer it.
 func (l *line) take(q *question) {
 	if !slices.Contains(l.offers, q.Kind) {
-		q.finish(fault.New(fault.Unauthorized, "cluster %q does not answer this question; its administrator decides that in the synchronizer's configuration, under queries", l.cluster))
+		q.finish(fault.New(fault.Unauthorized, "cluster %q does not answer this question; its administrator decides that in the synchronizer's configuration, under queries", l.to.cluster))
 		return
 	}
 	l.last++
@@ -188,16 +205,16 @@ func (h *questions) next(l *line) (out []*relayv1.ServeResponse, over bool) {
 // end has a stream take no further question.
 func (h *questions) end(l *line) {
 	l.over = true
-	if d := h.desks[l.cluster]; d != nil && d.line == l {
+	if d := h.desks[l.to]; d != nil && d.line == l {
 		d.line = nil
-		h.clear(l.cluster, d)
+		h.clear(l.to, d)
 	}
 }
 
 // clear forgets a desk where nothing is left.
-func (h *questions) clear(cluster string, d *desk) {
+func (h *questions) clear(to addressee, d *desk) {
 	if d.open == 0 && d.line == nil {
-		delete(h.desks, cluster)
+		delete(h.desks, to)
 	}
 }
 
@@ -250,7 +267,7 @@ const maxReason = 1024
 func (q *question) failure(answer *relayv1.Answer) error {
 	reason := answer.GetError().GetMessage()
 	reason = strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
-	return fault.New(fault.KindOfStatus(answer.GetCode()), "cluster %q: %s", q.cluster, reason)
+	return fault.New(fault.KindOfStatus(answer.GetCode()), "cluster %q: %s", q.to.cluster, reason)
 }
 
 // add keeps a part for the asker.
@@ -259,12 +276,12 @@ func (q *question) add(part *statusv1.AskResponse, size int) error {
 		return nil
 	}
 	if !belongs(part, q.Kind) {
-		return fault.New(fault.Internal, "cluster %q answers another question than it was asked", q.cluster)
+		return fault.New(fault.Internal, "cluster %q answers another question than it was asked", q.to.cluster)
 	}
 	q.count++
 	q.bytes += size
 	if q.count > maxParts || q.bytes > maxAnswer {
-		return fault.New(fault.Internal, "the answer of cluster %q has more than %d parts or %d bytes", q.cluster, maxParts, maxAnswer)
+		return fault.New(fault.Internal, "the answer of cluster %q has more than %d parts or %d bytes", q.to.cluster, maxParts, maxAnswer)
 	}
 	q.parts = append(q.parts, part)
 	signal(q.news)
@@ -304,7 +321,7 @@ func (h *questions) taken(q *question) bool {
 func (h *questions) drop(q *question) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	d := h.desks[q.cluster]
+	d := h.desks[q.to]
 	d.open--
 	h.open--
 	d.waiting = slices.DeleteFunc(d.waiting, func(w *question) bool { return w == q })
@@ -316,5 +333,5 @@ func (h *questions) drop(q *question) {
 			l.send(cancelOf(q))
 		}
 	}
-	h.clear(q.cluster, d)
+	h.clear(q.to, d)
 }

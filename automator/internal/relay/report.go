@@ -16,12 +16,14 @@ import (
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/fleet"
 	"github.com/tandem-cd/tandem/shared/run"
+	"github.com/tandem-cd/tandem/shared/shard"
 )
 
 // reporter is the receiving half of one Report stream.
 type reporter struct {
 	server  *Server
 	cluster string
+	of      shard.Shard
 	budget  *budget
 	full    []*statusv1.Sync // between begin and end
 	bytes   int              // of full
@@ -38,7 +40,11 @@ func (s *Server) Report(stream grpc.BidiStreamingServer[relayv1.ReportRequest, r
 	if err := admit(stream.Context(), hello); err != nil {
 		return err
 	}
-	ctx, finish, err := s.reports.start(stream.Context(), hello, nil)
+	of, err := shardOf(hello)
+	if err != nil {
+		return err
+	}
+	ctx, finish, err := s.reports.start(stream.Context(), hello, of, nil)
 	if err != nil {
 		return err
 	}
@@ -53,7 +59,7 @@ func (s *Server) Report(stream grpc.BidiStreamingServer[relayv1.ReportRequest, r
 	defer forget()
 	stop := out.beat(s.cfg.Heartbeat)
 	defer stop()
-	r := &reporter{server: s, cluster: hello.GetCluster(), budget: s.budgets.of(hello.GetCluster())}
+	r := &reporter{server: s, cluster: hello.GetCluster(), of: of, budget: s.budgets.of(hello.GetCluster())}
 	return r.run(ctx, stream, out)
 }
 
@@ -118,12 +124,15 @@ func (r *reporter) take(ctx context.Context, req *relayv1.ReportRequest, out *sp
 		return r.sync(message.Sync)
 	case *relayv1.ReportRequest_Removed:
 		key := message.Removed
+		if err := r.mine(key.GetNamespace(), key.GetName()); err != nil {
+			return err
+		}
 		r.server.deps.Fleet.Remove(fleet.Key{Cluster: r.cluster, Namespace: key.GetNamespace(), Name: key.GetName()})
 	case *relayv1.ReportRequest_End:
 		if !r.inFull {
 			return fault.New(fault.Invalid, "end without begin")
 		}
-		err := r.server.deps.Fleet.Replace(r.cluster, r.full)
+		err := r.server.deps.Fleet.Replace(r.cluster, r.of, r.full)
 		r.inFull, r.full, r.bytes = false, nil, 0
 		return err
 	}
@@ -152,6 +161,9 @@ func (r *reporter) sync(status *statusv1.Sync) error {
 	if status.GetCluster() != r.cluster {
 		return fault.New(fault.Invalid, "status is for cluster %q, not %q", status.GetCluster(), r.cluster)
 	}
+	if err := r.mine(status.GetNamespace(), status.GetName()); err != nil {
+		return err
+	}
 	r.server.metrics.statuses.WithLabelValues().Inc()
 	share(status)
 	if !r.inFull {
@@ -163,6 +175,14 @@ func (r *reporter) sync(status *statusv1.Sync) error {
 	}
 	r.full = append(r.full, status)
 	return nil
+}
+
+// mine returns why the client may not speak of a Sync.
+func (r *reporter) mine(namespace, name string) error {
+	if r.of.Owns(namespace, name) {
+		return nil
+	}
+	return fault.New(fault.Invalid, "the Sync %s/%s is not of shard %s of cluster %q", namespace, name, r.of, r.cluster)
 }
 
 // share makes equal revisions of a status one: it is kept, and most Syncs have one revision in all of their stages.

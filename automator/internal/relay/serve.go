@@ -40,7 +40,11 @@ func (s *Server) Serve(stream serveStream) error {
 	if err := admit(stream.Context(), hello.GetHello()); err != nil {
 		return err
 	}
-	l, err := s.questions.attach(hello.GetHello().GetCluster(), hello.GetOffers())
+	of, err := shardOf(hello.GetHello())
+	if err != nil {
+		return err
+	}
+	l, err := s.questions.attach(addressee{hello.GetHello().GetCluster(), of}, hello.GetOffers())
 	if err != nil {
 		return err
 	}
@@ -106,7 +110,7 @@ func (a *asking) send(ctx context.Context, message *relayv1.ServeResponse) error
 
 // receive takes answers until the stream ends. They are paid from the budget of the cluster's reports.
 func (a *asking) receive(ctx context.Context) error {
-	budget := a.server.budgets.of(a.line.cluster)
+	budget := a.server.budgets.of(a.line.to.cluster)
 	for {
 		request, err := a.stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -138,28 +142,31 @@ func (s *Server) Ask(ctx context.Context, cluster string, asked Question, each f
 	}
 	ctx, cancel := context.WithDeadlineCause(ctx, until, fault.New(fault.Conflict, "cluster %q has not answered in time", cluster))
 	defer cancel()
-	q, err := s.questions.put(cluster, asked, until)
+	follows, err := s.answerer(cluster, asked)
+	if err != nil {
+		return err
+	}
+	q, err := s.questions.put(addressee{cluster, follows.of}, asked, until)
 	if err != nil {
 		return err
 	}
 	defer s.questions.drop(q)
-	if err := s.call(cluster); err != nil {
-		return err
-	}
+	s.hub.call(follows.seat) // one that connects later finds by itself that questions wait
 	return s.await(ctx, q, each)
 }
 
-// call asks a cluster to open Serve. One that connects later finds by itself that questions wait.
-func (s *Server) call(cluster string) error {
-	follows := s.follows.newest(cluster)
+// answerer returns who can be called to answer a question: the replica that works for its Sync.
+func (s *Server) answerer(cluster string, asked Question) (*session, error) {
+	follows := s.follows.owner(cluster, asked.Namespace, asked.Name)
 	switch {
+	case follows == nil && s.follows.connected(cluster):
+		return nil, fault.New(fault.Stale, "the replica of cluster %q that works for the Sync %s/%s is not connected; ask again in a moment", cluster, asked.Namespace, asked.Name)
 	case follows == nil:
-		return fault.New(fault.Stale, "cluster %q is not connected; `tandem status %s` shows since when", cluster, cluster)
+		return nil, fault.New(fault.Stale, "cluster %q is not connected; `tandem status %s` shows since when", cluster, cluster)
 	case !follows.seat.serves:
-		return fault.New(fault.Stale, "the synchronizer of cluster %q answers no questions yet; upgrade it", cluster)
+		return nil, fault.New(fault.Stale, "the synchronizer of cluster %q answers no questions yet; upgrade it", cluster)
 	}
-	s.hub.call(follows.seat)
-	return nil
+	return follows, nil
 }
 
 // await hands out the parts of an answer until it is complete.
@@ -181,7 +188,7 @@ func (s *Server) await(ctx context.Context, q *question, each func(*statusv1.Ask
 			return fault.New(fault.Conflict, "the automator is restarting; ask again in a moment")
 		case <-pickUp.C:
 			if !s.questions.taken(q) {
-				return fault.New(fault.Conflict, "cluster %q was told that somebody asks, and did not come within %s; look into its synchronizer's log", q.cluster, pickUpTimeout)
+				return fault.New(fault.Conflict, "cluster %q was told that somebody asks, and did not come within %s; look into its synchronizer's log", q.to.cluster, pickUpTimeout)
 			}
 		case <-q.news:
 		}

@@ -16,9 +16,13 @@ import (
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/shard"
 )
 
 var treeQuestion = Question{Kind: relayv1.QueryKind_QUERY_KIND_RESOURCE_TREE, Namespace: "shop", Name: "web"}
+
+// whole is a cluster where one replica works for all Syncs.
+func whole(cluster string) addressee { return addressee{cluster, shard.Shard{Count: 1}} }
 
 // patience bounds the waits of these tests.
 const patience = 20 * time.Second
@@ -355,7 +359,7 @@ func TestAStreamThatNobodyAskedForEnds(t *testing.T) {
 func TestWhoConnectsLaterHearsOfWhatWaits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	q, err := w.server.questions.put("dev", treeQuestion, time.Now().Add(patience))
+	q, err := w.server.questions.put(whole("dev"), treeQuestion, time.Now().Add(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,23 +384,23 @@ func TestQuestionsAreBounded(t *testing.T) {
 	var all questions
 	var open []*question
 	for range maxClusterQuestions {
-		q, err := all.put("dev", treeQuestion, time.Now())
+		q, err := all.put(whole("dev"), treeQuestion, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
 		open = append(open, q)
 	}
-	if _, err := all.put("dev", treeQuestion, time.Now()); !fault.Is(err, fault.Conflict) {
+	if _, err := all.put(whole("dev"), treeQuestion, time.Now()); !fault.Is(err, fault.Conflict) {
 		t.Errorf("one more to a cluster: got %v, want Conflict", err)
 	}
 	for n := 0; len(open) < maxQuestions; n++ {
-		q, err := all.put(fmt.Sprintf("other-%d", n), treeQuestion, time.Now())
+		q, err := all.put(whole(fmt.Sprintf("other-%d", n)), treeQuestion, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
 		open = append(open, q)
 	}
-	if _, err := all.put("last", treeQuestion, time.Now()); !fault.Is(err, fault.Conflict) {
+	if _, err := all.put(whole("last"), treeQuestion, time.Now()); !fault.Is(err, fault.Conflict) {
 		t.Errorf("one more to all: got %v, want Conflict", err)
 	}
 	for _, q := range open {
@@ -413,7 +417,7 @@ func TestNobodyWaitsForEverForACluster(t *testing.T) {
 		s := New(Config{}, Deps{Fleet: fleet.New()})
 		defer s.Close()
 		seat := s.hub.join(true)
-		_, finish, err := s.follows.start(t.Context(), hello(1), seat)
+		_, finish, err := s.follows.start(t.Context(), hello(1), shard.Shard{Count: 1}, seat)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -423,7 +427,7 @@ func TestNobodyWaitsForEverForACluster(t *testing.T) {
 		if !fault.Is(err, fault.Conflict) || time.Since(began) != pickUpTimeout {
 			t.Errorf("a cluster that does not come: got %v after %s, want Conflict after %s", err, time.Since(began), pickUpTimeout)
 		}
-		time.AfterFunc(time.Second, func() { _, _ = s.questions.attach("dev", []relayv1.QueryKind{treeQuestion.Kind}) })
+		time.AfterFunc(time.Second, func() { _, _ = s.questions.attach(whole("dev"), []relayv1.QueryKind{treeQuestion.Kind}) })
 		began = time.Now()
 		err = s.Ask(t.Context(), "dev", treeQuestion, nil)
 		if !fault.Is(err, fault.Conflict) || time.Since(began) != maxQuestionTime {

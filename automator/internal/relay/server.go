@@ -22,6 +22,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/rpc"
+	"github.com/tandem-cd/tandem/shared/shard"
 )
 
 // Protocol is the newest protocol that this server speaks.
@@ -149,6 +150,14 @@ func admit(ctx context.Context, hello *relayv1.Hello) error {
 		return fault.New(fault.Invalid, "replica must have 1 to %d bytes", revision.MaxRepositoryName)
 	}
 	return nil
+}
+
+// canShard is the ability to take a full status of one shard, among several of a cluster.
+const canShard = "shards"
+
+// shardOf returns the part of its cluster's Syncs that a client works for.
+func shardOf(hello *relayv1.Hello) (shard.Shard, error) {
+	return shard.New(hello.GetShard(), hello.GetShards())
 }
 
 // drains are what is done when the server closes.

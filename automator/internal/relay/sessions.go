@@ -12,6 +12,7 @@ import (
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/shard"
 )
 
 // maxReplicas bounds the streams of one kind that a cluster has open, one for each replica.
@@ -27,6 +28,7 @@ type sessions struct {
 
 type session struct {
 	cluster, replica string
+	of               shard.Shard
 	epoch            int64
 	end              context.CancelCauseFunc
 	seat             *seat // of a Follow stream; nil for others
@@ -35,13 +37,16 @@ type session struct {
 // errReplaced is why a stream ends whose replica opened a newer one.
 var errReplaced = fault.New(fault.Stale, "a newer session of this replica took over")
 
+// errDivided is why a stream ends whose cluster is divided into another number of shards now.
+var errDivided = fault.New(fault.Stale, "a session of this cluster has another number of shards")
+
 func newSessions(state *fleet.State) *sessions {
 	return &sessions{open: map[string][]*session{}, fleet: state}
 }
 
 // start registers a session and returns the context that its stream lives in, and what to call at its end. seat is that of
 // a Follow stream, and nil for others.
-func (s *sessions) start(ctx context.Context, hello *relayv1.Hello, seat *seat) (context.Context, func(), error) {
+func (s *sessions) start(ctx context.Context, hello *relayv1.Hello, of shard.Shard, seat *seat) (context.Context, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cluster := hello.GetCluster()
@@ -53,14 +58,24 @@ func (s *sessions) start(ctx context.Context, hello *relayv1.Hello, seat *seat) 
 		return nil, nil, errReplaced
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	now := &session{cluster: cluster, replica: hello.GetReplica(), epoch: hello.GetEpoch(), end: cancel, seat: seat}
+	now := &session{cluster: cluster, replica: hello.GetReplica(), of: of, epoch: hello.GetEpoch(), end: cancel, seat: seat}
 	if at >= 0 {
 		s.open[cluster][at].end(errReplaced)
 		s.open[cluster] = slices.Delete(s.open[cluster], at, at+1)
 	}
-	s.open[cluster] = append(s.open[cluster], now)
+	s.open[cluster] = append(slices.DeleteFunc(s.open[cluster], now.supersedes), now)
 	s.report(cluster, true, hello.GetVersion())
 	return ctx, func() { s.finish(now, hello.GetVersion()) }, nil
+}
+
+// supersedes reports whether another session of the cluster counts no longer, and ends it then: replicas agree on the number of
+// shards before they work, so one that has another has lost its Lease, or is about to come back and tell everything anew.
+func (s *session) supersedes(other *session) bool {
+	if other.of.Count == s.of.Count {
+		return false
+	}
+	other.end(errDivided)
+	return true
 }
 
 // finish forgets a session, unless a newer one has its place.
@@ -92,13 +107,14 @@ func (s *sessions) connected(cluster string) bool {
 	return len(s.open[cluster]) > 0
 }
 
-// newest returns the session of a cluster that was started last; nil for none.
-func (s *sessions) newest(cluster string) *session {
+// owner returns the newest session of those that work for a Sync of a cluster; nil for none.
+func (s *sessions) owner(cluster, namespace, name string) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	open := s.open[cluster]
-	if len(open) == 0 {
-		return nil
+	for _, open := range slices.Backward(s.open[cluster]) {
+		if open.of.Owns(namespace, name) {
+			return open
+		}
 	}
-	return open[len(open)-1]
+	return nil
 }

@@ -103,7 +103,12 @@ type Hello struct {
 	// Optional abilities by name, such as "serve". A receiver ignores what it does not know.
 	Capabilities []string `protobuf:"bytes,5,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// The client's version, for people.
-	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	// Which part of the cluster's Syncs the client works for, from 0 to shards - 1. A Sync belongs to the shard that is the
+	// first eight bytes, big-endian, of the SHA-256 of "namespace/name", modulo shards.
+	Shard int32 `protobuf:"varint,7,opt,name=shard,proto3" json:"shard,omitempty"`
+	// How many parts there are, at most 16; 0 for a client that works for all Syncs.
+	Shards        int32 `protobuf:"varint,8,opt,name=shards,proto3" json:"shards,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -178,6 +183,20 @@ func (x *Hello) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *Hello) GetShard() int32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *Hello) GetShards() int32 {
+	if x != nil {
+		return x.Shards
+	}
+	return 0
 }
 
 // FollowRequest says what the client wants to follow and what it holds.
@@ -515,7 +534,10 @@ type Welcome struct {
 	// times as long ends the stream.
 	Heartbeat *durationpb.Duration `protobuf:"bytes,2,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	// The automator's version, for people.
-	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Optional abilities by name, such as "shards": `end` of a full status speaks of the client's own shard alone. A client
+	// that works for one of several sends no full status to a server without it.
+	Capabilities  []string `protobuf:"bytes,4,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -569,6 +591,13 @@ func (x *Welcome) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *Welcome) GetCapabilities() []string {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
 }
 
 // Announcement says that a source has other content.
@@ -1933,7 +1962,7 @@ func (*StatusBegin) Descriptor() ([]byte, []int) {
 	return file_tandem_relay_v1_relay_proto_rawDescGZIP(), []int{23}
 }
 
-// StatusEnd ends a full status: a Sync that was not named since `begin` is gone.
+// StatusEnd ends a full status: a Sync of the client's shard that was not named since `begin` is gone.
 type StatusEnd struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2657,14 +2686,16 @@ var File_tandem_relay_v1_relay_proto protoreflect.FileDescriptor
 
 const file_tandem_relay_v1_relay_proto_rawDesc = "" +
 	"\n" +
-	"\x1btandem/relay/v1/relay.proto\x12\x0ftandem.relay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tandem/revision/v1/revision.proto\x1a\x1dtandem/status/v1/status.proto\"\xab\x01\n" +
+	"\x1btandem/relay/v1/relay.proto\x12\x0ftandem.relay.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!tandem/revision/v1/revision.proto\x1a\x1dtandem/status/v1/status.proto\"\xd9\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\tR\areplica\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x03R\x05epoch\x12\x1a\n" +
 	"\bprotocol\x18\x04 \x01(\x05R\bprotocol\x12\"\n" +
 	"\fcapabilities\x18\x05 \x03(\tR\fcapabilities\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\tR\aversion\"x\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12\x14\n" +
+	"\x05shard\x18\a \x01(\x05R\x05shard\x12\x16\n" +
+	"\x06shards\x18\b \x01(\x05R\x06shards\"x\n" +
 	"\rFollowRequest\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x16.tandem.relay.v1.HelloR\x05hello\x129\n" +
 	"\asources\x18\x02 \x03(\v2\x1f.tandem.relay.v1.FollowedSourceR\asources\"\x8c\x01\n" +
@@ -2682,11 +2713,12 @@ const file_tandem_relay_v1_relay_proto_rawDesc = "" +
 	"\x05drain\x18\a \x01(\v2\x16.tandem.relay.v1.DrainH\x00R\x05drain\x125\n" +
 	"\bsync_now\x18\b \x01(\v2\x18.tandem.relay.v1.SyncNowH\x00R\asyncNow\x12J\n" +
 	"\x0fqueries_waiting\x18\t \x01(\v2\x1f.tandem.relay.v1.QueriesWaitingH\x00R\x0equeriesWaitingB\t\n" +
-	"\amessage\"x\n" +
+	"\amessage\"\x9c\x01\n" +
 	"\aWelcome\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\x05R\bprotocol\x127\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\theartbeat\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\"\xa1\x02\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\"\n" +
+	"\fcapabilities\x18\x04 \x03(\tR\fcapabilities\"\xa1\x02\n" +
 	"\fAnnouncement\x122\n" +
 	"\x06source\x18\x01 \x01(\v2\x1a.tandem.revision.v1.SourceR\x06source\x128\n" +
 	"\brevision\x18\x02 \x01(\v2\x1c.tandem.revision.v1.RevisionR\brevision\x12.\n" +

@@ -61,6 +61,9 @@ type RelayServiceClient interface {
 	// cut, what was not acknowledged; the server stores before it acknowledges and ignores an id that it has.
 	// Status: `begin`, one `sync` for each Sync, `end`; what was not named in between is gone. Outside of that a `sync`
 	// replaces the one with the same namespace and name, and `removed` takes one away.
+	// A client that works for one of several shards names and removes Syncs of its own shard, and `end` speaks of those alone.
+	// A client whose `shards` differ from those of the cluster's other Report streams ends them: only one number counts at a
+	// time, and who still works by it comes back.
 	Report(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ReportRequest, ReportResponse], error)
 	// Serve answers questions of people about the cluster, such as which objects a Sync owns.
 	//
@@ -178,6 +181,9 @@ type RelayServiceServer interface {
 	// cut, what was not acknowledged; the server stores before it acknowledges and ignores an id that it has.
 	// Status: `begin`, one `sync` for each Sync, `end`; what was not named in between is gone. Outside of that a `sync`
 	// replaces the one with the same namespace and name, and `removed` takes one away.
+	// A client that works for one of several shards names and removes Syncs of its own shard, and `end` speaks of those alone.
+	// A client whose `shards` differ from those of the cluster's other Report streams ends them: only one number counts at a
+	// time, and who still works by it comes back.
 	Report(grpc.BidiStreamingServer[ReportRequest, ReportResponse]) error
 	// Serve answers questions of people about the cluster, such as which objects a Sync owns.
 	//
