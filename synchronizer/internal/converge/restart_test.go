@@ -1,0 +1,61 @@
+package converge
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+)
+
+func TestARestartOfAConvergedSyncDoesNothing(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() { deployed(w) })
+		w.run(func() {
+			w.pass(time.Hour)
+			same(t, "did", w.took(), []string{})
+			same(t, "told", w.told(), []string{}) // told again, under the same ids
+		})
+	})
+}
+
+func TestAKillBeforeTheStatusIsWrittenTellsNothingTwice(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		var before v1alpha1.Status
+		one, two := w.commit("one", "a", "b"), w.commit("two", "a=2", "b")
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(one)
+			before = *w.resources["web"].Status.DeepCopy()
+			w.deliver(two)
+			w.took()
+			w.told()
+		})
+		w.resources["web"].Status = before // as if the last writes had not happened
+		w.inventory["uid-1"][key("a")] = w.inventory["uid-1"][key("b")]
+		w.run(func() {
+			w.deliver(two)
+			same(t, "told", w.told(), []string{})
+			if got := w.status().State; got != v1alpha1.StateHealthy {
+				t.Errorf("state: got %s", got)
+			}
+		})
+	})
+}
+
+func TestASyncMadeAnewStartsOver(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			deployed(w)
+			w.sync(func(s *v1alpha1.Sync) { s.UID, s.Status = "uid-2", v1alpha1.Status{} })
+			if base := w.bases["shop/web"]; !base.IsZero() {
+				t.Errorf("the chain starts from %s", base)
+			}
+			w.deliver(w.commit("one", "a", "b"))
+			same(t, "told", w.told(), []string{}) // the fake's ids leave the uid out
+			same(t, "inventories that nobody needs", w.forgot, []string{"uid-1"})
+		})
+		if got := w.status(); got.State != v1alpha1.StateHealthy || got.Objects.Current != 2 {
+			t.Errorf("status: got %+v", got)
+		}
+	})
+}
