@@ -17,7 +17,6 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
 	"github.com/tandem-cd/tandem/synchronizer/internal/baseline"
 	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
-	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
 	"github.com/tandem-cd/tandem/synchronizer/internal/render"
@@ -170,7 +169,7 @@ const watchAgain = 10 * time.Second
 // input is what the plan depends on.
 func (p *pass) input() plan.Input {
 	w := p.work
-	known := live.Planned(p.loop.deps.Live.Owned(p.sync.Label()))
+	known := p.loop.deps.Live.Planned(p.sync.Label())
 	if self, ok := known[p.self()]; ok {
 		self.Current = true
 		known[p.self()] = self

@@ -70,6 +70,8 @@ func (w *world) Owned(label string) []live.Record {
 	return owned
 }
 
+func (w *world) Planned(label string) map[object.Key]plan.Live { return live.Planned(w.Owned(label)) }
+
 func (w *world) OwnedKinds(label string) []v1alpha1.ObjectKind {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -114,8 +114,8 @@ type Live interface { //nolint:interfacebloat // one store answers all of them
 	Failures(label string) []error
 	// Get returns what is known about an object.
 	Get(key object.Key) (live.Record, bool)
-	// Owned returns the objects that carry a Sync's label.
-	Owned(label string) []live.Record
+	// Planned returns the objects that carry a Sync's label.
+	Planned(label string) map[object.Key]plan.Live
 	// OwnedKinds returns the kinds of which a Sync owns objects.
 	OwnedKinds(label string) []v1alpha1.ObjectKind
 	// Labelled reports whether any object of a kind is known that carries a Sync's label.

@@ -65,6 +65,6 @@ func (p *pass) seesAll() bool {
 
 // inputWithout plans the removal of all that the Sync owns, in the order of a prune. Its owner decided; there is no guard.
 func (p *pass) inputWithout() plan.Input {
-	owned := p.loop.deps.Live.Owned(p.sync.Label())
-	return plan.Input{Label: p.sync.Label(), Live: live.Planned(owned), Recorded: p.work.inventory, Prune: true, AllowPrune: true}
+	owned := p.loop.deps.Live.Planned(p.sync.Label())
+	return plan.Input{Label: p.sync.Label(), Live: owned, Recorded: p.work.inventory, Prune: true, AllowPrune: true}
 }

@@ -11,11 +11,9 @@ package inventory
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"hash/maphash"
 	"io"
 	"slices"
@@ -97,10 +95,26 @@ func fits(entries map[object.Key]Entry, count int) bool {
 	return true
 }
 
+// shardOf is the key's ID by FNV-1a, put together as it is hashed.
 func shardOf(key object.Key, count int) int {
-	hash := fnv.New64a()
-	_, _ = hash.Write([]byte(key.ID())) // never fails
-	return int(binary.BigEndian.Uint64(hash.Sum(nil)) % uint64(count))
+	hash := fnvAdd(fnvOffset, key.Kind)
+	if key.Group != "" {
+		hash = fnvAdd(fnvAdd(hash, "."), key.Group)
+	}
+	if key.Namespace != "" {
+		hash = fnvAdd(fnvAdd(hash, "/"), key.Namespace)
+	}
+	return int(fnvAdd(fnvAdd(hash, "/"), key.Name) % uint64(count))
+}
+
+// The constants of FNV-1a with 64 bits.
+const fnvOffset, fnvPrime uint64 = 14695981039346656037, 1099511628211
+
+func fnvAdd(hash uint64, text string) uint64 {
+	for i := range len(text) {
+		hash = (hash ^ uint64(text[i])) * fnvPrime
+	}
+	return hash
 }
 
 // seed makes fingerprints of this process unlike those of any other.

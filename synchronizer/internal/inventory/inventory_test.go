@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"hash/fnv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -91,6 +92,23 @@ func TestSplitEncodesOnlyWhatIsWanted(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[int][]byte{7: whole[7]}, part); diff != "" {
 		t.Errorf("Split(shard 7): -want, +got:\n%s", diff)
+	}
+}
+
+// Records stay where a former version put them.
+func TestAShardIsTheHashOfTheID(t *testing.T) {
+	t.Parallel()
+	for _, key := range []object.Key{
+		{Kind: "Namespace", Name: "shop"},
+		{Kind: "ConfigMap", Namespace: "shop", Name: "a"},
+		{Group: "apps", Kind: "Deployment", Namespace: "shop", Name: "web"},
+		{Group: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: "x"},
+	} {
+		hash := fnv.New64a()
+		_, _ = hash.Write([]byte(key.ID())) // never fails
+		if got, want := shardOf(key, MaxShards), int(hash.Sum64()%MaxShards); got != want {
+			t.Errorf("shardOf(%s): got %d, want %d", key, got, want)
+		}
 	}
 }
 

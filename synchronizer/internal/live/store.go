@@ -152,21 +152,31 @@ func (s *Store) find(key object.Key) (of *watched, found *entry) {
 func (s *Store) Owned(label string) []Record {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	count := 0
+	records := make([]Record, 0, s.count(label))
+	s.owned(label, func(w *watched, e *entry) { records = append(records, e.unpack(w.kind)) })
+	return records
+}
+
+// count is how many entries carry a Sync's label: more than objects do where a
+// kind is watched in several versions. The caller holds mu.
+func (s *Store) count(label string) (n int) {
 	for _, w := range s.watches {
-		count += len(w.bySync[label])
+		n += len(w.bySync[label])
 	}
-	records := make([]Record, 0, count)
+	return n
+}
+
+// owned visits the entries that carry a Sync's label, each object once. The
+// caller holds mu.
+func (s *Store) owned(label string, visit func(*watched, *entry)) {
 	for _, w := range s.watches { // other Syncs' too: a kind that this one has forgotten may be among them
 		versions := len(s.byKind[w.kind.GroupKind()])
 		for _, e := range w.bySync[label] {
-			if versions > 1 && !s.isBest(w, e) {
-				continue
+			if versions == 1 || s.isBest(w, e) {
+				visit(w, e)
 			}
-			records = append(records, e.unpack(w.kind))
 		}
 	}
-	return records
 }
 
 // OwnedKinds returns the kinds of which a Sync owns objects.

@@ -141,9 +141,8 @@ type Plan struct {
 
 // Make plans.
 func Make(in Input) Plan {
-	p := &planner{in: in, wanted: make(map[object.Key]bool, len(in.Desired))}
+	p := &planner{in: in}
 	for i := range in.Desired {
-		p.wanted[in.Desired[i].Key] = true
 		p.desired(&in.Desired[i])
 	}
 	p.prune()
@@ -156,7 +155,7 @@ func compare(a, b Step) int { return cmp.Or(cmp.Compare(a.Stage, b.Stage), a.Key
 
 type planner struct {
 	in     Input
-	wanted map[object.Key]bool
+	wanted int // live objects that Git asks for
 	out    Plan
 }
 
@@ -164,6 +163,10 @@ type planner struct {
 func (p *planner) desired(d *render.Desired) {
 	live, exists := p.in.Live[d.Key]
 	recorded, known := p.in.Recorded[d.Key]
+	if exists {
+		p.wanted++
+		p.own(live)
+	}
 	step := Step{Action: Apply, Key: d.Key, Desired: d, Stage: stageOf(d.Key), Exists: exists && live.Owned}
 	switch {
 	case p.leave(d, exists):
@@ -236,15 +239,30 @@ func (p *planner) drifted(step Step) {
 	}
 }
 
+// own counts what the Sync owns, and reports whether it owns an object.
+func (p *planner) own(live Live) bool {
+	if live.Sync != p.in.Label || !live.Owned {
+		return false
+	}
+	p.out.Owned++
+	return true
+}
+
 // prune decides about what is owned and no longer in Git.
 func (p *planner) prune() {
+	if p.wanted == len(p.in.Live) {
+		return // as in almost every plan: what Git asks for is all that there is
+	}
+	wanted := make(map[object.Key]bool, len(p.in.Desired))
+	for i := range p.in.Desired {
+		wanted[p.in.Desired[i].Key] = true
+	}
 	var removals []Step
 	for key, live := range p.in.Live {
-		if live.Sync != p.in.Label || !live.Owned {
+		if wanted[key] || !p.own(live) {
 			continue
 		}
-		p.out.Owned++
-		if p.wanted[key] || live.Deleting || live.Keep || !p.in.Prune || !p.knownGone(key) {
+		if live.Deleting || live.Keep || !p.in.Prune || !p.knownGone(key) {
 			continue
 		}
 		removals = append(removals, Step{Action: Delete, Key: key, GVK: live.GVK, UID: live.UID, Stage: removalStage(key), Reason: Gone, Exists: true})
