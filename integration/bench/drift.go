@@ -47,13 +47,17 @@ func (b *syncBench) heal(ctx context.Context, m manifest, remove bool) (took tim
 	ctx, cancel := context.WithTimeout(ctx, healTimeout)
 	defer cancel()
 	objects := b.bench.world.Dynamic.Resource(m.resource).Namespace(b.bench.site.Namespace)
-	was, err := objects.Get(ctx, m.name, metav1.GetOptions{})
+	one := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, m.name).String()}
+	list, err := objects.List(ctx, one)
 	if err != nil {
 		return 0, err
 	}
-	watching, err := objects.Watch(ctx, metav1.ListOptions{
-		FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, m.name).String(), ResourceVersion: was.GetResourceVersion(),
-	})
+	if len(list.Items) != 1 {
+		return 0, fmt.Errorf("%s: %w: it is not there", m.name, errHealed)
+	}
+	was := &list.Items[0]
+	one.ResourceVersion = list.GetResourceVersion() // the object's own may be too old
+	watching, err := objects.Watch(ctx, one)
 	if err != nil {
 		return 0, err
 	}
