@@ -17,11 +17,9 @@ type Namespaced func(kind schema.GroupVersionKind) (bool, error)
 
 // Resolve fills in namespaces and takes out what cannot be applied as it stands: kinds that neither the cluster nor the
 // tree defines, and objects that are written twice. Files of which something was taken out count as broken. The error
-// says that the cluster could not be asked.
+// says that the cluster could not be asked. The objects of r are those of the result, and r is not to be used any more.
 func (r Result) Resolve(namespace string, namespaced Namespaced) (Result, error) {
-	out := Result{
-		Objects: make([]Desired, 0, len(r.Objects)), Broken: map[string]bool{}, Problems: slices.Clone(r.Problems), files: r.files,
-	}
+	out := Result{Objects: r.Objects[:0], Broken: map[string]bool{}, Problems: slices.Clone(r.Problems), files: r.files}
 	maps.Copy(out.Broken, r.Broken)
 	places := newPlaces(r.Objects, namespaced)
 	for i := range r.Objects {
@@ -35,9 +33,12 @@ func (r Result) Resolve(namespace string, namespaced Namespaced) (Result, error)
 		if err != nil {
 			return Result{}, fmt.Errorf("kind %s: %w", d.GVK.Kind, err)
 		}
-		out.Objects = append(out.Objects, *d)
-		key := &out.Objects[len(out.Objects)-1].Key
-		key.Namespace = placeOf(key.Namespace, namespace, in)
+		d.Key.Namespace = placeOf(d.Key.Namespace, namespace, in)
+		if len(out.Objects) == i {
+			out.Objects = out.Objects[:i+1] // it is where it belongs
+		} else {
+			out.Objects = append(out.Objects, *d)
+		}
 	}
 	out.unique()
 	leaveReplicas(out.Objects)
