@@ -118,6 +118,15 @@ tidy: ## Sync the workspace, then tidy each module without it
 
 # --- test --------------------------------------------------------------------
 
+# Debian keeps its programs out of PATH.
+have-postgres = { ls /usr/lib/postgresql/*/bin/postgres || command -v postgres; } >/dev/null 2>&1
+
+.PHONY: postgres
+postgres: ## Install Debian's PostgreSQL, unless there is one: the automator's store is tested on a real server (root)
+	@$(have-postgres) || { $(apt-install) postgresql || { apt-get update -qq && $(apt-install) postgresql; }; }
+
+apt-install = DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+
 .PHONY: unit
 unit: cgo $(BIN)/gotestsum $(BIN)/helm ## Run the unit tests with race: the inner loop
 	@$(call list-unit,$(PACKAGES)); $(gotestsum) -short $(RACE) $$packages

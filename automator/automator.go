@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -85,10 +84,8 @@ func (a *Automator) openStore(ctx context.Context) (err error) {
 	if err := os.MkdirAll(a.cfg.StateDir, 0o700); err != nil {
 		return fmt.Errorf("open state: %w", err)
 	}
-	storeConfig := store.Config{Path: filepath.Join(a.cfg.StateDir, store.FileName), Metrics: a.metrics}
-	if err := storeConfig.Validate(); err != nil {
-		return err
-	}
+	storeConfig := a.cfg.Store
+	storeConfig.Metrics = a.metrics
 	if a.store, err = store.Open(ctx, storeConfig); err != nil {
 		return err
 	}
@@ -209,6 +206,7 @@ func (a *Automator) Run(ctx context.Context) error {
 	tasks := []run.Task{
 		{Name: "scan", Run: a.scanner.Run},
 		{Name: "store", Run: a.keepStore},
+		{Name: "revocations", Run: a.enroll.Run},
 		{Name: "evidence", Run: a.watchEvidence},
 		{Name: "server", Run: func(ctx context.Context) error { return a.server.Serve(ctx, listener) }},
 		{Name: "relay", Run: a.relay.Run},
@@ -250,7 +248,7 @@ func (a *Automator) drain(ctx context.Context) error {
 }
 
 func (a *Automator) keepStore(ctx context.Context) error {
-	return a.store.Run(ctx, func(err error) { a.log.Warn("store not pruned", zap.Error(err)) })
+	return a.store.Run(ctx, func(err error) { a.log.Warn("store not kept up", zap.Error(err)) })
 }
 
 // ready reports why the automator cannot do its work yet.

@@ -3,11 +3,13 @@ package automator
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/authority"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/registry"
+	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/automator/internal/traces"
 	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/revision"
@@ -40,8 +42,12 @@ type Config struct {
 	Admins []string `yaml:"admins"`
 	// Proxy is for automators behind a proxy that ends TLS.
 	Proxy ProxyConfig `yaml:"proxy"`
-	// StateDir holds the mirrors and the event log. Losing it costs the event history and a fresh clone, nothing else.
+	// StateDir holds the mirrors, and the store unless that is elsewhere. Losing it costs the event history and a fresh
+	// clone, nothing else.
 	StateDir string `yaml:"stateDir"`
+	// Store says how long events and tags are remembered, and may name a PostgreSQL database for them; a file in stateDir
+	// by default.
+	Store store.Config `yaml:"store"`
 	// Log says how logs are written.
 	Log telemetry.LogConfig `yaml:"log"`
 	// Admin is the address of /healthz, /readyz and /metrics; empty serves none.
@@ -131,6 +137,12 @@ func (c *Config) Validate() error {
 	}
 	problems = append(problems, c.Traces.Validate())
 	require(c.StateDir, "stateDir", "a folder that survives restarts")
+	if c.StateDir != "" {
+		c.Store.Path = filepath.Join(c.StateDir, store.FileName)
+		if err := c.Store.Validate(); err != nil {
+			problems = append(problems, fmt.Errorf("store: %w", err))
+		}
+	}
 	require(c.Signing.Name, "signing.name", "who makes commits")
 	require(c.Signing.Email, "signing.email", "who makes commits")
 	require(c.Signing.SSHKeyFile, "signing.sshKeyFile", "the key that signs commits; make one with ssh-keygen -t ed25519")

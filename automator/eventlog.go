@@ -86,7 +86,7 @@ func filterOf(f *statusv1.EventFilter) store.EventFilter {
 
 // WatchEvents calls fn for each event from filter.since or from now on, in the order in which they were stored.
 func (l eventLog) WatchEvents(ctx context.Context, filter *statusv1.EventFilter, fn func(*statusv1.Event) error) error {
-	appended, cancel := l.store.Subscribe()
+	appended, cancel := l.store.Subscribe(store.Events)
 	defer cancel()
 	after := int64(0)
 	if filter.GetSince() == nil {

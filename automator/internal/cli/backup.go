@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -21,7 +20,7 @@ import (
 const notIncluded = "The authority's key is not in it: keep ca.crt and ca.key yourself. What runs and what was decided is in Git."
 
 func (a *app) backup() *cobra.Command {
-	var stateDir string
+	var from place
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Save the automator's store: revocations, tokens, events, what is known of tags",
@@ -29,12 +28,17 @@ func (a *app) backup() *cobra.Command {
 
 The copy is consistent, and the automator works on while it is made. ` + notIncluded + `
 
-It is asked for over the network by an admin, or read from the state folder where the automator runs (--state-dir).`,
-		Example: "  tandem backup tandem-2026-03-01.db\n  tandem backup --state-dir /var/lib/tandem tandem.db",
+It is asked for over the network by an admin, or read from where the automator keeps it: its state folder (--state-dir), or
+the PostgreSQL database that its configuration names (--automator-config). The file is the same for both.`,
+		Example: "  tandem backup tandem-2026-03-01.db\n  tandem backup --state-dir /var/lib/tandem tandem.db\n  tandem backup --automator-config automator.yaml tandem.db",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if stateDir != "" {
-				if err := store.SnapshotFile(cmd.Context(), filepath.Join(stateDir, store.FileName), args[0]); err != nil {
+			if from.given() {
+				cfg, err := from.store()
+				if err != nil {
+					return err
+				}
+				if err := store.Backup(cmd.Context(), cfg, args[0]); err != nil {
 					return err
 				}
 				return a.saved(args[0])
@@ -51,7 +55,7 @@ It is asked for over the network by an admin, or read from the state folder wher
 			})
 		},
 	}
-	cmd.Flags().StringVar(&stateDir, "state-dir", "", "the automator's stateDir, to read from it instead of asking the automator")
+	from.flags(cmd)
 	return cmd
 }
 
@@ -113,21 +117,23 @@ func (a *app) object(value any) error {
 }
 
 func (a *app) restore() *cobra.Command {
-	var stateDir string
+	var to place
 	cmd := &cobra.Command{
-		Use:   "restore FILE --state-dir DIR",
+		Use:   "restore FILE (--state-dir DIR | --automator-config FILE)",
 		Short: "Put a backup back, while the automator does not run",
 		Long: `Put a backup back, while the automator does not run.
 
-What was in the state folder is kept beside it. Whoever was revoked after the backup was made is not revoked any more:
+What was there is kept: beside the store in the state folder, and beside the backup with PostgreSQL. A backup of either
+engine can be restored into the other, which is how to move. Whoever was revoked after the backup was made is not revoked any more:
 revoke them again. ` + notIncluded,
-		Example: "  tandem restore tandem-2026-03-01.db --state-dir /var/lib/tandem",
+		Example: "  tandem restore tandem-2026-03-01.db --state-dir /var/lib/tandem\n  tandem restore tandem-2026-03-01.db --automator-config automator.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := os.MkdirAll(stateDir, 0o700); err != nil {
+			cfg, err := to.store()
+			if err != nil {
 				return err
 			}
-			aside, err := store.Restore(cmd.Context(), args[0], filepath.Join(stateDir, store.FileName))
+			aside, err := store.Restore(cmd.Context(), args[0], cfg)
 			if err != nil {
 				return err
 			}
@@ -141,7 +147,7 @@ revoke them again. ` + notIncluded,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&stateDir, "state-dir", "", "the automator's stateDir")
-	_ = cmd.MarkFlagRequired("state-dir")
+	to.flags(cmd)
+	cmd.MarkFlagsOneRequired("state-dir", "automator-config")
 	return cmd
 }

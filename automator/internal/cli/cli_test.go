@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tandem-cd/tandem/automator/internal/cli"
+	"github.com/tandem-cd/tandem/automator/internal/store/postgrestest"
 	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
 	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
@@ -29,7 +30,7 @@ import (
 const digest = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tandem": func() {
+	testscript.Main(postgrestest.Closing(m), map[string]func(){"tandem": func() {
 		os.Exit(cli.Run(context.Background(), cli.New(os.Stdout), os.Stderr))
 	}})
 }

@@ -177,14 +177,14 @@ func (a *Admin) Revoke(ctx context.Context, req *enrollmentv1.RevokeRequest) (*e
 	if err := authority.CheckName(id.Name); err != nil {
 		return nil, err
 	}
-	now := time.Now()
 	// First for good, then at once: a revocation that was answered survives a crash.
-	if err := a.service.deps.Store.Revoke(ctx, string(id.Role), id.Name, now); err != nil {
+	until, err := a.service.deps.Store.Revoke(ctx, string(id.Role), id.Name, time.Now())
+	if err != nil {
 		return nil, err
 	}
-	ended := a.service.refuse(id, now)
+	ended := a.service.refuse(id, until)
 	a.service.deps.Log.Info("identity revoked", zap.Stringer("identity", id), zap.String("by", callerName(ctx)), zap.Int("calls_ended", ended))
-	return &enrollmentv1.RevokeResponse{Revoked: timestamppb.New(now), CallsEnded: int32(ended)}, nil
+	return &enrollmentv1.RevokeResponse{Revoked: timestamppb.New(until), CallsEnded: int32(ended)}, nil
 }
 
 // maxNames bounds the clusters that GetAuthority names for each authority.

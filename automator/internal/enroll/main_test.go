@@ -20,6 +20,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/authority"
 	"github.com/tandem-cd/tandem/automator/internal/enroll"
 	"github.com/tandem-cd/tandem/automator/internal/store"
+	"github.com/tandem-cd/tandem/automator/internal/store/postgrestest"
 	enrollmentv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/enrollment/v1"
 	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/credential"
@@ -27,7 +28,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(postgrestest.Closing(m)) }
 
 const (
 	cluster   = "prod-eu"
@@ -38,6 +39,7 @@ const (
 type world struct {
 	t       *testing.T
 	dir     string
+	kept    store.Config
 	life    time.Duration
 	admins  []string
 	signer  *authority.Authority
@@ -49,7 +51,16 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), admins: []string{"ann"}}
+	return newWorldOn(t, store.Config{})
+}
+
+// newWorldOn has its store where the configuration says; in a file when it says nothing.
+func newWorldOn(t *testing.T, kept store.Config) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), kept: kept, admins: []string{"ann"}}
+	if len(kept.Postgres.Hosts) == 0 {
+		w.kept.Path = w.file("tandem.db")
+	}
 	cert, key, err := authority.Create(time.Now().AddDate(0, 0, -60), 365*24*time.Hour) // older than any certificate in these tests
 	if err != nil {
 		t.Fatal(err)
@@ -83,11 +94,19 @@ func (w *world) files() (cert, key []byte) {
 	return cert, key
 }
 
+// replica starts another automator on the same store, with the same authority.
+func (w *world) replica() *world {
+	w.t.Helper()
+	other := &world{t: w.t, dir: w.dir, kept: w.kept, admins: w.admins}
+	other.start()
+	return other
+}
+
 // start starts the automator's part, as after every restart.
 func (w *world) start() {
 	t := w.t
 	t.Helper()
-	kept, err := store.Open(t.Context(), store.Config{Path: w.file("tandem.db")})
+	kept, err := store.Open(t.Context(), w.kept)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,6 +150,8 @@ func (w *world) start() {
 	w.address = serve(cfg)
 	cfg.TLS = nil
 	w.plain = serve(cfg)
+	wg.Go(func() { _ = kept.Run(ctx, func(err error) { t.Error(err) }) })
+	wg.Go(func() { _ = service.Run(ctx) })
 	w.stop = sync.OnceFunc(func() {
 		cancel()
 		wg.Wait()

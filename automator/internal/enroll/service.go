@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -63,14 +64,44 @@ type Service struct {
 // New returns a service that knows every revocation of the store.
 func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	s := &Service{cfg: cfg, deps: deps, limits: newLimits(), replays: newReplays(), revoked: newRevocations()}
-	known, err := deps.Store.Identities(ctx)
-	if err != nil {
+	if err := s.learn(ctx); err != nil {
 		return nil, err
 	}
-	for _, id := range known {
-		s.revoked.put(id.Role, id.Name, id.Revoked)
-	}
 	return s, nil
+}
+
+// Run learns at once of whom other automators on the same store revoke, until the context is done.
+func (s *Service) Run(ctx context.Context) error {
+	changed, cancel := s.deps.Store.Subscribe(store.Revocations)
+	defer cancel()
+	for {
+		if err := s.learn(ctx); err != nil && ctx.Err() == nil {
+			s.deps.Log.Warn("revocations not read", zap.Error(err)) // the store wakes us again soon
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// learn makes every revocation of the store known here, and ends the calls of who is newly revoked.
+func (s *Service) learn(ctx context.Context) error {
+	all, err := s.deps.Store.Revocations(ctx)
+	if err != nil {
+		return err
+	}
+	for _, kept := range all {
+		id := rpc.Identity{Role: rpc.Role(kept.Role), Name: kept.Name}
+		if until, known := s.revoked.until(id); known && !until.Before(kept.Revoked) {
+			continue
+		}
+		if ended := s.refuse(id, kept.Revoked); ended > 0 {
+			s.deps.Log.Info("identity revoked by another automator", zap.Stringer("identity", id), zap.Int("calls_ended", ended))
+		}
+	}
+	return nil
 }
 
 // Enroll redeems a token.
@@ -95,7 +126,7 @@ func (s *Service) Enroll(ctx context.Context, req *enrollmentv1.EnrollRequest) (
 		return nil, err
 	}
 	id := rpc.Identity{Role: rpc.RoleCluster, Name: kept.Cluster}
-	certificate, err := s.certify(ctx, key, id, req.GetVersion())
+	certificate, err := s.certify(ctx, key, id, req.GetVersion()) // id has no certificate yet
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +152,8 @@ func (s *Service) redeem(ctx context.Context, token credential.Token, key *ecdsa
 		}
 		return kept, err
 	}
-	if kept.Replace && kept.Redeemed.Equal(now) {
-		s.refuse(rpc.Identity{Role: rpc.RoleCluster, Name: kept.Cluster}, now)
+	if !kept.Revoked.IsZero() {
+		s.refuse(rpc.Identity{Role: rpc.RoleCluster, Name: kept.Cluster}, kept.Revoked)
 	}
 	return kept, nil
 }
@@ -207,7 +238,8 @@ func (s *Service) needAuthority() error {
 	return nil
 }
 
-// certify issues a certificate and records it. Without the record it is not handed out: `tandem cluster list` shows all.
+// certify issues the successor of an identity's certificate, or its first, and records it. Without the record it is not
+// handed out: `tandem cluster list` shows all, and who was revoked meanwhile, at whatever replica, gets none.
 func (s *Service) certify(ctx context.Context, key *ecdsa.PublicKey, id rpc.Identity, version string) (*enrollmentv1.Certificate, error) {
 	issued := s.revoked.after(id, time.Now())
 	cert, signer, err := s.deps.Authority.Issue(key, id, issued)
@@ -217,7 +249,10 @@ func (s *Service) certify(ctx context.Context, key *ecdsa.PublicKey, id rpc.Iden
 	err = s.deps.Store.PutCertificate(ctx, store.Identity{
 		Role: string(id.Role), Name: id.Name, Serial: fmt.Sprintf("%x", cert.SerialNumber), Issued: issued, Expires: cert.NotAfter,
 		Key: credential.HashOf(cert).String(), Authority: signer.String(), Version: version[:min(len(version), maxVersion)],
-	})
+	}, id.Issued)
+	if errors.Is(err, store.ErrRevoked) {
+		return nil, errRevoked(id)
+	}
 	if err != nil {
 		return nil, err
 	}

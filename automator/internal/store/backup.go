@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	"github.com/pressly/goose/v3"
 )
 
 // FileName is what the store's file is called in the automator's state folder.
@@ -18,9 +16,38 @@ const FileName = "tandem.db"
 // asideSuffix is appended to the name of a store that a restored one replaces.
 const asideSuffix = ".before-restore"
 
-// Snapshot writes a consistent copy of the store to a file that does not exist yet. Writers need not wait.
+// Snapshot writes a consistent copy of the store, of whatever engine, to an SQLite file that does not exist yet. Writers need
+// not wait.
 func (s *Store) Snapshot(ctx context.Context, path string) error {
-	return SnapshotFile(ctx, s.cfg.Path, path)
+	return s.engine.snapshot(ctx, path)
+}
+
+// Backup writes a consistent copy of a store that this process need not have open, and that others may use meanwhile, to an
+// SQLite file that does not exist yet.
+func Backup(ctx context.Context, cfg Config, path string) error {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	if cfg.Postgres.given() {
+		return cfg.Postgres.export(ctx, path)
+	}
+	return SnapshotFile(ctx, cfg.Path, path)
+}
+
+// Restore puts a copy that Snapshot or Backup made, of whatever engine, in the place of a store that nobody uses. What was
+// there is kept in a file, whose name is returned; empty when there was nothing. Nothing is touched when the copy is damaged,
+// of another program or of a newer version.
+func Restore(ctx context.Context, from string, cfg Config) (aside string, err error) {
+	if err := cfg.Validate(); err != nil {
+		return "", err
+	}
+	if err := check(ctx, from); err != nil {
+		return "", fmt.Errorf("restore %s: %w", from, err)
+	}
+	if cfg.Postgres.given() {
+		return cfg.Postgres.restore(ctx, from)
+	}
+	return restoreFile(ctx, from, cfg.Path)
 }
 
 // SnapshotFile writes a consistent copy of the store in one file to another that does not exist yet, whether somebody uses
@@ -29,9 +56,14 @@ func SnapshotFile(ctx context.Context, from, to string) error {
 	if _, err := os.Stat(from); err != nil {
 		return fmt.Errorf("copy store: %w", err)
 	}
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) // SQLite would let everybody read it
+	return intoNewFile(to, func() error { return vacuumInto(ctx, from, to) })
+}
+
+// intoNewFile makes an empty file that only its owner can read, has it filled, and removes it when that fails.
+func intoNewFile(path string, fill func() error) error {
+	target, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) // SQLite would let everybody read it
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("copy store: %s exists already; name a file that does not", to)
+		return fmt.Errorf("copy store: %s exists already; name a file that does not", path)
 	}
 	if err != nil {
 		return fmt.Errorf("copy store: %w", err)
@@ -39,8 +71,8 @@ func SnapshotFile(ctx context.Context, from, to string) error {
 	if err := target.Close(); err != nil {
 		return fmt.Errorf("copy store: %w", err)
 	}
-	if err := vacuumInto(ctx, from, to); err != nil {
-		return errors.Join(fmt.Errorf("copy store %s to %s: %w", from, to, err), os.Remove(to))
+	if err := fill(); err != nil {
+		return errors.Join(fmt.Errorf("copy store to %s: %w", path, err), os.Remove(path))
 	}
 	return nil
 }
@@ -58,12 +90,10 @@ func vacuumInto(ctx context.Context, from, to string) error {
 	return errors.Join(err, db.Close())
 }
 
-// Restore puts a copy that Snapshot made in the place of the store in a file, whose owner must not run. What was there is
-// kept beside it, under the name that is returned; empty when there was nothing. Nothing is touched when the copy is
-// damaged, of another program or of a newer version.
-func Restore(ctx context.Context, from, to string) (aside string, err error) {
-	if err := check(ctx, from); err != nil {
-		return "", fmt.Errorf("restore %s: %w", from, err)
+// restoreFile puts a copy in the place of a file. What was there is kept beside it.
+func restoreFile(ctx context.Context, from, to string) (aside string, err error) {
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return "", fmt.Errorf("restore: %w", err)
 	}
 	staged := to + ".restoring"
 	if err := os.Remove(staged); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -142,21 +172,5 @@ func checkOpen(ctx context.Context, db *sql.DB) error {
 	if err := db.QueryRowContext(ctx, "SELECT MAX(version_id) FROM goose_db_version").Scan(&have); err != nil {
 		return fmt.Errorf("the backup has no schema: %w", err)
 	}
-	newest, err := newestSchema()
-	if err != nil {
-		return err
-	}
-	if have > newest {
-		return fmt.Errorf("schema %d, known up to %d: %w", have, newest, errNewer)
-	}
-	return nil
-}
-
-// newestSchema is the version of the newest migration.
-func newestSchema() (int64, error) {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil || len(files) == 0 {
-		return 0, fmt.Errorf("no migrations: %w", err)
-	}
-	return goose.NumericComponent(files[len(files)-1])
+	return checkSchema(have)
 }

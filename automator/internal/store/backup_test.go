@@ -19,7 +19,7 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustAppend(t, live, event(1))
-	if err := live.Revoke(t.Context(), "cluster", "prod", epoch); err != nil {
+	if _, err := live.Revoke(t.Context(), "cluster", "prod", epoch); err != nil {
 		t.Fatal(err)
 	}
 	if err := live.Snapshot(t.Context(), copied); err != nil {
@@ -33,13 +33,13 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	mustAppend(t, live, event(2))
 
-	if _, err := store.Restore(t.Context(), copied, path); err == nil {
+	if _, err := store.Restore(t.Context(), copied, store.Config{Path: path}); err == nil {
 		t.Fatal("restored under a store that is open")
 	}
 	if err := live.Close(); err != nil {
 		t.Fatal(err)
 	}
-	aside, err := store.Restore(t.Context(), copied, path)
+	aside, err := store.Restore(t.Context(), copied, store.Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestRestoreRefuses(t *testing.T) {
 			if err := os.WriteFile(from, content, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := store.Restore(t.Context(), from, to); err == nil {
+			if _, err := store.Restore(t.Context(), from, store.Config{Path: to}); err == nil {
 				t.Error("Restore(...): no error")
 			}
 			if _, err := os.Stat(to); err == nil {

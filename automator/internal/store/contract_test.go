@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"sync"
@@ -35,6 +36,12 @@ func TestContract(t *testing.T) {
 		"PruneByAge":         pruneByAge,
 		"Tags":               tags,
 		"PruneTags":          pruneTags,
+		"ForeignText":        foreignText,
+		"Identities":         identities,
+		"RedeemOnce":         redeemOnce,
+		"Revoke":             revoke,
+		"RevokeAhead":        revokeAhead,
+		"ReplaceVoids":       replaceVoids,
 	}
 	for engineName, engine := range engines {
 		for name, promise := range promises {
@@ -95,6 +102,8 @@ func appendRefuses(t *testing.T, open func(store.Retention) *store.Store) {
 		"NoTime":  event(1, func(e *statusv1.Event) { e.Time = nil }),
 		"BadTime": event(1, func(e *statusv1.Event) { e.Time = &timestamppb.Timestamp{Seconds: 1 << 60} }),
 		"BadText": event(1, func(e *statusv1.Event) { e.Message = "\xff" }),
+		"LongKey": event(1, func(e *statusv1.Event) { e.SyncName = strings.Repeat("x", store.MaxKeyBytes+1) }),
+		"ZeroKey": event(1, image("sha256:\x00")),
 		"TooLong": event(1, func(e *statusv1.Event) { e.Message = strings.Repeat("x", store.MaxEventBytes) }),
 	}
 	for name, e := range bad {
@@ -102,9 +111,21 @@ func appendRefuses(t *testing.T, open func(store.Retention) *store.Store) {
 			t.Errorf("%s: %v, want invalid", name, err)
 		}
 	}
-	if events, _ := mustList(t, s, store.EventFilter{}, store.Page{}); len(events) != 0 {
+	mustAppend(t, open(store.Retention{}), event(2, func(e *statusv1.Event) {
+		e.Cluster, e.SyncNamespace, e.SyncName, e.SyncUid = longest(), longest(), longest(), longest()
+	}, image(longest()), about(1)))
+	if events, _ := mustList(t, s, store.EventFilter{}, store.Page{}); len(events) != 1 {
 		t.Errorf("a batch that was refused left %v", messages(events))
 	}
+}
+
+// longest returns a text that is as long as a key may be, random so that no engine makes it shorter.
+func longest() string {
+	var text strings.Builder
+	for text.Len() < store.MaxKeyBytes {
+		text.WriteString(rand.Text())
+	}
+	return text.String()[:store.MaxKeyBytes]
 }
 
 func appendConcurrently(t *testing.T, open func(store.Retention) *store.Store) {
@@ -260,9 +281,9 @@ func since(t *testing.T, open func(store.Retention) *store.Store) {
 
 func subscribe(t *testing.T, open func(store.Retention) *store.Store) {
 	s := open(store.Retention{})
-	slow, cancelSlow := s.Subscribe()
+	slow, cancelSlow := s.Subscribe(store.Events)
 	defer cancelSlow()
-	gone, cancel := s.Subscribe()
+	gone, cancel := s.Subscribe(store.Events)
 	cancel()
 	for n := range 5 { // nobody reads, and appending does not wait
 		mustAppend(t, s, event(n))

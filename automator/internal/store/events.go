@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -15,8 +16,12 @@ import (
 	"github.com/tandem-cd/tandem/shared/fault"
 )
 
-// MaxEventBytes bounds one event in the log.
-const MaxEventBytes = 256 << 10
+const (
+	// MaxEventBytes bounds one event in the log.
+	MaxEventBytes = 256 << 10
+	// MaxKeyBytes bounds each text that events are found by, such as the name of a Sync: indices take no longer ones.
+	MaxKeyBytes = 1024
+)
 
 // AppendEvents adds events to the log in their order and returns those that it did not have yet. An event with an id that
 // is in the log is passed over, whatever it says. Once AppendEvents has returned without an error the events survive a
@@ -31,23 +36,25 @@ func (s *Store) AppendEvents(ctx context.Context, events []*statusv1.Event) (fre
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	err = s.inTransaction(ctx, func(tx *sql.Tx) error {
-		fresh = fresh[:0]
-		return appendRows(ctx, tx, rows, func(i int) { fresh = append(fresh, events[i]) })
+	err = s.inTransaction(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		err := appendRows(ctx, tx, rows, func(i int) { fresh = append(fresh, events[i]) })
+		if err != nil || len(fresh) == 0 {
+			return err
+		}
+		return s.engine.announce(ctx, tx, Events)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("append %d events: %w", len(events), err)
 	}
 	s.metrics.events.WithLabelValues().Add(float64(len(fresh)))
 	if len(fresh) > 0 {
-		s.signals.notify()
+		s.signals.notify(Events)
 	}
 	return fresh, nil
 }
 
 const (
-	// lockCounter takes the row of the counter, on engines where a transaction alone does not keep others out.
-	lockCounter = `UPDATE counters SET value = value + 0 WHERE name = 'events' RETURNING value`
+	readCounter = `SELECT value FROM counters WHERE name = 'events'`
 
 	setCounter = `UPDATE counters SET value = $1 WHERE name = 'events'`
 
@@ -65,7 +72,7 @@ const (
 // appendRows inserts rows and calls added for those that were not there.
 func appendRows(ctx context.Context, tx *sql.Tx, rows []eventRow, added func(i int)) error {
 	var seq int64
-	if err := tx.QueryRowContext(ctx, lockCounter).Scan(&seq); err != nil {
+	if err := tx.QueryRowContext(ctx, readCounter).Scan(&seq); err != nil {
 		return err
 	}
 	insert, err := tx.PrepareContext(ctx, insertEvent)
@@ -159,7 +166,20 @@ func newEventRow(event *statusv1.Event) (eventRow, error) {
 	}
 	slices.Sort(row.digests)
 	row.digests = slices.Compact(row.digests)
-	return row, nil
+	return row, row.checkKeys()
+}
+
+// checkKeys refuses texts that cannot be stored as keys.
+func (r eventRow) checkKeys() error {
+	for _, key := range append(slices.Clip(r.digests), r.cluster, r.namespace, r.name, r.uid, r.commit, r.content) {
+		if len(key) > MaxKeyBytes {
+			return fault.New(fault.Invalid, "event %x names something with %d bytes, more than %d", r.id, len(key), MaxKeyBytes)
+		}
+		if strings.Contains(key, "\x00") {
+			return fault.New(fault.Invalid, "event %x names something with a zero byte: %q", r.id, key)
+		}
+	}
+	return nil
 }
 
 // scanEvents reads rows of (seq, time, payload).

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -40,11 +41,16 @@ type Token struct {
 	// Redeemed is when it was redeemed first, and Key for which key; zero when it was not.
 	Redeemed time.Time
 	Key      string
+	// Revoked is until when redeeming it just now revoked what its cluster had; zero when it did not.
+	Revoked time.Time
 }
+
+// ErrRevoked says that an identity was revoked meanwhile.
+var ErrRevoked = errors.New("revoked")
 
 // PutToken keeps a new token.
 func (s *Store) PutToken(ctx context.Context, t Token) error {
-	_, err := s.write.ExecContext(ctx,
+	err := s.exec(ctx,
 		`INSERT INTO tokens (hash, cluster, created, expires, replaces, created_by, redeemed, key_hash) VALUES ($1, $2, $3, $4, $5, $6, 0, '')`,
 		t.Hash, t.Cluster, toMicros(t.Created), toMicros(t.Expires), toInt(t.Replace), t.CreatedBy)
 	if err != nil {
@@ -57,7 +63,7 @@ func (s *Store) PutToken(ctx context.Context, t Token) error {
 // error. When that is the first time and the token replaces, everything that was issued to its cluster until at is
 // revoked with it. Two callers at once are decided one after the other. Without such a token it returns false.
 func (s *Store) RedeemToken(ctx context.Context, hash, key string, at time.Time, decide func(Token) error) (token Token, found bool, err error) {
-	err = s.inTransaction(ctx, func(tx *sql.Tx) error {
+	err = s.inTransaction(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if token, found, err = readToken(ctx, tx, hash); err != nil || !found {
 			return err
 		}
@@ -74,7 +80,12 @@ func (s *Store) RedeemToken(ctx context.Context, hash, key string, at time.Time,
 		if !token.Replace {
 			return nil
 		}
-		return revoke(ctx, tx, roleCluster, token.Cluster, at)
+		// A key that the token replaces has redeemed another one; it must not repeat that.
+		if _, err := tx.ExecContext(ctx, `DELETE FROM tokens WHERE cluster = $1 AND redeemed > 0 AND hash <> $2`, token.Cluster, hash); err != nil {
+			return err
+		}
+		token.Revoked, err = s.revoke(ctx, tx, roleCluster, token.Cluster, at)
+		return err
 	})
 	return token, found, err
 }
@@ -99,49 +110,85 @@ func readToken(ctx context.Context, tx *sql.Tx, hash string) (t Token, found boo
 }
 
 // PutCertificate records the newest certificate of an identity. Revoked and TokenExpires stay what they are; an older
-// certificate than the one that is known changes nothing.
-func (s *Store) PutCertificate(ctx context.Context, id Identity) error {
-	_, err := s.write.ExecContext(ctx,
-		`INSERT INTO identities (role, name, serial, issued, expires, key_hash, authority, version, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)
-		ON CONFLICT (role, name) DO UPDATE SET
-			serial = excluded.serial, issued = excluded.issued, expires = excluded.expires, key_hash = excluded.key_hash,
-			authority = excluded.authority, version = excluded.version
-		WHERE identities.issued < excluded.issued`,
-		id.Role, id.Name, id.Serial, toMicros(id.Issued), toMicros(id.Expires), id.Key, id.Authority, id.Version)
+// certificate than the one that is known changes nothing. When it succeeds one that was issued at renewed, and that one is
+// revoked by now, it is ErrRevoked; a zero time renews none.
+func (s *Store) PutCertificate(ctx context.Context, id Identity, renewed time.Time) error {
+	err := s.inTransaction(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, revoked, err := standing(ctx, tx, id.Role, id.Name)
+		if err != nil {
+			return err
+		}
+		if !renewed.IsZero() && !renewed.After(revoked) {
+			return ErrRevoked
+		}
+		return putCertificate(ctx, tx, id)
+	})
 	if err != nil {
 		return fmt.Errorf("write certificate of %s/%s: %w", id.Role, id.Name, err)
 	}
 	return nil
 }
 
-// Revoke refuses everything that was issued to an identity until at, and voids its open tokens. It never makes an
-// earlier revocation weaker.
-func (s *Store) Revoke(ctx context.Context, role, name string, at time.Time) error {
-	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
-		if err := revoke(ctx, tx, role, name, at); err != nil || role != roleCluster {
+// standing returns when the newest certificate of an identity was issued, and until when its certificates are revoked.
+func standing(ctx context.Context, tx *sql.Tx, role, name string) (issued, revoked time.Time, err error) {
+	var issuedAt, revokedAt int64
+	err = tx.QueryRowContext(ctx, `SELECT issued, revoked FROM identities WHERE role = $1 AND name = $2`, role, name).Scan(&issuedAt, &revokedAt)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, time.Time{}, err
+	}
+	return fromMicros(issuedAt), fromMicros(revokedAt), nil
+}
+
+func putCertificate(ctx context.Context, tx *sql.Tx, id Identity) error {
+	_, err := tx.ExecContext(ctx,
+		`INSERT INTO identities (role, name, serial, issued, expires, key_hash, authority, version, revoked) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0)
+		ON CONFLICT (role, name) DO UPDATE SET
+			serial = excluded.serial, issued = excluded.issued, expires = excluded.expires, key_hash = excluded.key_hash,
+			authority = excluded.authority, version = excluded.version
+		WHERE identities.issued < excluded.issued`,
+		id.Role, id.Name, id.Serial, toMicros(id.Issued), toMicros(id.Expires), id.Key, id.Authority, storable(id.Version))
+	return err
+}
+
+// Revoke refuses everything that was issued to an identity until at, and voids its tokens, also those whose redemption could
+// be repeated. It returns until when everything is refused: later than at when an earlier revocation says so, or a
+// certificate that was issued by a clock that is ahead.
+func (s *Store) Revoke(ctx context.Context, role, name string, at time.Time) (until time.Time, err error) {
+	err = s.inTransaction(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if until, err = s.revoke(ctx, tx, role, name, at); err != nil || role != roleCluster {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM tokens WHERE cluster = $1 AND redeemed = 0`, name)
+		_, err = tx.ExecContext(ctx, `DELETE FROM tokens WHERE cluster = $1`, name)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("revoke %s/%s: %w", role, name, err)
+		return time.Time{}, fmt.Errorf("revoke %s/%s: %w", role, name, err)
 	}
-	return nil
+	return until, nil
 }
 
-func revoke(ctx context.Context, tx *sql.Tx, role, name string, at time.Time) error {
-	_, err := tx.ExecContext(ctx,
+func (s *Store) revoke(ctx context.Context, tx *sql.Tx, role, name string, at time.Time) (until time.Time, err error) {
+	issued, revoked, err := standing(ctx, tx, role, name)
+	if err != nil {
+		return time.Time{}, err
+	}
+	until = slices.MaxFunc([]time.Time{at.Truncate(time.Microsecond), issued, revoked}, time.Time.Compare)
+	_, err = tx.ExecContext(ctx,
 		`INSERT INTO identities (role, name, serial, issued, expires, key_hash, authority, version, revoked) VALUES ($1, $2, '', 0, 0, '', '', '', $3)
-		ON CONFLICT (role, name) DO UPDATE SET revoked = excluded.revoked WHERE identities.revoked < excluded.revoked`,
-		role, name, toMicros(at))
-	return err
+		ON CONFLICT (role, name) DO UPDATE SET revoked = excluded.revoked`,
+		role, name, toMicros(until))
+	if err != nil {
+		return time.Time{}, err
+	}
+	return until, s.engine.announce(ctx, tx, Revocations)
 }
 
 const identityColumns = `SELECT role, name, serial, issued, expires, key_hash, authority, version, revoked FROM identities`
 
 // Identity returns what is known of one identity; false when nothing is.
 func (s *Store) Identity(ctx context.Context, role, name string) (Identity, bool, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	rows, err := s.read.QueryContext(ctx, identityColumns+` WHERE role = $1 AND name = $2`, role, name)
 	if err != nil {
 		return Identity{}, false, fmt.Errorf("read identity %s/%s: %w", role, name, err)
@@ -153,9 +200,22 @@ func (s *Store) Identity(ctx context.Context, role, name string) (Identity, bool
 	return found[0], true, nil
 }
 
+// Revocations returns everybody who was ever revoked, in no order.
+func (s *Store) Revocations(ctx context.Context) ([]Identity, error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	rows, err := s.read.QueryContext(ctx, identityColumns+` WHERE revoked > 0`)
+	if err != nil {
+		return nil, fmt.Errorf("read revocations: %w", err)
+	}
+	return scanIdentities(rows)
+}
+
 // Identities returns everybody, clusters that have only a token included, in no order.
 func (s *Store) Identities(ctx context.Context) ([]Identity, error) {
-	rows, err := s.read.QueryContext(ctx, identityColumns+``)
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	rows, err := s.read.QueryContext(ctx, identityColumns)
 	if err != nil {
 		return nil, fmt.Errorf("read identities: %w", err)
 	}
@@ -217,8 +277,7 @@ func scanIdentities(rows *sql.Rows) ([]Identity, error) {
 const tokenAge = 7 * 24 * time.Hour
 
 func (s *Store) pruneTokens(ctx context.Context) error {
-	_, err := s.write.ExecContext(ctx, `DELETE FROM tokens WHERE expires < $1`, toMicros(time.Now().Add(-tokenAge)))
-	return err
+	return s.exec(ctx, `DELETE FROM tokens WHERE expires < $1`, toMicros(time.Now().Add(-tokenAge)))
 }
 
 func toInt(b bool) int {

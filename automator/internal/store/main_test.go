@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tandem-cd/tandem/automator/internal/store"
+	"github.com/tandem-cd/tandem/automator/internal/store/postgrestest"
 	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 )
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 		appendForever(path)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(postgrestest.Closing(m))
 }
 
 // engine makes an empty database of one kind. What it returns opens that database, again and again, with a retention.
@@ -35,12 +36,25 @@ var engines = map[string]engine{
 		path := filepath.Join(t.TempDir(), "store.db")
 		return func(retention store.Retention) *store.Store { return openAt(t, path, retention) }
 	},
+	"PostgreSQL": func(t testing.TB) func(store.Retention) *store.Store {
+		t.Helper()
+		database := postgrestest.Database(t)
+		return func(retention store.Retention) *store.Store {
+			return mustOpen(t, store.Config{Postgres: database, Retention: retention})
+		}
+	},
 }
 
 // openAt opens a SQLite store and closes it after the test.
 func openAt(t testing.TB, path string, retention store.Retention) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Config{Path: path, Retention: retention})
+	return mustOpen(t, store.Config{Path: path, Retention: retention})
+}
+
+// mustOpen opens a store and closes it after the test.
+func mustOpen(t testing.TB, cfg store.Config) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

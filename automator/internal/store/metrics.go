@@ -17,9 +17,9 @@ type metrics struct {
 	failed  *prometheus.CounterVec
 }
 
-func newMetrics(registerer prometheus.Registerer, path string) *metrics {
+func newMetrics(registerer prometheus.Registerer, size func() float64) *metrics {
 	m := meter.New(registerer)
-	m.Read("tandem_automator_store_bytes", "Size of the store's files.", func() float64 { return sizeOf(path) })
+	m.Read("tandem_automator_store_bytes", "Size of the store: of its files, or of its tables with their indices.", size)
 	return &metrics{
 		events:  m.Counter("tandem_automator_store_events_total", "Events appended to the log."),
 		seconds: m.Histogram("tandem_automator_store_write_seconds", "How long a transaction of the writer takes, with its wait."),

@@ -60,6 +60,8 @@ type Record struct {
 // ListEvents returns matching events, newest first, and the token of the next page, empty after the last. Pages hold
 // still: events that arrive between two pages neither repeat nor hide any that were there before.
 func (s *Store) ListEvents(ctx context.Context, filter EventFilter, page Page) (events []*statusv1.Event, next string, err error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	size, from, err := page.parse(filter)
 	if err != nil {
 		return nil, "", err
@@ -92,6 +94,8 @@ func (s *Store) ListEvents(ctx context.Context, filter EventFilter, page Page) (
 // event up to upTo was looked at: go on from there. An event of no cluster that arrived before any event connects it with
 // the filter's cluster is passed over; ListEvents finds it later.
 func (s *Store) EventsSince(ctx context.Context, after int64, filter EventFilter, limit int) (records []Record, upTo int64, err error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	limit = min(max(limit, 1), MaxPageSize)
 	// Read first: what arrives in between is above it and comes next time.
 	newest, err := s.LastSeq(ctx)
@@ -116,7 +120,9 @@ func (s *Store) EventsSince(ctx context.Context, after int64, filter EventFilter
 
 // LastSeq returns the place of the newest event, 0 when there was none ever.
 func (s *Store) LastSeq(ctx context.Context) (seq int64, err error) {
-	if err := s.read.QueryRowContext(ctx, `SELECT value FROM counters WHERE name = 'events'`).Scan(&seq); err != nil {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	if err := s.read.QueryRowContext(ctx, readCounter).Scan(&seq); err != nil {
 		return 0, fmt.Errorf("read events: %w", err)
 	}
 	return seq, nil

@@ -1,10 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"time"
+
+	"github.com/tandem-cd/tandem/shared/run"
 )
 
 const (
@@ -14,8 +17,17 @@ const (
 	pruneEvery = time.Hour
 )
 
-// Run prunes now and then until the context is done; errors go to report, and the next time may succeed.
+// Run prunes now and then, and hears what other stores on the database announce, until the context is done; errors go to
+// report, and the next time may succeed.
 func (s *Store) Run(ctx context.Context, report func(error)) error {
+	err := run.Group(ctx,
+		run.Task{Name: "prune", Run: func(ctx context.Context) error { return s.keepPruned(ctx, report) }},
+		run.Task{Name: "follow", Run: func(ctx context.Context) error { return s.engine.follow(ctx, s.signals.notify, report) }},
+	)
+	return cmp.Or(err, ctx.Err())
+}
+
+func (s *Store) keepPruned(ctx context.Context, report func(error)) error {
 	ticker := time.NewTicker(pruneEvery)
 	defer ticker.Stop()
 	for {
@@ -35,7 +47,7 @@ func (s *Store) Run(ctx context.Context, report func(error)) error {
 func (s *Store) Prune(ctx context.Context) (events int64, err error) {
 	for {
 		var removed int64
-		err := s.inTransaction(ctx, func(tx *sql.Tx) error {
+		err := s.inTransaction(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			n, err := s.pruneEvents(ctx, tx)
 			removed = n
 			return err
@@ -91,7 +103,7 @@ func (s *Store) pruneEvents(ctx context.Context, tx *sql.Tx) (int64, error) {
 // pruneTags removes tags that vanished long ago and repositories that nobody looks at any more.
 func (s *Store) pruneTags(ctx context.Context) error {
 	cutoff := toMicros(time.Now().Add(-time.Duration(s.cfg.Retention.TagAge)))
-	return s.inTransaction(ctx, func(tx *sql.Tx) error {
+	return s.inTransaction(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		for _, statement := range []string{
 			`DELETE FROM tags WHERE last_seen > 0 AND last_seen < $1`,
 			`DELETE FROM tags WHERE repository IN (SELECT repository FROM scans WHERE last_attempt < $1)`,

@@ -3,12 +3,11 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite" // also registers the driver
@@ -25,23 +24,50 @@ const (
 	applicationID = 0x544e444d
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
+// errForeign is a reason not to touch a file.
+var errForeign = errors.New("it is a SQLite database of another program; the store needs a file of its own")
 
-// Reasons not to touch a file.
-var (
-	errForeign = errors.New("it is a SQLite database of another program; the store needs a file of its own")
-	errNewer   = errors.New("a newer version of the automator has written it; run that version, or restore the backup from before the upgrade")
-)
+// sqliteFile is a store in a file. It serves one process.
+type sqliteFile struct {
+	path  string
+	write *sql.DB
+}
 
-// openSQLite returns the writer and the readers of a file with the present schema.
-func openSQLite(ctx context.Context, path string) (write, read *sql.DB, err error) {
-	// Made here, because SQLite would let everybody read it.
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+// openSQLite opens a file, and makes it if there is none.
+func openSQLite(ctx context.Context, path string) (database, error) {
+	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, nil, err
+		return database{}, fmt.Errorf("open store: %w", err)
 	}
-	if err := file.Close(); err != nil {
+	write, read, err := connectBoth(ctx, path)
+	if err != nil {
+		return database{}, explainSQLite(path, err)
+	}
+	return database{
+		engine: sqliteFile{path: path, write: write},
+		write:  write,
+		read:   read,
+		size:   func() float64 { return sizeOf(path) },
+	}, nil
+}
+
+// begin needs no lock: the connection takes the file's for each transaction.
+func (f sqliteFile) begin(ctx context.Context) (*sql.Tx, error) { return f.write.BeginTx(ctx, nil) }
+
+func (sqliteFile) announce(context.Context, *sql.Tx, Topic) error { return nil }
+
+func (sqliteFile) follow(ctx context.Context, _ func(Topic), _ func(error)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (f sqliteFile) snapshot(ctx context.Context, path string) error {
+	return SnapshotFile(ctx, f.path, path)
+}
+
+// connectBoth returns the writer and the readers of a file with the present schema.
+func connectBoth(ctx context.Context, path string) (write, read *sql.DB, err error) {
+	if err := makePrivate(path); err != nil {
 		return nil, nil, err
 	}
 	// FULL syncs the log at every commit: an event that was acknowledged survives a power cut.
@@ -57,6 +83,15 @@ func openSQLite(ctx context.Context, path string) (write, read *sql.DB, err erro
 		return nil, nil, errors.Join(err, write.Close())
 	}
 	return write, read, nil
+}
+
+// makePrivate makes a file if there is none, because SQLite would let everybody read it.
+func makePrivate(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 func connect(path string, connections int, options ...string) (*sql.DB, error) {
@@ -92,28 +127,6 @@ func prepare(ctx context.Context, db *sql.DB) error {
 		}
 	}
 	return migrate(ctx, db, goose.DialectSQLite3)
-}
-
-// migrate brings a schema up to date; one that is newer than this program is refused.
-func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(dialect, db, files, goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
-	if err != nil {
-		return err
-	}
-	have, err := provider.GetDBVersion(ctx)
-	if err != nil {
-		return err
-	}
-	sources := provider.ListSources()
-	if newest := sources[len(sources)-1].Version; have > newest {
-		return fmt.Errorf("schema %d, known up to %d: %w", have, newest, errNewer)
-	}
-	_, err = provider.Up(ctx)
-	return err
 }
 
 // explainSQLite returns an error of opening in words that say what to do.

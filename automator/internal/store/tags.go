@@ -39,6 +39,8 @@ type Tag struct {
 
 // Tags returns what is known of a repository, tags by name.
 func (s *Store) Tags(ctx context.Context, repository string) (scan Scan, tags []Tag, err error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	var attempt, complete int64
 	err = s.read.QueryRowContext(ctx, `SELECT last_attempt, last_complete, last_error FROM scans WHERE repository = $1`, repository).
 		Scan(&attempt, &complete, &scan.LastError)
@@ -83,8 +85,8 @@ const (
 
 // PutTags records how a scan went and the tags that it changed. Tags that are not named stay as they are.
 func (s *Store) PutTags(ctx context.Context, repository string, scan Scan, changed []Tag) error {
-	err := s.inTransaction(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, putScan, repository, toMicros(scan.LastAttempt), toMicros(scan.LastComplete), scan.LastError); err != nil {
+	err := s.inTransaction(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, putScan, repository, toMicros(scan.LastAttempt), toMicros(scan.LastComplete), storable(scan.LastError)); err != nil {
 			return err
 		}
 		if len(changed) == 0 {
@@ -96,8 +98,8 @@ func (s *Store) PutTags(ctx context.Context, repository string, scan Scan, chang
 		}
 		defer put.Close()
 		for _, tag := range changed {
-			_, err := put.ExecContext(ctx, repository, tag.Name, tag.Digest, toMicros(tag.FirstSeen), toMicros(tag.LastSeen),
-				toMicros(tag.Moved), tag.Inspected, toMicros(tag.Created), tag.Platforms)
+			_, err := put.ExecContext(ctx, repository, storable(tag.Name), storable(tag.Digest), toMicros(tag.FirstSeen), toMicros(tag.LastSeen),
+				toMicros(tag.Moved), storable(tag.Inspected), toMicros(tag.Created), storable(tag.Platforms))
 			if err != nil {
 				return err
 			}
