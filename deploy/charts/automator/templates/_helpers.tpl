@@ -63,7 +63,24 @@
 {{- end -}}
 {{- if $hosts }}{{ $_ := set $registries "hosts" $hosts }}{{ end -}}
 {{- if $registries }}{{ $_ := set $config "registries" $registries }}{{ end -}}
+{{- $retention := omit .Values.store.retention "eventCount" -}}
+{{- $_ := set $retention "eventCount" (int64 .Values.store.retention.eventCount) -}}
+{{- $store := dict "retention" $retention -}}
+{{- if .Values.store.postgres.hosts }}{{ $_ := set $store "postgres" (include "automator.postgres" .Values.store.postgres | fromYaml) }}{{ end -}}
+{{- $_ := set $config "store" $store -}}
 {{- toYaml $config -}}
+{{- end -}}
+
+{{/* How to reach the database of the store. */}}
+{{- define "automator.postgres" -}}
+{{- $postgres := omit . "passwordSecret" "tls" "schema" -}}
+{{- if .passwordSecret }}{{ $_ := set $postgres "passwordFile" "/etc/tandem/postgres/password" }}{{ end -}}
+{{- if .schema }}{{ $_ := set $postgres "schema" .schema }}{{ end -}}
+{{- $tls := dict "mode" .tls.mode -}}
+{{- if .tls.caSecret }}{{ $_ := set $tls "ca" "/etc/tandem/postgres/ca.crt" }}{{ end -}}
+{{- if .tls.clientSecret }}{{ $_ := set $tls "cert" "/etc/tandem/postgres/tls.crt" }}{{ $_ := set $tls "key" "/etc/tandem/postgres/tls.key" }}{{ end -}}
+{{- $_ := set $postgres "tls" $tls -}}
+{{- toYaml $postgres -}}
 {{- end -}}
 
 {{/* A host as the name of a folder and of a volume. */}}
@@ -81,6 +98,10 @@
 {{- end -}}
 {{- $all = append $all (dict "name" "signing" "path" "signing" "secrets" (list .Values.signing.secretName)) -}}
 {{- if .Values.webhook.enabled }}{{ $all = append $all (dict "name" "webhook" "path" "webhook" "secrets" (list .Values.webhook.tokenSecret)) }}{{ end -}}
+{{- with .Values.store.postgres -}}
+{{- $names := compact (list .passwordSecret .tls.caSecret .tls.clientSecret) | uniq -}}
+{{- if and .hosts $names }}{{ $all = append $all (dict "name" "postgres" "path" "postgres" "secrets" $names) }}{{ end -}}
+{{- end -}}
 {{- if .Values.registries.dockerConfigSecret }}{{ $all = append $all (dict "name" "registries" "path" "registries" "secrets" (list .Values.registries.dockerConfigSecret)) }}{{ end -}}
 {{- range $i, $from := .Values.repositories -}}
 {{- $auth := default dict $from.auth -}}
