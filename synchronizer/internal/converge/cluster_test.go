@@ -108,6 +108,10 @@ func (r records) Load(_ context.Context, s *v1alpha1.Sync) (map[object.Key]inven
 func (r records) Save(_ context.Context, s *v1alpha1.Sync, entries map[object.Key]inventory.Entry) (inventory.Kept, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.saved = append(r.saved, slices.Clone(r.said))
+	if r.saveErr != nil {
+		return inventory.Kept{}, r.saveErr
+	}
 	r.inventory[s.UID] = maps.Clone(entries)
 	if r.inline {
 		sum := sha256.Sum256(fmt.Append(nil, entries))

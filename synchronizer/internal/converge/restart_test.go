@@ -59,3 +59,22 @@ func TestASyncMadeAnewStartsOver(t *testing.T) {
 		}
 	})
 }
+
+// Nobody waits for what only the next process needs, and it gets it in the end.
+func TestTheInventoryIsSavedBehindWhatIsTold(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.sync(nil)
+			w.saveErr = errBoom
+			w.deliver(w.commit("one", "a", "b"))
+			same(t, "told before the first try", w.saved[0], []string{"Received/0", "Verified/0", "Applied/0", "Healthy/0"})
+			w.mu.Lock()
+			w.saveErr = nil
+			w.mu.Unlock()
+			w.pass(time.Minute)
+			if got := w.inventory["uid-1"]; len(got) != 2 {
+				t.Errorf("saved in the end: %v", got)
+			}
+		})
+	})
+}

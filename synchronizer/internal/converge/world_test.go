@@ -75,6 +75,9 @@ type world struct {
 	needs  map[string][]v1alpha1.ObjectKind // by label
 	forgot []string                         // the uids of Syncs whose inventories were
 
+	saveErr error      // why inventories cannot be saved
+	saved   [][]string // the facts that had been told, at each try
+
 	listing string // the label of the Sync that waits for a list; empty for none
 
 	others    others // in the cluster, and nobody's
