@@ -95,7 +95,7 @@ func (a *Automator) openStore(ctx context.Context) (err error) {
 
 func (a *Automator) openScanner(context.Context) (err error) {
 	registries := a.cfg.Registries
-	registries.Metrics = a.metrics
+	registries.Metrics, registries.Cloud = a.metrics, fromCloud
 	if a.registry, err = registry.New(registries); err != nil {
 		return fmt.Errorf("registries: %w", err)
 	}

@@ -49,6 +49,7 @@ var parts = map[string]part{
 	"automator/internal/api":       door,
 	"automator/internal/authority": adapter,
 	"automator/internal/cli":       door,
+	"automator/internal/cloud":     adapter,
 	"automator/internal/dashboard": door,
 	"automator/internal/edit":      core,
 	"automator/internal/enroll":    door,

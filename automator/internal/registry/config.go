@@ -1,11 +1,13 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -36,8 +38,24 @@ type Config struct {
 	Timeouts Timeouts `yaml:"timeouts"`
 	// UserAgent is how requests introduce themselves; empty means tandem-automator.
 	UserAgent string `yaml:"-"`
+	// Cloud returns what exchanges credentials for a registry at a provider, or why there is none; nil knows no provider.
+	Cloud func(provider, host string) (Exchange, error) `yaml:"-"`
 	// Metrics is where metrics are registered; nil counts for nobody.
 	Metrics prometheus.Registerer `yaml:"-"`
+}
+
+// Exchange returns credentials that hold for a while.
+type Exchange func(ctx context.Context) (username, password string, err error)
+
+// cloud returns what exchanges credentials for a registry; nil where none are.
+func (c *Config) cloud(provider, host string) (Exchange, error) {
+	switch {
+	case provider == "":
+		return nil, nil
+	case c.Cloud == nil:
+		return nil, fmt.Errorf("provider %.40q is not known here", provider)
+	}
+	return c.Cloud(provider, host)
 }
 
 // Host is what is special about one registry.
@@ -52,6 +70,23 @@ type Host struct {
 	PasswordFile string `yaml:"passwordFile"`
 	// DockerConfigFile is a Docker config.json to find the credentials in instead.
 	DockerConfigFile string `yaml:"dockerConfigFile"`
+	// Provider is the cloud that gives the credentials to what runs in it, or has a key of it: aws, google or azure. Only a
+	// registry of that cloud may name one.
+	Provider string `yaml:"provider"`
+	// ClientCertFile and ClientKeyFile are a certificate in PEM, and its key, that the registry is shown. Both are read
+	// again for every new connection.
+	ClientCertFile string `yaml:"clientCertFile"`
+	// ClientKeyFile is the key of ClientCertFile.
+	ClientKeyFile string `yaml:"clientKeyFile"`
+	// TokenServers are hosts, besides those of the registry's own site, that may be sent the credentials when the registry
+	// asks for a token from there: "auth.example.net".
+	TokenServers []string `yaml:"tokenServers"`
+	// Mirrors are asked before the registry, in this order: where the same repositories are to be had, such as
+	// "mirror.example.com" or "mirror.example.com/docker-hub". How a mirror is reached stands at its own host. A mirror is
+	// trusted as much as the registry: it says what a tag points to.
+	Mirrors []string `yaml:"mirrors"`
+	// MirrorsOnly never asks the registry itself.
+	MirrorsOnly bool `yaml:"mirrorsOnly"`
 	// RequestsPerSecond is the registry's request budget; 0 means 50. Twice as many may go at once.
 	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
 }
@@ -85,7 +120,8 @@ func (c *Config) Validate() error {
 		if _, twice := hosts[registry.RegistryStr()]; twice {
 			problems = append(problems, fmt.Errorf("registries.hosts: %s is configured twice, once as %q", registry.RegistryStr(), written))
 		}
-		if err := host.validate(); err != nil {
+		_, err = c.cloud(host.Provider, registry.RegistryStr())
+		if err := errors.Join(err, host.validate()); err != nil {
 			problems = append(problems, fmt.Errorf("registries.hosts.%s: %w", written, err))
 		}
 		hosts[registry.RegistryStr()] = host
@@ -101,7 +137,21 @@ func (c *Config) Validate() error {
 }
 
 func (h *Host) validate() error {
+	if err := h.validateMirrors(); err != nil {
+		return err
+	}
+	for _, server := range h.TokenServers {
+		if server == "" || strings.ContainsAny(server, ":/ ") {
+			return fmt.Errorf("tokenServers: %.100q is not the name of a host, such as auth.example.net", server)
+		}
+	}
 	switch {
+	case h.Provider != "" && (h.Username != "" || h.DockerConfigFile != ""):
+		return errors.New("credentials come from provider or from a file; remove one of them")
+	case (h.ClientCertFile == "") != (h.ClientKeyFile == ""):
+		return errors.New("clientCertFile and clientKeyFile go together")
+	case h.Insecure && h.ClientCertFile != "":
+		return errors.New("insecure speaks plain HTTP, so clientCertFile has no meaning; remove one of them")
 	case h.Insecure && h.CAFile != "":
 		return errors.New("insecure speaks plain HTTP, so caFile has no meaning; remove one of them")
 	case (h.Username == "") != (h.PasswordFile == ""):
@@ -117,13 +167,31 @@ func (h *Host) validate() error {
 	return nil
 }
 
+// maxMirrors bounds how many places are asked for one answer.
+const maxMirrors = 4
+
+func (h *Host) validateMirrors() error {
+	if len(h.Mirrors) > maxMirrors {
+		return fmt.Errorf("%d mirrors are more than %d", len(h.Mirrors), maxMirrors)
+	}
+	if h.MirrorsOnly && len(h.Mirrors) == 0 {
+		return errors.New("mirrorsOnly needs mirrors")
+	}
+	for _, mirror := range h.Mirrors {
+		if _, err := name.NewRepository(mirror+"/any", name.StrictValidation); err != nil {
+			return fmt.Errorf("mirror %.100q is not a host, or a host with a folder, such as mirror.example.com/docker-hub", mirror)
+		}
+	}
+	return nil
+}
+
 // host returns the configuration of a registry by its canonical name.
 func (c *Config) host(canonical string) Host {
 	host, ok := c.Hosts[canonical]
 	if !ok {
 		host.RequestsPerSecond = defaultRequestsPerSecond
 	}
-	if host.Username == "" && host.DockerConfigFile == "" {
+	if host.Username == "" && host.DockerConfigFile == "" && host.Provider == "" {
 		host.DockerConfigFile = c.DockerConfigFile
 	}
 	return host

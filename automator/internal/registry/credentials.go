@@ -1,7 +1,9 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -16,31 +18,41 @@ import (
 // a rotated secret needs no restart.
 type keychain struct {
 	cfg     Host
+	cloud   Exchange // nil where files have the credentials
 	secrets *redact.Secrets
 }
 
 // Resolve returns what authenticates requests for a repository.
 func (k *keychain) Resolve(target authn.Resource) (authn.Authenticator, error) {
-	return &credentials{cfg: k.cfg, repository: target.String(), secrets: k.secrets}, nil
+	return &credentials{keychain: k, repository: target.String()}, nil
 }
 
 type credentials struct {
-	cfg        Host
+	*keychain
+
 	repository string
-	secrets    *redact.Secrets
 }
 
-// Authorization returns the credentials as they are now; empty ones are anonymous. What is returned is kept out of errors
-// from then on.
-func (c *credentials) Authorization() (*authn.AuthConfig, error) {
-	found, err := c.read()
+// Authorization is what go-containerregistry asks only of those that cannot be asked with a context.
+func (c *credentials) Authorization() (*authn.AuthConfig, error) { return nil, errNoContext }
+
+var errNoContext = errors.New("credentials are asked for without a context")
+
+// AuthorizationContext returns the credentials as they are now; empty ones are anonymous. What is returned is kept out of
+// errors from then on.
+func (c *credentials) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
+	found, err := c.read(ctx)
 	if found != nil {
 		c.secrets.Add(found.Password, found.Auth, found.IdentityToken, found.RegistryToken)
 	}
 	return found, err
 }
 
-func (c *credentials) read() (*authn.AuthConfig, error) {
+func (c *credentials) read(ctx context.Context) (*authn.AuthConfig, error) {
+	if c.cloud != nil {
+		username, password, err := c.cloud(ctx)
+		return &authn.AuthConfig{Username: username, Password: password}, err
+	}
 	if c.cfg.Username != "" {
 		password, err := config.ReadSecret(c.cfg.PasswordFile)
 		if err != nil {

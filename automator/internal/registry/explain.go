@@ -53,8 +53,12 @@ func headUnsupported(err error) bool {
 	return !errors.As(err, &network) && !interrupted(err)
 }
 
-// explain returns an error in the words of the caller: what was asked of which registry, what it said, what to do.
+// explain returns an error in the words of the caller: what was asked of which registry, what it said, what to do; nil for
+// none.
 func (h *host) explain(ctx context.Context, s subject, err error) error {
+	if err == nil {
+		return nil
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("%s: %w", s, cause)
 	}
@@ -77,6 +81,8 @@ func (h *host) explain(ctx context.Context, s subject, err error) error {
 		return fmt.Errorf("%s: %s answers with something that is not a list of tags; check that it is a registry", s, h.name)
 	case errors.Is(err, errPlainHTTP):
 		return fmt.Errorf("%s: registry %s does not answer over HTTPS (%.*s); set insecure for it if it is meant to speak plain HTTP", s, h.name, maxForeignText, h.oneLine(err))
+	case fault.Is(err, fault.Unauthorized): // by the cloud, before anything was asked
+		return fault.New(fault.Unauthorized, "%s: %.*s", s, 4*maxForeignText, h.oneLine(err))
 	default:
 		return fmt.Errorf("%s: registry %s: %.*s", s, h.name, 2*maxForeignText, h.oneLine(err))
 	}
@@ -128,10 +134,12 @@ func (h *host) credentialAdvice() string {
 	switch {
 	case h.cfg.Username != "":
 		return fmt.Sprintf("check that user %q and passwordFile of this registry may read it", h.cfg.Username)
+	case h.cfg.Provider != "":
+		return fmt.Sprintf("check that what this process is in the cloud of provider %s may read it", h.cfg.Provider)
 	case h.cfg.DockerConfigFile != "":
 		return "check that the entry for it in dockerConfigFile may read it"
 	default:
-		return "no credentials are configured for this registry, set username and passwordFile or dockerConfigFile"
+		return "no credentials are configured for this registry, set username and passwordFile, dockerConfigFile or provider"
 	}
 }
 

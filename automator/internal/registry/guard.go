@@ -5,8 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/net/publicsuffix"
 
 	"github.com/tandem-cd/tandem/shared/redact"
 )
@@ -24,11 +30,19 @@ const (
 
 // Refusals of our own, before anything is sent.
 var (
-	errPlainHTTP      = errors.New("refused to speak plain HTTP")
-	errOnlyPlainHTTP  = errors.New("configured as insecure, so HTTPS is not tried")
-	errTooManyHops    = fmt.Errorf("redirected more than %d times", maxRedirects)
-	errRedirectToAddr = errors.New("redirected to the address of another host")
+	errPlainHTTP     = errors.New("refused to speak plain HTTP")
+	errOnlyPlainHTTP = errors.New("configured as insecure, so HTTPS is not tried")
+	errTooManyHops   = fmt.Errorf("redirected more than %d times", maxRedirects)
+	errAddress       = errors.New("sent to the address of another host")
+	errLinkLocal     = errors.New("the name stands for a link-local address, where no registry is")
 )
+
+// tokenServerError refuses to show credentials to somebody else.
+type tokenServerError struct{ host string }
+
+func (e tokenServerError) Error() string {
+	return fmt.Sprintf("wants the credentials to be sent to %.100q, which is another site; name it in tokenServers if it is meant to have them", e.host)
+}
 
 // guard is the RoundTripper below go-containerregistry's authentication: it decides whether a request may go, waits for
 // the registry's budget, and bounds what comes back. Token servers and the targets of redirects count as the registry
@@ -36,6 +50,7 @@ var (
 type guard struct {
 	host     string
 	insecure bool
+	trusted  []string // hosts besides, and those of the same site, that may see the credentials
 	budget   *budget
 	metrics  *metrics
 	secrets  *redact.Secrets
@@ -78,7 +93,7 @@ func (g *guard) note(req *http.Request) {
 // admit returns the request as it may be sent.
 func (g *guard) admit(req *http.Request) (*http.Request, error) {
 	first, hops := origin(req)
-	elsewhere := first.URL.Hostname() != req.URL.Hostname()
+	elsewhere := req.URL.Hostname() != hostname(g.host)
 	switch {
 	case hops > maxRedirects:
 		return req, errTooManyHops
@@ -88,7 +103,9 @@ func (g *guard) admit(req *http.Request) (*http.Request, error) {
 		return req, errOnlyPlainHTTP
 	case elsewhere && net.ParseIP(req.URL.Hostname()) != nil:
 		// Metadata services and neighbours have addresses; registries and their storage have names.
-		return req, errRedirectToAddr
+		return req, errAddress
+	case elsewhere && first == req && showsCredentials(req) && !g.mayKnow(req.URL.Hostname()):
+		return req, tokenServerError{req.URL.Host}
 	}
 	if first.URL.Host != req.URL.Host && strings.HasPrefix(req.Header.Get("Authorization"), "Basic ") {
 		// net/http and go-containerregistry already take care of it. This is the line that says so.
@@ -97,6 +114,39 @@ func (g *guard) admit(req *http.Request) (*http.Request, error) {
 	}
 	return req, nil
 }
+
+// showsCredentials tells whether a request to a token server has them: in its header, or in its body as a refresh token.
+func showsCredentials(req *http.Request) bool {
+	return req.Method == http.MethodPost || strings.HasPrefix(req.Header.Get("Authorization"), "Basic ")
+}
+
+// mayKnow reports whether a token server may see the credentials: one of the registry's own site, such as auth.docker.io
+// of index.docker.io, or one that the configuration names.
+func (g *guard) mayKnow(host string) bool {
+	if slices.Contains(g.trusted, host) {
+		return true
+	}
+	site, err := publicsuffix.EffectiveTLDPlusOne(hostname(g.host))
+	return err == nil && (host == site || strings.HasSuffix(host, "."+site))
+}
+
+// hostname returns a host without its port.
+func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
+
+// refuseLinkLocal is a dialer's control: whatever a name stands for by now, metadata services of clouds are not asked.
+func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	if ip := to.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip == metadataIPv6 {
+		return errLinkLocal
+	}
+	return nil
+}
+
+// metadataIPv6 is where Amazon's metadata service is in IPv6, which is not link-local.
+var metadataIPv6 = netip.MustParseAddr("fd00:ec2::254") //nolint:gochecknoglobals // a constant
 
 // origin returns the request that a chain of redirects began with, and how long the chain is.
 func origin(req *http.Request) (first *http.Request, hops int) {

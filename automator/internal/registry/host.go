@@ -34,6 +34,7 @@ type host struct {
 	userAgent string
 	budget    *budget
 	metrics   *metrics
+	cloud     Exchange        // nil where files have the credentials
 	secrets   *redact.Secrets // what the registry is sent
 
 	mu     sync.Mutex
@@ -43,8 +44,10 @@ type host struct {
 	seen   map[string]bool // digests that it has, by their reference
 }
 
-func newHost(registry string, cfg Host, common Config, metrics *metrics) *host {
+func newHost(registry string, cfg Host, common Config, metrics *metrics) (*host, error) {
+	cloud, err := common.cloud(cfg.Provider, registry)
 	return &host{
+		cloud:     cloud,
 		name:      registry,
 		cfg:       cfg,
 		timeouts:  common.Timeouts,
@@ -52,7 +55,7 @@ func newHost(registry string, cfg Host, common Config, metrics *metrics) *host {
 		budget:    newBudget(registry, cfg.RequestsPerSecond),
 		metrics:   metrics,
 		secrets:   redact.New(),
-	}
+	}, err
 }
 
 // ask runs f with the registry's puller.
@@ -92,8 +95,8 @@ func (h *host) getPuller() (*remote.Puller, error) {
 		h.base = base
 	}
 	puller, err := remote.NewPuller(
-		remote.WithTransport(&guard{host: h.name, insecure: h.cfg.Insecure, budget: h.budget, metrics: h.metrics, secrets: h.secrets, inner: h.base}),
-		remote.WithAuthFromKeychain(&keychain{cfg: h.cfg, secrets: h.secrets}),
+		remote.WithTransport(&guard{host: h.name, insecure: h.cfg.Insecure, trusted: h.cfg.TokenServers, budget: h.budget, metrics: h.metrics, secrets: h.secrets, inner: h.base}),
+		remote.WithAuthFromKeychain(&keychain{cfg: h.cfg, cloud: h.cloud, secrets: h.secrets}),
 		remote.WithUserAgent(h.userAgent),
 		remote.WithPageSize(PageSize),
 		// The scan loop decides when to ask again; a retry in here would sleep past the end of the context.
@@ -159,8 +162,8 @@ func (h *host) newTransport() (*http.Transport, error) {
 	connect := h.timeouts.Connect.Or(defaultConnectTimeout)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: connect}).DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		DialContext:            (&net.Dialer{Timeout: connect, Control: refuseLinkLocal}).DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, GetClientCertificate: h.clientCertificate()},
 		TLSHandshakeTimeout:    connect,
 		ResponseHeaderTimeout:  h.timeouts.Answer.Or(defaultAnswerTimeout),
 		MaxResponseHeaderBytes: maxHeaderBytes,
@@ -168,6 +171,20 @@ func (h *host) newTransport() (*http.Transport, error) {
 		IdleConnTimeout:        90 * time.Second,
 		ForceAttemptHTTP2:      true,
 	}, nil
+}
+
+// clientCertificate returns what reads the certificate that the registry is shown; nil shows none.
+func (h *host) clientCertificate() func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if h.cfg.ClientCertFile == "" {
+		return nil
+	}
+	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(h.cfg.ClientCertFile, h.cfg.ClientKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("clientCertFile of registry %s: %w", h.name, err)
+		}
+		return &pair, nil
+	}
 }
 
 // roots returns the system's certificates with those of the CA file; nil means the system's.

@@ -33,26 +33,25 @@ type Image struct {
 // Inspect looks at the image that a tag points to now: its index, its manifest and its configuration. That is two or three
 // requests, of which registries count the first as a pull.
 func (c *Client) Inspect(ctx context.Context, repository, tag string) (Image, error) {
-	h, repo, err := c.locate(repository)
-	if err != nil {
-		return Image{}, err
-	}
 	if !tagPattern.MatchString(tag) {
-		return Image{}, fault.New(fault.Invalid, "inspect %s: %.130q is not a tag", repo.Name(), tag)
+		return Image{}, fault.New(fault.Invalid, "inspect %s: %.130q is not a tag", repository, tag)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeouts.Digest.Or(defaultDigestTimeout), errDigestTimeout)
 	defer cancel()
 	var image Image
-	err = h.ask(ctx, func(puller *remote.Puller) error {
-		got, err := puller.Get(ctx, repo.Tag(tag))
-		if err != nil {
+	err := c.each(ctx, repository, func(p place) error {
+		err := p.ask(ctx, func(puller *remote.Puller) error {
+			got, err := puller.Get(ctx, p.repository.Tag(tag))
+			if err != nil {
+				return err
+			}
+			image, err = read(got)
 			return err
-		}
-		image, err = read(got)
-		return err
+		})
+		return p.explain(ctx, subject{repository: p.repository, tag: tag}, err)
 	})
 	if err != nil {
-		return Image{}, h.explain(ctx, subject{repository: repo, tag: tag}, err)
+		return Image{}, err
 	}
 	return image, nil
 }

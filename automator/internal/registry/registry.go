@@ -69,49 +69,53 @@ func (c *Client) Close() {
 // with it, and not when the list ended at exactly the page size without a link to more: too many registries forget the
 // link. A caller MUST NOT take a tag for removed because an incomplete list lacks it.
 func (c *Client) Tags(ctx context.Context, repository string) (tags []string, complete bool, err error) {
-	h, repo, err := c.locate(repository)
-	if err != nil {
-		return nil, false, err
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeouts.List.Or(defaultListTimeout), errListTimeout)
 	defer cancel()
-	list := listing{seen: make(map[string]bool)}
-	err = h.ask(ctx, func(puller *remote.Puller) error { return list.read(ctx, puller, repo) })
-	if err != nil {
-		err = h.explain(ctx, subject{repository: repo}, err)
-	}
-	return list.sorted(), err == nil && !list.cut, err
+	err = c.each(ctx, repository, func(p place) error {
+		list := listing{seen: make(map[string]bool)}
+		err := p.ask(ctx, func(puller *remote.Puller) error { return list.read(ctx, puller, p.repository) })
+		if err == nil || len(list.seen) > len(tags) {
+			tags, complete = list.sorted(), err == nil && !list.cut
+		}
+		return p.explain(ctx, subject{repository: p.repository}, err)
+	})
+	return tags, complete, err
 }
 
 // Digest returns the digest that a tag points to now. It asks by HEAD, which Docker Hub does not count as a pull, and by
 // GET where a registry does not answer HEAD properly. A digest that is heard for the first time is asked for too: what the
 // registry does not have nobody can pull, and once it is in Git it stays there until the next version.
 func (c *Client) Digest(ctx context.Context, repository, tag string) (string, error) {
-	h, repo, err := c.locate(repository)
-	if err != nil {
-		return "", err
-	}
 	if !tagPattern.MatchString(tag) {
-		return "", fault.New(fault.Invalid, "digest of %s: %.130q is not a tag", repo.Name(), tag)
+		return "", fault.New(fault.Invalid, "digest of %s: %.130q is not a tag", repository, tag)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeouts.Digest.Or(defaultDigestTimeout), errDigestTimeout)
 	defer cancel()
 	var digest v1.Hash
+	err := c.each(ctx, repository, func(p place) (err error) {
+		digest, err = p.digest(ctx, tag)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return digest.String(), nil
+}
+
+// digest resolves a tag, and makes sure that what it points to is there.
+func (p place) digest(ctx context.Context, tag string) (digest v1.Hash, err error) {
 	present := true
-	err = h.ask(ctx, func(puller *remote.Puller) error {
-		if digest, err = resolve(ctx, puller, repo.Tag(tag)); err == nil {
-			present, err = h.has(ctx, puller, repo.Digest(digest.String()))
+	err = p.ask(ctx, func(puller *remote.Puller) (err error) {
+		if digest, err = resolve(ctx, puller, p.repository.Tag(tag)); err == nil {
+			present, err = p.has(ctx, puller, p.repository.Digest(digest.String()))
 		}
 		return err
 	})
 	if err == nil && !present {
-		return "", fault.New(fault.NotFound, "digest of %s:%s: the registry says that it is %s, and does not have that: a cache in front of it may be stale",
-			repo.Name(), tag, digest)
+		return v1.Hash{}, fault.New(fault.NotFound, "digest of %s:%s: the registry says that it is %s, and does not have that: a cache in front of it may be stale",
+			p.repository.Name(), tag, digest)
 	}
-	if err != nil {
-		return "", h.explain(ctx, subject{repository: repo, tag: tag}, err)
-	}
-	return digest.String(), nil
+	return digest, p.explain(ctx, subject{repository: p.repository, tag: tag}, err)
 }
 
 // resolve asks by HEAD, then by GET.
@@ -136,28 +140,6 @@ func resolve(ctx context.Context, puller *remote.Puller, ref name.Tag) (v1.Hash,
 		return v1.Hash{}, fmt.Errorf("answered with %d bytes of %.100q that are no manifest: something that is no registry may stand in its place", len(got.Manifest), kind)
 	}
 	return got.Digest, nil
-}
-
-// locate parses a repository and finds its registry.
-func (c *Client) locate(repository string) (*host, name.Repository, error) {
-	repo, err := name.NewRepository(repository, name.StrictValidation)
-	if err != nil {
-		return nil, repo, fault.New(fault.Invalid, "%.300q is not an image repository with its registry, such as ghcr.io/acme/api", repository)
-	}
-	cfg := c.cfg.host(repo.RegistryStr())
-	if cfg.Insecure {
-		if repo, err = name.NewRepository(repository, name.StrictValidation, name.Insecure); err != nil {
-			return nil, repo, err
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h := c.hosts[repo.RegistryStr()]
-	if h == nil {
-		h = newHost(repo.RegistryStr(), cfg, c.cfg, c.metrics)
-		c.hosts[repo.RegistryStr()] = h
-	}
-	return h, repo, nil
 }
 
 // listing collects the pages of one list.

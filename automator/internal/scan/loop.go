@@ -143,7 +143,7 @@ func (s *Scanner) startLook(r *repository) job {
 
 // reschedule sets when a repository is looked at next, by how the last look went.
 func (s *Scanner) reschedule(r *repository, err error, now time.Time) {
-	interval := time.Duration(s.cfg.Interval)
+	interval := r.interval(time.Duration(s.cfg.Interval), now)
 	defer func() {
 		if r.urgent {
 			r.next = now

@@ -25,6 +25,7 @@ type repository struct {
 	failed int  // looks in a row
 	next   time.Time
 	hints  map[string]*hint
+	news   time.Time // when a tag came or moved, after the first complete list; zero for not since
 
 	inspections map[string]*inspection
 
@@ -102,6 +103,7 @@ func (r *repository) digest(tag string) (string, bool) {
 func (r *repository) restore(scan store.Scan, tags []store.Tag) (n news) {
 	r.loaded = true
 	r.scan = scan
+	r.news = lastNews(tags)
 	for _, tag := range tags {
 		if _, ok := r.known[tag.Name]; !ok {
 			r.known[tag.Name] = knownTag{Tag: tag}
@@ -110,6 +112,43 @@ func (r *repository) restore(scan store.Scan, tags []store.Tag) (n news) {
 	}
 	r.tags = nil
 	return n
+}
+
+// lastNews returns when a tag came or moved for the last time; zero if all are as old as the first.
+func lastNews(tags []store.Tag) (last time.Time) {
+	var first time.Time
+	for i := range tags {
+		if first.IsZero() || tags[i].FirstSeen.Before(first) {
+			first = tags[i].FirstSeen
+		}
+		last = later(last, later(tags[i].FirstSeen, tags[i].Moved))
+	}
+	if !last.After(first) {
+		return time.Time{}
+	}
+	return last
+}
+
+const (
+	// restFactor is how much longer ago the last news is than the time to the next look.
+	restFactor = 20
+	// liveliest is how many times as often as every interval the liveliest repository is looked at.
+	liveliest = 5
+)
+
+// interval returns how long a repository is left alone: the less, the newer its last news is, and most at most.
+func (r *repository) interval(most time.Duration, now time.Time) time.Duration {
+	if r.news.IsZero() {
+		return most
+	}
+	return min(max(now.Sub(r.news)/restFactor, most/liveliest, minInterval), most)
+}
+
+// note takes note of news, unless the repository is seen for the first time.
+func (r *repository) note(n news, now time.Time) {
+	if n.added+n.moved > 0 && !r.scan.LastComplete.IsZero() {
+		r.news = now
+	}
 }
 
 // merge takes the result of a list that began at a time. Tags only come; they go when the list is complete, and even
@@ -129,6 +168,7 @@ func (r *repository) merge(tags []string, complete bool, began, now time.Time) (
 			n.added++
 		}
 	}
+	r.note(n, now)
 	if !complete {
 		return n
 	}
@@ -158,6 +198,7 @@ func (r *repository) confirm(tag, digest string, now time.Time) (n news) {
 	if !ok {
 		known = knownTag{Tag: store.Tag{Name: tag, FirstSeen: now}}
 	}
+	r.note(n, now)
 	changed := n.any()
 	known.Digest, known.LastSeen, known.confirmed = digest, time.Time{}, now
 	if changed {

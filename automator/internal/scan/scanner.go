@@ -45,7 +45,8 @@ type Cache interface {
 
 // Config says how often and how much at a time.
 type Config struct {
-	// Interval is the time between two looks at a repository; 0 means 5 m, at least 10 s.
+	// Interval is the longest time between two looks at a repository; 0 means 5 m, at least 10 s. One that had news
+	// lately is looked at up to five times as often.
 	Interval config.Duration `yaml:"interval"`
 	// Concurrency is how many looks are made at a time, and half of it at one registry; 0 means 8.
 	Concurrency int `yaml:"concurrency"`

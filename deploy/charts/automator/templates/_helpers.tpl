@@ -56,9 +56,13 @@
 {{- if .Values.registries.dockerConfigSecret }}{{ $_ := set $registries "dockerConfigFile" "/etc/tandem/registries/.dockerconfigjson" }}{{ end -}}
 {{- $hosts := dict -}}
 {{- range $host, $from := .Values.registries.hosts -}}
-{{- $to := omit $from "caSecret" "passwordSecret" -}}
+{{- $to := omit $from "caSecret" "passwordSecret" "clientCertSecret" -}}
 {{- if $from.caSecret }}{{ $_ := set $to "caFile" (printf "/etc/tandem/registry/%s/ca.crt" (include "automator.hostFolder" $host)) }}{{ end -}}
 {{- if $from.passwordSecret }}{{ $_ := set $to "passwordFile" (printf "/etc/tandem/registry/%s/password" (include "automator.hostFolder" $host)) }}{{ end -}}
+{{- if $from.clientCertSecret -}}
+{{- $_ := set $to "clientCertFile" (printf "/etc/tandem/registry/%s/tls.crt" (include "automator.hostFolder" $host)) -}}
+{{- $_ := set $to "clientKeyFile" (printf "/etc/tandem/registry/%s/tls.key" (include "automator.hostFolder" $host)) -}}
+{{- end -}}
 {{- $_ := set $hosts $host $to -}}
 {{- end -}}
 {{- if $hosts }}{{ $_ := set $registries "hosts" $hosts }}{{ end -}}
@@ -109,7 +113,7 @@
 {{- if $names }}{{ $all = append $all (dict "name" (printf "git-%d" $i) "path" (printf "git/%d" $i) "secrets" $names) }}{{ end -}}
 {{- end -}}
 {{- range $host, $from := .Values.registries.hosts -}}
-{{- $names := compact (list $from.caSecret $from.passwordSecret) | uniq -}}
+{{- $names := compact (list $from.caSecret $from.passwordSecret $from.clientCertSecret) | uniq -}}
 {{- $folder := include "automator.hostFolder" $host -}}
 {{- if $names }}{{ $all = append $all (dict "name" (printf "registry-%s" $folder) "path" (printf "registry/%s" $folder) "secrets" $names) }}{{ end -}}
 {{- end -}}

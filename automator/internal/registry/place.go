@@ -1,0 +1,90 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/tandem-cd/tandem/shared/fault"
+)
+
+// place is where a repository is to be had: at its registry, or at a mirror of it.
+type place struct {
+	*host
+
+	repository name.Repository
+}
+
+// each asks the places of a repository, its mirrors first, until one answers. Its error is that of the last one, with what
+// went wrong at those before.
+func (c *Client) each(ctx context.Context, repository string, ask func(place) error) error {
+	places, err := c.places(repository)
+	if err != nil {
+		return err
+	}
+	var before []string
+	for _, p := range places {
+		if err = ask(p); err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		before = append(before, err.Error())
+	}
+	if len(before) > 1 {
+		return fmt.Errorf("%w (before that: %s)", err, strings.Join(before[:len(before)-1], "; "))
+	}
+	return err
+}
+
+// places returns where to ask for a repository, in order.
+func (c *Client) places(repository string) ([]place, error) {
+	asked, err := name.NewRepository(repository, name.StrictValidation)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "%.300q is not an image repository with its registry, such as ghcr.io/acme/api", repository)
+	}
+	cfg := c.cfg.host(asked.RegistryStr())
+	names := make([]string, 0, len(cfg.Mirrors)+1)
+	for _, mirror := range cfg.Mirrors {
+		names = append(names, mirror+"/"+asked.RepositoryStr())
+	}
+	if !cfg.MirrorsOnly {
+		names = append(names, repository)
+	}
+	places := make([]place, 0, len(names))
+	for _, at := range names {
+		p, err := c.place(at)
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, p)
+	}
+	return places, nil
+}
+
+// place finds the registry of a repository by its whole name.
+func (c *Client) place(at string) (place, error) {
+	repository, err := name.NewRepository(at, name.StrictValidation)
+	if err != nil {
+		return place{}, fault.New(fault.Invalid, "%.300q is not an image repository: %w", at, err)
+	}
+	cfg := c.cfg.host(repository.RegistryStr())
+	if cfg.Insecure {
+		if repository, err = name.NewRepository(at, name.StrictValidation, name.Insecure); err != nil {
+			return place{}, err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.hosts[repository.RegistryStr()]
+	if h == nil {
+		if h, err = newHost(repository.RegistryStr(), cfg, c.cfg, c.metrics); err != nil {
+			return place{}, err
+		}
+		c.hosts[repository.RegistryStr()] = h
+	}
+	return place{h, repository}, nil
+}
