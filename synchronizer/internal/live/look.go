@@ -56,11 +56,11 @@ func (s *Store) lookAway(label string, except map[object.Key]bool) {
 
 // looksAt reports whether an object is worth a record.
 func (s *Store) looksAt(kind schema.GroupVersionKind, obj *unstructured.Unstructured) bool {
-	if !s.config.Looking {
-		return true
-	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if !s.config.Looking {
+		return !s.foreign[obj.GetLabels()[v1alpha1.LabelSync]]
+	}
 	return len(s.looked[keyOf(kind, obj.GetNamespace(), obj.GetName())]) > 0
 }
 
@@ -83,6 +83,11 @@ func (w *watched) lookers(e *entry) map[string]bool {
 
 // counts reports whether an entry is kept. The caller holds store.mu.
 func (w *watched) counts(e *entry) bool { return !w.store.config.Looking || len(w.lookers(e)) > 0 }
+
+// isForeign reports whether an entry is of a Sync that another replica works for. The caller holds store.mu.
+func (w *watched) isForeign(e *entry) bool {
+	return !w.store.config.Looking && w.store.foreign[e.sync.Value()]
+}
 
 // note tells the Syncs that an entry matters to. The caller holds store.mu.
 func (w *watched) note(e *entry, changed changes) {

@@ -75,6 +75,26 @@ func (s *Store) Release(label string) {
 	s.look()
 }
 
+// Foreign has no records kept of the objects that carry a Sync's label, because another replica works for it; or has them kept
+// again, as far as they change from then on. It is not for stores that are Looking.
+func (s *Store) Foreign(label string, is bool) {
+	s.locked(func() {
+		if !is {
+			delete(s.foreign, label)
+			return
+		}
+		if s.foreign[label] {
+			return
+		}
+		s.foreign[label] = true
+		for _, w := range s.watches {
+			for _, e := range w.bySync[label] {
+				w.drop(e, changes{})
+			}
+		}
+	})
+}
+
 // resolve maps the kinds that are not known yet and attaches watches to them.
 // It returns when to try again because the cluster could not be asked; 0 for
 // never.

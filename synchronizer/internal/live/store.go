@@ -61,6 +61,7 @@ type Store struct {
 	epoch   uint32                         // how often judges have changed
 	watches map[place]*watched
 	byKind  map[schema.GroupKind][]*watched
+	foreign map[string]bool        // labels of Syncs that another replica works for
 	pods    map[string]*pods       // by namespace; none while no Sync has workloads
 	waiting map[chan struct{}]bool // told of every change
 }
@@ -89,6 +90,7 @@ func New(config Config, client dynamic.Interface, mapper *Mapper) *Store {
 		judges:  map[string]*own{},
 		watches: map[place]*watched{},
 		byKind:  map[schema.GroupKind][]*watched{},
+		foreign: map[string]bool{},
 		pods:    map[string]*pods{},
 		waiting: map[chan struct{}]bool{},
 	}

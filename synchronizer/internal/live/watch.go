@@ -173,7 +173,7 @@ func (w *watched) put(e *entry, changed changes) {
 	}
 	delete(w.gone, e.id)
 	known := w.records[e.id]
-	if e.flags&bare != 0 { // it was named since it was read: it is there, and who asks has to look
+	if e.flags&bare != 0 || w.isForeign(e) { // named, or another's, since it was read; or not worth a record
 		if known != nil && older(known.resourceVersion, e.resourceVersion) {
 			w.drop(known, changed)
 		}

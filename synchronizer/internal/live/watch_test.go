@@ -295,3 +295,53 @@ func TestNamedWhileItIsListed(t *testing.T) {
 		t.Errorf("after a look: %+v", r)
 	}
 }
+
+// TestNothingIsKeptOfAnotherReplicasObjects has two Syncs of a kind, of which one is another replica's: its objects have no
+// record, whether they came before or after that was known, in a list or one by one, and the own ones are as before.
+func TestNothingIsKeptOfAnotherReplicasObjects(t *testing.T) {
+	t.Parallel()
+	w := watchConfigMaps("shop.web")
+	has := func(what string, want ...string) {
+		t.Helper()
+		var got []string
+		for _, e := range w.records {
+			got = append(got, e.name)
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%s: records of %v, want %v", what, got, want)
+		}
+	}
+	err := firstError(w.Add(configMap("shop.web", "mine", "1", "a")), w.Add(configMap("shop.db", "early", "2", "a")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	has("before it is known", "early", "mine")
+	listed, err := w.Transformer()(configMap("shop.db", "listed", "3", "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Foreign("shop.db", true)
+	has("once it is", "mine")
+	mine, err := w.Transformer()(configMap("shop.web", "mine", "4", "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := firstError(w.Replace([]any{listed, mine}, "4"), w.Add(configMap("shop.db", "late", "5", "a"))); err != nil {
+		t.Fatal(err)
+	}
+	has("after a list", "mine")
+	if len(w.bySync) != 1 {
+		t.Errorf("records by Sync: got %d Syncs, want 1", len(w.bySync))
+	}
+	w.Observe(configMap("shop.db", "written", "6", "a"))
+	has("after a write", "mine")
+	if err := w.Add(configMap("shop.db", "mine", "7", "b")); err != nil {
+		t.Fatal(err)
+	}
+	has("when the other took it over")
+	w.Foreign("shop.db", false)
+	if err := w.Add(configMap("shop.db", "late", "8", "a")); err != nil {
+		t.Fatal(err)
+	}
+	has("when there is no such Sync any more", "late")
+}
