@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/rpc"
+	"github.com/tandem-cd/tandem/shared/shard"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/shared/telemetry/admin"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
@@ -38,7 +39,8 @@ type Config struct {
 	// Replica names this process among the replicas of this cluster; the Pod's name by default. No two that run at the same
 	// time may have the same.
 	Replica string `yaml:"replica"`
-	// Lease has one of several replicas work, and the others stand by. Without one this process MUST be the only one.
+	// Lease has one of several replicas work for each shard, and the others stand by. Without one this process MUST be the only
+	// one.
 	Lease LeaseConfig `yaml:"lease"`
 	// Kubeconfig is the file to connect to the API server with; the pod's own account when empty.
 	Kubeconfig string `yaml:"kubeconfig"`
@@ -108,13 +110,17 @@ type SecretName struct {
 	Name      string `yaml:"name"`
 }
 
-// LeaseConfig is the Lease that the replica holds which works.
+// LeaseConfig is the Lease that the replica holds which works; of several shards the first one's, and the others' are named after
+// it, NAME-1 and so on.
 type LeaseConfig struct {
 	// Namespace and Name are both needed.
 	Namespace string `yaml:"namespace"`
 	Name      string `yaml:"name"`
 	// Duration is how long a replica that has gone is waited for; 15 s by default, between 3 s and 5 min.
 	Duration config.Duration `yaml:"duration"`
+	// Shards is by how many replicas the Syncs are divided; 1 by default, 16 at most. Each works for one shard, and further
+	// replicas stand by for any.
+	Shards int `yaml:"shards"`
 }
 
 func (c LeaseConfig) validate() error {
@@ -126,6 +132,9 @@ func (c LeaseConfig) validate() error {
 	}
 	if d := c.Duration.Or(lease.DefaultDuration); d < lease.MinDuration || d > lease.MaxDuration {
 		return fmt.Errorf("lease.duration: %s is not between %s and %s", d, lease.MinDuration, lease.MaxDuration)
+	}
+	if c.Shards < 0 || c.Shards > shard.Max {
+		return fmt.Errorf("lease.shards: %d is not between 1 and %d", c.Shards, shard.Max)
 	}
 	return nil
 }

@@ -3,22 +3,27 @@ package synchronizer
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
+	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
 	"github.com/tandem-cd/tandem/shared/fleet"
 	"github.com/tandem-cd/tandem/shared/run"
+	"github.com/tandem-cd/tandem/shared/shard"
 	"github.com/tandem-cd/tandem/shared/telemetry/meter"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/lease"
+	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 )
 
 const (
-	// leading is what the replica that works calls itself to the automator: all by the same name, with an epoch that rises
-	// from one to the next, so that a session of one that has lost the lease can neither replace nor outlive a newer one.
+	// leading is what the replica that works for the first shard calls itself to the automator: all by the same name, with an
+	// epoch that rises from one to the next, so that a session of one that has lost the lease can neither replace nor outlive a
+	// newer one. Those of further shards have the index behind it.
 	leading = "leader"
 	// sessionBits are the bits of an epoch that count the sessions of a term.
 	sessionBits = 32
@@ -26,12 +31,19 @@ const (
 
 // openLease prepares for taking turns with other replicas, if there may be some.
 func (s *Synchronizer) openLease(config *rest.Config) error {
-	meter.New(s.metrics).Read("tandem_synchronizer_leader", "1 while this replica is the one that works, else 0.", func() float64 {
-		if s.holder == nil || s.holder.Leads() {
+	m := meter.New(s.metrics)
+	m.Read("tandem_synchronizer_leader", "1 while this replica works, else 0.", func() float64 {
+		if s.leads() {
 			return 1
 		}
 		return 0
 	})
+	m.Collect("tandem_synchronizer_shard", "Always 1, while this replica works; the labels say for which shard of how many.", []string{"shard", "shards"},
+		func(set func(float64, ...string)) {
+			if of := s.part(); s.leads() {
+				set(1, strconv.Itoa(of.Index), strconv.Itoa(max(of.Count, 1)))
+			}
+		})
 	to := s.cfg.Lease
 	if to == (LeaseConfig{}) {
 		return nil
@@ -40,17 +52,41 @@ func (s *Synchronizer) openLease(config *rest.Config) error {
 	if err != nil {
 		return fmt.Errorf("connect to the cluster: %w", err)
 	}
-	cfg := lease.Config{Identity: s.cfg.Replica, Duration: to.Duration.Or(lease.DefaultDuration)}
-	s.holder = lease.New(cfg, lease.NewKube(client, to.Namespace, to.Name), &s.fence, s.log)
+	cfg := lease.Config{Identity: s.cfg.Replica, Duration: to.Duration.Or(lease.DefaultDuration), Shards: to.Shards}
+	s.holder = lease.New(cfg, lease.Kubes(client, to.Namespace, to.Name), &s.fence, s.log)
 	return nil
 }
 
-// replica is what this process calls itself to the automator.
-func (s *Synchronizer) replica() string {
-	if s.holder == nil {
-		return s.cfg.Replica
+// leads reports whether this replica works.
+func (s *Synchronizer) leads() bool { return s.holder == nil || s.holder.Leads() }
+
+// part is what this replica works for; all Syncs before it has a shard.
+func (s *Synchronizer) part() shard.Shard {
+	if of := s.shard.Load(); of != nil {
+		return *of
 	}
-	return leading
+	return shard.Shard{}
+}
+
+// owns reports whether this replica works for a Sync.
+func (s *Synchronizer) owns(namespace, name string) bool { return s.part().Owns(namespace, name) }
+
+// hello is how this process introduces itself to the automator before it has a turn, and for good without a Lease.
+func (s *Synchronizer) hello() *relayv1.Hello {
+	return &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: s.cfg.Replica, Protocol: relay.Protocol, Version: Version}
+}
+
+// begin takes a turn: it says to all who speak with the automator who this replica is now.
+func (s *Synchronizer) begin(turn lease.Turn) {
+	s.shard.Store(&turn.Shard)
+	hello := s.hello()
+	if hello.Replica = leading; turn.Shard.Index > 0 {
+		hello.Replica = fmt.Sprintf("%s-%d", leading, turn.Shard.Index)
+	}
+	hello.Shard, hello.Shards, hello.Epoch = int32(turn.Shard.Index), int32(turn.Shard.Count), turn.Term<<sessionBits
+	s.relay.Begin(hello)
+	s.reporter.Begin(hello)
+	s.serve.Begin(hello)
 }
 
 // writing is how the API server is written to: on connections that take nothing when the lease is lost.
@@ -73,11 +109,9 @@ func (s *Synchronizer) lead(work []run.Task) []run.Task {
 	return []run.Task{
 		{Name: "standby", Run: func(ctx context.Context) error { return s.standBy(ctx, taken) }},
 		{Name: "work", Run: func(ctx context.Context) error {
-			return s.holder.Run(ctx, func(ctx context.Context, term int64) error {
+			return s.holder.Run(ctx, func(ctx context.Context, turn lease.Turn) error {
+				s.begin(turn)
 				close(taken)
-				s.relay.Begin(term << sessionBits)
-				s.reporter.Begin(term << sessionBits)
-				s.serve.Begin(term << sessionBits)
 				return run.Group(ctx, work...)
 			})
 		}},

@@ -2,6 +2,7 @@ package synchronizer
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -60,7 +61,7 @@ func (s *Synchronizer) expiries() map[string]time.Time {
 func (s *Synchronizer) measureSyncs(m meter.Meter) {
 	each := func(value func(sync *statusv1.Sync, set func(float64, ...string))) func(func(float64, ...string)) {
 		return func(set func(float64, ...string)) {
-			syncs := s.fleet.Syncs(nil)
+			syncs := slices.DeleteFunc(s.fleet.Syncs(nil), func(sync *statusv1.Sync) bool { return !s.owns(sync.GetNamespace(), sync.GetName()) })
 			for _, sync := range syncs[:min(len(syncs), maxMeasured)] {
 				value(sync, func(v float64, labels ...string) {
 					set(v, append([]string{sync.GetNamespace(), sync.GetName()}, labels...)...)

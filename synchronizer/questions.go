@@ -12,16 +12,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
-	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/rpc"
+	"github.com/tandem-cd/tandem/shared/shard"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/inventory"
+	"github.com/tandem-cd/tandem/synchronizer/internal/lease"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
-	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 	"github.com/tandem-cd/tandem/synchronizer/internal/serve"
 	"github.com/tandem-cd/tandem/synchronizer/internal/shards"
 	"github.com/tandem-cd/tandem/synchronizer/internal/survey"
@@ -37,9 +37,21 @@ func (s *Synchronizer) openQuestions(client dynamic.Interface, judge *health.Jud
 		Inventory: inventories{shards.New(client, zap.NewNop())}, // not the loop's, which remembers what it wrote
 	}
 	diffs.stands, diffs.unlisted, diffs.inventory, diffs.places = s.loop.Stands, s.live.Unlisted, look.Inventory, semaphore.NewWeighted(maxDiffs)
-	s.answers = serve.NewAnswers(map[serve.Kind]serve.Answer{serve.Tree: look.Tree, serve.Events: look.Events, serve.Diff: diffs.answer})
-	hello := &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: s.replica(), Protocol: relay.Protocol, Version: Version}
-	s.serve = serve.New(serve.Config{Hello: hello, Offers: s.cfg.Queries, Metrics: s.metrics}, s.link, s.answers, s.log)
+	s.answers = serve.NewAnswers(map[serve.Kind]serve.Answer{serve.Tree: s.ownOnly(look.Tree), serve.Events: s.ownOnly(look.Events), serve.Diff: s.ownOnly(diffs.answer)})
+	s.serve = serve.New(serve.Config{Hello: s.hello(), Offers: s.cfg.Queries, Metrics: s.metrics}, s.link, s.answers, s.log)
+}
+
+// ownOnly answers about Syncs that this replica works for, and says of others who does.
+func (s *Synchronizer) ownOnly(answer serve.Answer) serve.Answer {
+	return func(ctx context.Context, asked serve.Question, each serve.Each) error {
+		if !s.loop.Elsewhere(asked.Namespace, asked.Name) {
+			return answer(ctx, asked, each)
+		}
+		of := s.part()
+		of.Index = shard.Of(asked.Namespace, asked.Name, of.Count)
+		return fault.New(fault.Stale, "another replica of the synchronizer works for the Sync %s/%s, that of shard %s (the Lease %s names its Pod); ask again, until that one answers",
+			asked.Namespace, asked.Name, of, lease.Name(s.cfg.Lease.Name, of.Index))
+	}
 }
 
 // inventories reads what Syncs own, and remembers nothing of it.
@@ -100,7 +112,7 @@ func (a asker) Ask(ctx context.Context, req *statusv1.AskRequest, each func(*sta
 
 // looks reports why this replica has nothing to answer from.
 func (s *Synchronizer) looks() error {
-	if s.holder != nil && !s.holder.Leads() {
+	if !s.leads() {
 		return fault.New(fault.Stale, "this replica of the synchronizer stands by and looks at nothing; ask again, until the one that works answers (the Lease names its Pod)")
 	}
 	select {

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,10 +25,10 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
 	"github.com/tandem-cd/tandem/shared/fleet"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/run"
+	"github.com/tandem-cd/tandem/shared/shard"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/shared/telemetry/admin"
 	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
@@ -77,8 +78,9 @@ type Synchronizer struct {
 	serve    *serve.Server
 	status   *rpc.Server
 	metrics  *prometheus.Registry
-	holder   *lease.Holder // nil for the only replica
-	fence    lease.Fence   // around what is written while holder has the lease
+	holder   *lease.Holder               // nil for the only replica
+	fence    lease.Fence                 // around what is written while holder has the lease
+	shard    atomic.Pointer[shard.Shard] // nil before holder has a lease
 	onlook   onlooker
 }
 
@@ -122,8 +124,7 @@ func (s *Synchronizer) openRelay(config *rest.Config) (err error) {
 	if err := s.openIdentity(config); err != nil {
 		return err
 	}
-	hello := &relayv1.Hello{Cluster: s.cfg.Cluster, Replica: s.replica(), Protocol: relay.Protocol, Version: Version}
-	s.reporter, err = report.New(report.Config{Hello: hello, Dir: filepath.Join(s.cfg.StateDir, "events"), Metrics: s.metrics}, s.link, s.fleet, s.log)
+	s.reporter, err = report.New(report.Config{Hello: s.hello(), Dir: filepath.Join(s.cfg.StateDir, "events"), Metrics: s.metrics}, s.link, s.fleet, s.log)
 	return err
 }
 
@@ -173,7 +174,7 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 		Live: s.live, Applier: applier, Load: trees.Load, Seen: s.sight.Observe, Exists: func(label string) bool { return s.loop.Exists(label) },
 	})
 	s.loop = converge.New(converge.Deps{
-		Permit: rules.Permit, DependOn: rules.DependOn, Unverified: unverified, Workers: s.cfg.Workers, Health: judge,
+		Owns: s.owns, Permit: rules.Permit, DependOn: rules.DependOn, Unverified: unverified, Workers: s.cfg.Workers, Health: judge,
 		Relay: follow, Trees: s.store, Verifier: newVerifier(policy, s.store), Renderer: trees,
 		Live: s.live, Sight: s.sight, Inventory: shards.New(writing, s.log), Applier: applier, Previewer: previewer,
 		Syncs: s.syncs, Events: s.events, Reporter: reporting, Log: s.log, Metrics: s.metrics,
@@ -181,7 +182,7 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 	diffs := &differ{policy: policy, trees: trees, deps: preview.Deps{Live: s.live, Applier: applier, Exists: func(label string) bool { return s.loop.Exists(label) }}}
 	s.openQuestions(client, judge, diffs)
 	s.relay = relay.New(relay.Config{
-		Cluster: s.cfg.Cluster, Replica: s.replica(), Version: Version, QueriesWaiting: s.serve.Waiting, Metrics: s.metrics,
+		Cluster: s.cfg.Cluster, Replica: s.cfg.Replica, Version: Version, QueriesWaiting: s.serve.Waiting, Metrics: s.metrics,
 	}, s.link, s.store, s.loop, s.log)
 	follow.client, diffs.relay = s.relay, s.relay
 	return nil
@@ -296,7 +297,7 @@ func (s *Synchronizer) collect(ctx context.Context) error {
 
 // ready reports why the synchronizer cannot do its work yet.
 func (s *Synchronizer) ready() error {
-	if s.holder != nil && !s.holder.Leads() {
+	if !s.leads() {
 		return s.known()
 	}
 	select {

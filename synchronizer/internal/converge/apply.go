@@ -92,7 +92,7 @@ func (p *pass) overQuota(over *tenancy.OverQuotaError) {
 // apply plans and takes what is due. A pass whose plan is empty sends no request.
 func (p *pass) apply(ctx context.Context) {
 	w := p.work
-	if !p.watchKinds(ctx) || p.sync.Spec.Suspend || !p.depend() {
+	if !p.watchKinds(ctx) || p.sync.Spec.Suspend || !p.depend(ctx) {
 		return
 	}
 	made := plan.Make(p.input())

@@ -35,6 +35,15 @@ func (w *world) Need(label string, kinds []v1alpha1.ObjectKind) {
 
 func (w *world) Release(string) {}
 
+func (w *world) Foreign(label string, is bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.foreign == nil {
+		w.foreign = map[string]bool{}
+	}
+	w.foreign[label] = is
+}
+
 func (w *world) Synced(label string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,6 +1,7 @@
 package converge
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -34,11 +35,11 @@ func (l *Loop) mayDepend(s *v1alpha1.Sync) error {
 
 // depend reports whether the Syncs that this one depends on let it go on. What is applied already waits for nobody, so that
 // drift is healed whatever becomes of them.
-func (p *pass) depend() bool {
+func (p *pass) depend(ctx context.Context) bool {
 	if len(p.sync.Spec.DependsOn) == 0 || p.isApplied() {
 		return true
 	}
-	unmet, err := p.unmet()
+	unmet, err := p.unmet(ctx)
 	if err != nil {
 		p.work.problems.config = []v1alpha1.Problem{{Kind: v1alpha1.ProblemConfig, Message: sentence(err)}}
 		return false
@@ -129,12 +130,12 @@ func (l *Loop) circle(s *v1alpha1.Sync) error {
 			if next == start {
 				return append(way, next.String())
 			}
-			e := l.entries[next]
-			if seen[next] || e == nil || e.sync == nil {
+			at := l.known(next)
+			if seen[next] || at == nil {
 				continue
 			}
 			seen[next] = true
-			if found := walk(e.sync, append(slices.Clip(way), next.String())); found != nil {
+			if found := walk(at, append(slices.Clip(way), next.String())); found != nil {
 				return found
 			}
 		}

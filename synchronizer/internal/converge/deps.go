@@ -31,6 +31,9 @@ type Deps struct {
 	Permit func(namespace string, source revision.Source, paths []string) error
 	// DependOn says whether Syncs of a namespace may depend on those of another.
 	DependOn func(namespace, on string) error
+	// Owns reports whether this replica works for a Sync: for every one when it is nil. The answer for a Sync MUST NOT change
+	// once Run was called.
+	Owns func(namespace, name string) bool
 	// Unverified says that commit signatures are not checked.
 	Unverified bool
 
@@ -108,6 +111,8 @@ type Live interface { //nolint:interfacebloat // one store answers all of them
 	Need(label string, kinds []v1alpha1.ObjectKind)
 	// Release ends what Need began.
 	Release(label string)
+	// Foreign has no records kept of a Sync's objects, because another replica works for it, or has them kept again.
+	Foreign(label string, is bool)
 	// Unlisted returns what Need asked for and has not been listed.
 	Unlisted(label string) []live.Unlisted
 	// Failures returns why something that Need asked for brings nothing now.

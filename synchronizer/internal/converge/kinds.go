@@ -60,6 +60,9 @@ func (l *Loop) everyKind(more []v1alpha1.ObjectKind) []v1alpha1.ObjectKind {
 			add(e.sync.Status.Kinds)
 		}
 	}
+	for _, f := range l.elsewhere.syncs { // one of ours may have been theirs, when there was another number of shards
+		add(f.sync.Status.Kinds)
+	}
 	return slices.Collect(maps.Keys(all))
 }
 

@@ -37,11 +37,12 @@ type Loop struct {
 	crowded func() bool   // whether Syncs wait for a worker
 	reshape chan struct{} // what is to be followed may have changed
 
-	mu      sync.Mutex
-	entries map[types.NamespacedName]*entry
-	labels  map[string]types.NamespacedName // by LabelSync's value
-	waiters waiters
-	listed  chan struct{} // closed when every Sync is known
+	mu        sync.Mutex
+	entries   map[types.NamespacedName]*entry
+	labels    map[string]types.NamespacedName // by LabelSync's value
+	elsewhere elsewhere                       // the Syncs of other replicas
+	waiters   waiters
+	listed    chan struct{} // closed when every Sync is known
 }
 
 // entry is one Sync. The worker that holds its key owns work; the rest is what others tell it.
@@ -78,9 +79,10 @@ func New(deps Deps) *Loop {
 		seats:   make(chan struct{}, deps.Workers),
 		lanes:   fair.NewLanes[types.NamespacedName](deps.Workers * lanesPerWorker),
 		entries: map[types.NamespacedName]*entry{}, labels: map[string]types.NamespacedName{}, waiters: waiters{},
-		kinds:   kindBook{listed: map[v1alpha1.ObjectKind]int{}},
-		reshape: make(chan struct{}, 1),
-		listed:  make(chan struct{}),
+		elsewhere: elsewhere{syncs: map[types.NamespacedName]*foreign{}, labels: map[string]bool{}},
+		kinds:     kindBook{listed: map[v1alpha1.ObjectKind]int{}},
+		reshape:   make(chan struct{}, 1),
+		listed:    make(chan struct{}),
 	}
 	l.crowded = l.Crowded
 	l.metrics = newMetrics(deps.Metrics, l)
@@ -138,6 +140,10 @@ func (l *Loop) Flush(ctx context.Context) {
 // SyncChanged takes a Sync's newest resource.
 func (l *Loop) SyncChanged(s *v1alpha1.Sync) {
 	key := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+	if !l.owns(key) {
+		l.changedElsewhere(key, s)
+		return
+	}
 	l.mu.Lock()
 	e := l.entries[key]
 	if e != nil && e.sync != nil && e.sync.UID != s.UID {
@@ -173,6 +179,10 @@ func isRelevant(before, now *v1alpha1.Sync) bool {
 
 // SyncGone takes note that a Sync no longer exists.
 func (l *Loop) SyncGone(key types.NamespacedName) {
+	if !l.owns(key) {
+		l.goneElsewhere(key)
+		return
+	}
 	l.mu.Lock()
 	if e := l.entries[key]; e != nil {
 		l.waiters.replace(key, e.sync, nil)
@@ -206,6 +216,7 @@ func (l *Loop) Announced(source revision.Source, commit gitobject.ID, at time.Ti
 
 // Deliver takes what arrived. An apply that runs for something older ends after its present objects.
 func (l *Loop) Deliver(d relay.Delivery) {
+	l.deliveredElsewhere(d)
 	l.each(d.Source, func(e *entry) bool {
 		if _, ok := d.Chains[nameOf(e.sync)]; !ok {
 			return false
@@ -358,15 +369,18 @@ func (l *Loop) subscriptions() []relay.Subscription {
 		if bySource[source] == nil {
 			bySource[source] = &relay.Subscription{Source: source}
 		}
-		bySource[source].Trees = append(bySource[source].Trees, relay.Tree{
-			Sync: nameOf(e.sync), Incarnation: string(e.sync.UID) + e.sync.Spec.Trust.Since, Paths: paths, Base: e.base,
-		})
+		bySource[source].Trees = append(bySource[source].Trees, treeToFollow(e.sync, paths, e.base))
 	}
+	l.elsewhere.follow(bySource, l.awaited())
 	subs := make([]relay.Subscription, 0, len(bySource))
 	for _, sub := range bySource {
 		subs = append(subs, *sub)
 	}
 	return subs
+}
+
+func treeToFollow(s *v1alpha1.Sync, paths []string, base gitobject.ID) relay.Tree {
+	return relay.Tree{Sync: nameOf(s), Incarnation: string(s.UID) + s.Spec.Trust.Since, Paths: paths, Base: base}
 }
 
 // pathsOf returns the tree of a Sync, or why it may not have it.
@@ -386,7 +400,7 @@ func (l *Loop) Exists(label string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, ok := l.labels[label]
-	return ok
+	return ok || l.elsewhere.labels[label]
 }
 
 // Roots returns what the object store must keep: for every Sync the commit that it stands at and the one that arrived.
@@ -408,7 +422,7 @@ func (l *Loop) Roots() []objects.Root {
 			}
 		}
 	}
-	return roots
+	return append(roots, l.elsewhere.roots(l.awaited())...)
 }
 
 func delivered(e *entry) gitobject.ID {

@@ -1,6 +1,7 @@
 package converge
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"reflect"
@@ -56,6 +57,7 @@ type dependency struct {
 	exists  bool
 	healthy bool
 	shown   *v1alpha1.Sync // nil while it works on what has arrived
+	other   *foreign       // nil for a Sync that this replica works for
 }
 
 // lookUp returns what is known of the Syncs that a Sync depends on, in their order, and has it woken when that changes.
@@ -73,6 +75,8 @@ func (l *Loop) lookUp(s *v1alpha1.Sync) []dependency {
 			if e.delivery == nil {
 				d.shown = e.shown
 			}
+		} else if f := l.elsewhere.syncs[key]; f != nil {
+			d.exists, d.other = true, f
 		}
 		list = append(list, d)
 	}
@@ -80,9 +84,12 @@ func (l *Loop) lookUp(s *v1alpha1.Sync) []dependency {
 }
 
 // unmet says which dependency is not ready; empty when all are. An error is an expression that cannot be answered.
-func (p *pass) unmet() (string, error) {
+func (p *pass) unmet(ctx context.Context) (string, error) {
 	for i, d := range p.loop.lookUp(p.sync) {
 		program := p.work.waits.programs[i]
+		if d.other != nil {
+			d.healthy, d.shown = p.readyElsewhere(ctx, d.other)
+		}
 		switch {
 		case !d.exists:
 			return fmt.Sprintf("the Sync %s, which does not exist", d.key), nil
@@ -153,11 +160,21 @@ func missingField(err error) (string, bool) {
 func (l *Loop) show(e *entry, now *v1alpha1.Sync) {
 	before := e.shown
 	e.shown = now
-	if before != nil && before.Generation == now.Generation && maps.Equal(before.Labels, now.Labels) &&
-		maps.Equal(before.Annotations, now.Annotations) && reflect.DeepEqual(before.Status, now.Status) {
+	if before != nil && looksLike(before, now) {
 		return
 	}
-	for key := range l.waiters[types.NamespacedName{Namespace: now.Namespace, Name: now.Name}] {
+	l.wake(types.NamespacedName{Namespace: now.Namespace, Name: now.Name})
+}
+
+// looksLike reports whether two states of a Sync are the same to those who depend on it.
+func looksLike(before, now *v1alpha1.Sync) bool {
+	return before.Generation == now.Generation && maps.Equal(before.Labels, now.Labels) &&
+		maps.Equal(before.Annotations, now.Annotations) && reflect.DeepEqual(before.Status, now.Status)
+}
+
+// wake has those looked at again that wait for a Sync. The caller holds mu.
+func (l *Loop) wake(on types.NamespacedName) {
+	for key := range l.waiters[on] {
 		if other := l.entries[key]; other != nil && other.waits {
 			l.queue.Add(key)
 		}

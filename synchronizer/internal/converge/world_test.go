@@ -82,6 +82,9 @@ type world struct {
 
 	others    others // in the cluster, and nobody's
 	previewed int    // how often a preview was asked for
+
+	owns    func(namespace, name string) bool // nil for a replica that works for all Syncs
+	foreign map[string]bool                   // labels of which nothing is to be kept
 }
 
 func newWorld(t *testing.T) *world {
@@ -108,6 +111,7 @@ var clusterJudge = sync.OnceValue(func() *health.Judge {
 func (w *world) run(story func()) {
 	log, _ := logtest.New(w.t)
 	w.loop = New(Deps{
+		Owns:     w.owns,
 		Permit:   func(string, revision.Source, []string) error { return nil },
 		DependOn: func(string, string) error { return w.alone },
 		Relay:    w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Events: w, Reporter: w, Log: log, Workers: 2, Health: clusterJudge(),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/shard"
 )
 
 const (
@@ -31,13 +31,15 @@ type Record struct {
 	Term int64
 	// Duration is how long others wait for the holder.
 	Duration time.Duration
+	// Shards is by how many parts the holder, or the last one, divides the work. One that says nothing has one part.
+	Shards int
 	// Acquired and Renewed are the holder's clock, for people.
 	Acquired, Renewed time.Time
 	// Version tells one state of the Lease from the next; empty when it does not exist.
 	Version string
 }
 
-// Store keeps the Lease.
+// Store keeps one Lease.
 type Store interface {
 	// Get returns it.
 	Get(ctx context.Context) (Record, error)
@@ -52,20 +54,23 @@ type Config struct {
 	Identity string
 	// Duration is how long a replica that does not say any more that it lives is waited for.
 	Duration time.Duration
+	// Shards is by how many parts the work is divided, up to shard.Max; 0 is 1. A replica works for one of them.
+	Shards int
 }
 
-// Holder takes the Lease and keeps it. Run it once.
+// Holder takes the Lease of one shard and keeps it. Run it once.
 type Holder struct {
-	cfg   Config
-	store Store
-	fence *Fence
-	log   *zap.Logger
-	leads atomic.Bool
+	cfg    Config
+	leases []Store // by shard, of every number of shards that there may be
+	fence  *Fence
+	log    *zap.Logger
+	leads  atomic.Bool
 }
 
-// New returns a holder, whose fence is open while the Lease is held.
-func New(cfg Config, store Store, fence *Fence, log *zap.Logger) *Holder {
-	return &Holder{cfg: cfg, store: store, fence: fence, log: log}
+// New returns a holder, whose fence is open while it works. leases are those of all shards that there may be, shard.Max.
+func New(cfg Config, leases []Store, fence *Fence, log *zap.Logger) *Holder {
+	cfg.Shards = max(cfg.Shards, 1)
+	return &Holder{cfg: cfg, leases: leases, fence: fence, log: log}
 }
 
 // Leads reports whether this replica works.
@@ -80,17 +85,26 @@ func (h *Holder) deadline() time.Duration { return h.cfg.Duration * 2 / 3 }
 // patience bounds one question to the API server, so that there is time for another.
 func (h *Holder) patience() time.Duration { return h.deadline() / 3 }
 
-// Run waits until the Lease can be had, and then works with a context that ends with it; term is higher than that of every
-// replica before. It returns ErrLost when the Lease was lost, once the work has ended; work's error otherwise.
-func (h *Holder) Run(ctx context.Context, work func(ctx context.Context, term int64) error) error {
-	held, until, err := h.acquire(ctx)
+// Turn is what a replica works for.
+type Turn struct {
+	// Shard is its part of the work. No two replicas work for one, and none works while another divides the work otherwise.
+	Shard shard.Shard
+	// Term is higher than that of every replica before that worked for a shard of this index.
+	Term int64
+}
+
+// Run waits until the Lease of a shard can be had, and then works with a context that ends with it. It returns ErrLost when
+// the Lease was lost, once the work has ended; work's error otherwise.
+func (h *Holder) Run(ctx context.Context, work func(ctx context.Context, turn Turn) error) error {
+	t, err := h.acquire(ctx)
 	if err != nil {
 		return err
 	}
-	h.fence.extend(until)
+	h.fence.extend(t.until)
 	h.leads.Store(true)
 	defer h.leads.Store(false)
-	h.log.Info("lease taken: this replica works now", zap.Int64("term", held.Term))
+	turn := Turn{Shard: t.shard, Term: t.held.Term}
+	h.log.Info("lease taken: this replica works now", zap.Stringer("shard", turn.Shard), zap.Int64("term", turn.Term))
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var running sync.WaitGroup
@@ -98,9 +112,9 @@ func (h *Holder) Run(ctx context.Context, work func(ctx context.Context, term in
 	var failure error
 	running.Go(func() {
 		defer close(ended)
-		failure = work(working, held.Term)
+		failure = work(working, turn)
 	})
-	held, err = h.keep(ctx, held, until, ended)
+	err = h.keep(ctx, t, ended)
 	h.fence.shut()
 	stop(err)
 	running.Wait()
@@ -108,134 +122,75 @@ func (h *Holder) Run(ctx context.Context, work func(ctx context.Context, term in
 		h.log.Error("lease lost: this replica has stopped", zap.Error(err))
 		return err
 	}
-	h.release(ctx, held)
+	h.release(ctx, t)
 	return failure
 }
 
-// acquire waits until the Lease can be had, and takes it. It returns until when it counts.
-func (h *Holder) acquire(ctx context.Context) (held Record, until time.Time, err error) {
-	watch := &sight{}
-	for {
-		held, until, err = h.try(ctx, watch)
-		switch {
-		case err == nil && held.Term > 0:
-			return held, until, nil
-		case err != nil && !fault.Is(err, fault.Conflict) && ctx.Err() == nil:
-			h.log.Warn("lease not looked at", zap.Error(err))
-		}
-		if err := sleep(ctx, h.every()); err != nil {
-			return Record{}, time.Time{}, err
-		}
-	}
-}
-
-// sight is what was seen of a Lease, and when that was new here.
-type sight struct {
-	Record
-
-	since time.Time
-}
-
-// try looks at the Lease, and takes it if it can be had; otherwise it returns the zero Record.
-func (h *Holder) try(ctx context.Context, seen *sight) (Record, time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, h.patience())
-	defer cancel()
-	now, err := h.store.Get(ctx)
-	if err != nil {
-		return Record{}, time.Time{}, err
-	}
-	if seen.since.IsZero() || now.Version != seen.Version {
-		if now.Holder != "" && now.Holder != h.cfg.Identity && now.Holder != seen.Holder {
-			h.log.Info("another replica works; this one stands by", zap.String("holder", now.Holder))
-		}
-		*seen = sight{now, time.Now()}
-	}
-	if !h.free(*seen) {
-		return Record{}, time.Time{}, nil
-	}
-	asked := time.Now()
-	taken, err := h.store.Put(ctx, h.take(now))
-	return taken, asked.Add(h.deadline()), err
-}
-
-// free reports whether a Lease may be taken.
-func (h *Holder) free(seen sight) bool {
-	return seen.Holder == "" || seen.Holder == h.cfg.Identity || time.Since(seen.since) > max(seen.Duration, MinDuration)
-}
-
-func (h *Holder) take(from Record) Record {
-	now := time.Now()
-	return Record{Holder: h.cfg.Identity, Term: from.Term + 1, Duration: h.cfg.Duration, Acquired: now, Renewed: now, Version: from.Version}
+// tenure is a Lease that is held.
+type tenure struct {
+	lease Store
+	shard shard.Shard
+	held  Record
+	until time.Time // how long that counts
 }
 
 // keep renews the Lease until ended is closed, which is no error, or it is lost.
-func (h *Holder) keep(ctx context.Context, held Record, until time.Time, ended <-chan struct{}) (Record, error) {
+func (h *Holder) keep(ctx context.Context, t *tenure, ended <-chan struct{}) error {
 	ctx = context.WithoutCancel(ctx) // the Lease is kept while the work is ending
 	for {
-		timer := time.NewTimer(min(h.every(), time.Until(until)))
+		timer := time.NewTimer(min(h.every(), time.Until(t.until)))
 		select {
 		case <-ended:
 			timer.Stop()
-			return held, nil
+			return nil
 		case <-timer.C:
 		}
 		if !h.fence.Open() {
-			return held, fmt.Errorf("%w: no answer of the API server for %s", ErrLost, h.deadline())
+			return fmt.Errorf("%w: no answer of the API server for %s", ErrLost, h.deadline())
 		}
 		asked := time.Now()
-		renewed, err := h.renew(ctx, held)
+		renewed, err := h.renew(ctx, t)
 		switch {
 		case errors.Is(err, ErrLost):
-			return held, err
+			return err
 		case err != nil:
-			h.log.Warn("lease not renewed", zap.Error(err), zap.Duration("left", time.Until(until)))
+			h.log.Warn("lease not renewed", zap.Error(err), zap.Duration("left", time.Until(t.until)))
 		default:
-			held, until = renewed, asked.Add(h.deadline())
-			h.fence.extend(until)
+			t.held, t.until = renewed, asked.Add(h.deadline())
+			h.fence.extend(t.until)
 		}
 	}
 }
 
 // renew says that this replica lives. When the Lease was changed by another hand it looks whose it is now.
-func (h *Holder) renew(ctx context.Context, held Record) (Record, error) {
+func (h *Holder) renew(ctx context.Context, t *tenure) (Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.patience())
 	defer cancel()
-	next := held
+	next := t.held
 	next.Renewed = time.Now()
-	renewed, err := h.store.Put(ctx, next)
+	renewed, err := t.lease.Put(ctx, next)
 	if !fault.Is(err, fault.Conflict) {
 		return renewed, err
 	}
-	now, err := h.store.Get(ctx)
+	now, err := t.lease.Get(ctx)
 	if err != nil {
 		return now, err
 	}
-	if now.Holder != held.Holder || now.Term != held.Term {
+	if now.Holder != t.held.Holder || now.Term != t.held.Term {
 		return now, fmt.Errorf("%w: %q has taken it", ErrLost, now.Holder)
 	}
 	next.Version = now.Version
-	return h.store.Put(ctx, next)
+	return t.lease.Put(ctx, next)
 }
 
 // release gives the Lease up, so that another need not wait. If that fails it has to.
-func (h *Holder) release(ctx context.Context, held Record) {
+func (h *Holder) release(ctx context.Context, t *tenure) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.patience())
 	defer cancel()
-	held.Holder = ""
-	held.Renewed = time.Now()
-	if _, err := h.store.Put(ctx, held); err != nil {
+	free := t.held
+	free.Holder = ""
+	free.Renewed = time.Now()
+	if _, err := t.lease.Put(ctx, free); err != nil {
 		h.log.Warn("lease not given up", zap.Error(err))
-	}
-}
-
-// sleep waits for a time, give or take a fifth of it, so that replicas do not ask in step.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d - d/5 + rand.N(2*d/5+1))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/shard"
 	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
 )
 
@@ -25,20 +27,36 @@ func TestMain(m *testing.M) {
 
 var errBoom = errors.New("boom")
 
-// memory is a Lease in memory, as the API server keeps it. Replicas whose names are cut off get no answer.
+// memory is the Leases in memory, as the API server keeps them. Replicas whose names are cut off get no answer.
 type memory struct {
-	mu     sync.Mutex
-	record Record
-	cut    map[string]bool
+	mu      sync.Mutex
+	records [shard.Max]Record
+	cut     map[string]bool
+	// slow is how long a request and its answer may take, each.
+	slow time.Duration
 }
 
-// of is the Lease as a replica reaches it.
-func (m *memory) of(replica string) Store { return reach{m, replica} }
+// of are the Leases as a replica reaches them.
+func (m *memory) of(replica string) []Store {
+	leases := make([]Store, len(m.records))
+	for index := range leases {
+		leases[index] = reach{m, replica, index}
+	}
+	return leases
+}
 
 type reach struct {
 	*memory
 
 	replica string
+	index   int
+}
+
+// travel is the way of a request, or of its answer.
+func (r reach) travel() {
+	if r.slow > 0 {
+		time.Sleep(rand.N(r.slow)) //nolint:forbidigo // the bubble's clock
+	}
 }
 
 func (r reach) blocked(ctx context.Context) error {
@@ -56,23 +74,27 @@ func (r reach) Get(ctx context.Context) (Record, error) {
 	if err := r.blocked(ctx); err != nil {
 		return Record{}, err
 	}
+	r.travel()
+	defer r.travel()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.record, nil
+	return r.records[r.index], nil
 }
 
 func (r reach) Put(ctx context.Context, next Record) (Record, error) {
 	if err := r.blocked(ctx); err != nil {
 		return Record{}, err
 	}
+	r.travel()
+	defer r.travel()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if next.Version != r.record.Version {
+	if next.Version != r.records[r.index].Version {
 		return Record{}, fault.New(fault.Conflict, "changed")
 	}
 	version, _ := strconv.Atoi(next.Version)
 	next.Version = strconv.Itoa(version + 1)
-	r.record = next
+	r.records[r.index] = next
 	return next, nil
 }
 
@@ -118,9 +140,9 @@ func (s *stage) start(name string, deaf time.Duration) *replica {
 	var running sync.WaitGroup
 	running.Go(func() {
 		defer close(r.done)
-		r.err = r.holder.Run(ctx, func(ctx context.Context, term int64) error {
+		r.err = r.holder.Run(ctx, func(ctx context.Context, turn Turn) error {
 			s.mu.Lock()
-			s.terms = append(s.terms, term)
+			s.terms = append(s.terms, turn.Term)
 			s.mu.Unlock()
 			return s.write(ctx, name, fence, deaf)
 		})
@@ -275,7 +297,7 @@ func TestAShortTroubleLosesNothing(t *testing.T) {
 
 func TestWhoCrashedIsWaitedFor(t *testing.T) {
 	story(t, func(t *testing.T, s *stage) {
-		s.lease.record = Record{Holder: "crashed", Term: 7, Duration: DefaultDuration, Version: "1"}
+		s.lease.records[0] = Record{Holder: "crashed", Term: 7, Duration: DefaultDuration, Version: "1"}
 		began := time.Now()
 		s.start("b", 0)
 		s.pass(2 * DefaultDuration)
@@ -291,7 +313,7 @@ func TestWhoCrashedIsWaitedFor(t *testing.T) {
 
 func TestWhoIsStartedAgainNeedNotWaitForItself(t *testing.T) {
 	story(t, func(t *testing.T, s *stage) {
-		s.lease.record = Record{Holder: "a", Term: 7, Duration: DefaultDuration, Version: "1"}
+		s.lease.records[0] = Record{Holder: "a", Term: 7, Duration: DefaultDuration, Version: "1"}
 		began := time.Now()
 		s.start("a", 0)
 		s.pass(time.Second)
@@ -315,7 +337,7 @@ func TestALeaseThatWasRemovedIsLost(t *testing.T) {
 		a := s.start("a", 0)
 		s.pass(time.Minute)
 		s.lease.mu.Lock()
-		s.lease.record = Record{}
+		s.lease.records[0] = Record{}
 		s.lease.mu.Unlock()
 		s.lost(a)
 	})
@@ -325,9 +347,9 @@ func TestWorkThatFailsGivesTheLeaseUp(t *testing.T) {
 	story(t, func(t *testing.T, s *stage) {
 		log, _ := logtest.New(t)
 		holder := New(Config{Identity: "a", Duration: DefaultDuration}, s.lease.of("a"), &Fence{}, log)
-		err := holder.Run(t.Context(), func(context.Context, int64) error { return errBoom })
-		if !errors.Is(err, errBoom) || s.lease.record.Holder != "" {
-			t.Errorf("Run(...): got %v, and the lease is held by %q", err, s.lease.record.Holder)
+		err := holder.Run(t.Context(), func(context.Context, Turn) error { return errBoom })
+		if !errors.Is(err, errBoom) || s.lease.records[0].Holder != "" {
+			t.Errorf("Run(...): got %v, and the lease is held by %q", err, s.lease.records[0].Holder)
 		}
 	})
 }

@@ -146,6 +146,8 @@ type Client struct {
 	reshape chan struct{}
 	fetches sync.RWMutex // held for reading by transfers, for writing while objects are collected
 	epoch   int64
+	shard   int32
+	shards  int32
 	whole   map[string]bool // commits and paths that are known to be held completely
 
 	welcomed bool // whether the present session was; Run looks when it has ended
@@ -160,12 +162,12 @@ func New(cfg Config, link *Link, store Store, handler Handler, log *zap.Logger) 
 	}
 }
 
-// Begin has the epochs of sessions count from a number, which MUST be above those of every session before under the name of
-// this replica; the clock's, when it is not called. Call it before Run.
-func (c *Client) Begin(epoch int64) {
+// Begin has sessions introduced by a hello, whose epoch they count from: it MUST be above those of every session before under
+// the name of its replica. Without it they are introduced by the Config, and count from the clock. Call it before Run.
+func (c *Client) Begin(hello *relayv1.Hello) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.epoch = epoch
+	c.cfg.Replica, c.epoch, c.shard, c.shards = hello.GetReplica(), hello.GetEpoch(), hello.GetShard(), hello.GetShards()
 }
 
 // Follow replaces what is followed. When only bases differ from before, the open stream goes on.
@@ -255,7 +257,7 @@ func compareSources(a, b revision.Source) int {
 func (c *Client) hello() *relayv1.Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	hello := &relayv1.Hello{Cluster: c.cfg.Cluster, Replica: c.cfg.Replica, Epoch: c.epoch, Protocol: Protocol, Version: c.cfg.Version}
+	hello := &relayv1.Hello{Cluster: c.cfg.Cluster, Replica: c.cfg.Replica, Epoch: c.epoch, Protocol: Protocol, Version: c.cfg.Version, Shard: c.shard, Shards: c.shards}
 	if c.cfg.QueriesWaiting != nil {
 		hello.Capabilities = []string{canServe}
 	}

@@ -22,6 +22,7 @@ import (
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/backoff"
 	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/shard"
 	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
 )
 
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fakeServer is a RelayService that remembers what it was told and cuts every stream after a number of events.
 type fakeServer struct {
 	relayv1.UnimplementedRelayServiceServer
+	hello    *relayv1.Hello
 	mu       sync.Mutex
 	seen     map[string]int // event ids and how often they came
 	order    []string
@@ -37,17 +39,22 @@ type fakeServer struct {
 	mostOpen int
 	cutAfter int
 	mute     bool // acknowledges nothing
+	able     []string
 	full     chan []string
+	named    chan string // Syncs outside of a full status
 	enough   chan struct{}
 	want     int
 }
 
 func (f *fakeServer) Report(stream grpc.BidiStreamingServer[relayv1.ReportRequest, relayv1.ReportResponse]) error {
 	var named []string
-	if _, err := stream.Recv(); err != nil {
+	if first, err := stream.Recv(); err != nil {
 		return err
+	} else if f.hello = first.GetHello(); f.hello == nil {
+		return fmt.Errorf("no hello")
 	}
-	err := stream.Send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Welcome{Welcome: &relayv1.Welcome{Heartbeat: durationpb.New(time.Minute)}}})
+	begun := false
+	err := stream.Send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Welcome{Welcome: &relayv1.Welcome{Heartbeat: durationpb.New(time.Minute), Capabilities: f.able}}})
 	if err != nil {
 		return err
 	}
@@ -57,8 +64,12 @@ func (f *fakeServer) Report(stream grpc.BidiStreamingServer[relayv1.ReportReques
 			return err
 		}
 		switch m := message.GetMessage().(type) {
+		case *relayv1.ReportRequest_Begin:
+			begun = true
 		case *relayv1.ReportRequest_Sync:
-			named = append(named, m.Sync.GetName())
+			if named = append(named, m.Sync.GetName()); !begun {
+				f.named <- m.Sync.GetName()
+			}
 		case *relayv1.ReportRequest_End:
 			f.full <- named
 		case *relayv1.ReportRequest_Event:
@@ -98,7 +109,7 @@ func (c connector) Conn() (*grpc.ClientConn, error) { return c.conn, nil }
 // start serves f in memory and returns how to connect to it.
 func start(t *testing.T, f *fakeServer) connector {
 	t.Helper()
-	f.seen, f.full, f.enough = map[string]int{}, make(chan []string, 100), make(chan struct{})
+	f.seen, f.full, f.named, f.enough = map[string]int{}, make(chan []string, 100), make(chan string, 100), make(chan struct{})
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer()
 	relayv1.RegisterRelayServiceServer(server, f)
@@ -188,6 +199,56 @@ func TestFullStatusNamesEverySync(t *testing.T) {
 	wg.Wait()
 	if slices.Sort(named); !slices.Equal(named, []string{"a", "b"}) {
 		t.Errorf("full status: got %v", named)
+	}
+}
+
+// TestAShardReportsItsOwnSyncs has one of two shards report: to an automator that knows shards by a full status, to an older
+// one, which would take that for the whole cluster's, without.
+func TestAShardReportsItsOwnSyncs(t *testing.T) {
+	t.Parallel()
+	of := shard.Shard{Index: 1, Count: 2}
+	for name, able := range map[string][]string{"Knows": {canShard}, "Older": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := &fakeServer{able: able}
+			state := fleet.New()
+			var want []string
+			for i := range 10 {
+				name := fmt.Sprintf("app-%d", i)
+				if err := state.Put(&statusv1.Sync{Cluster: "dev", Namespace: "apps", Name: name}); err != nil {
+					t.Fatal(err)
+				}
+				if of.Owns("apps", name) {
+					want = append(want, name)
+				}
+			}
+			r := newReporter(t, t.TempDir(), start(t, f), state)
+			r.Begin(&relayv1.Hello{Cluster: "dev", Replica: "leader-1", Epoch: 7 << 32, Shard: 1, Shards: 2})
+			ctx, cancel := context.WithCancel(t.Context())
+			var wg sync.WaitGroup
+			wg.Go(func() { _ = r.Run(ctx) })
+			var got []string
+			full := false
+			end := time.After(time.Minute)
+			for len(got) < len(want) {
+				select {
+				case all := <-f.full:
+					got, full = append(got, all...), true
+				case one := <-f.named:
+					got = append(got, one)
+				case <-end:
+					t.Fatalf("reported: got %v, want %v", got, want)
+				}
+			}
+			cancel()
+			wg.Wait()
+			if slices.Sort(got); !slices.Equal(got, want) || len(f.full) > 0 || len(f.named) > 0 || full != (able != nil) {
+				t.Errorf("reported: got %v, %d more and %d more full ones, full: %v; want %v", got, len(f.named), len(f.full), full, want)
+			}
+			if f.hello.GetReplica() != "leader-1" || f.hello.GetEpoch() != 7<<32+1 || f.hello.GetShard() != 1 || f.hello.GetShards() != 2 {
+				t.Errorf("introduced as %v", f.hello)
+			}
+		})
 	}
 }
 

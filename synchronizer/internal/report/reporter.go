@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/backoff"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/shard"
 )
 
 const (
@@ -58,6 +60,7 @@ type Reporter struct {
 	state *fleet.State
 	spool *spool
 	log   *zap.Logger
+	hello *relayv1.Hello
 	epoch int64
 
 	welcomed bool // whether the present session was
@@ -72,14 +75,15 @@ func New(cfg Config, link Connector, state *fleet.State, log *zap.Logger) (*Repo
 		return nil, err
 	}
 	return &Reporter{
-		cfg: cfg, link: link, state: state, spool: spool, log: log, epoch: time.Now().UnixNano(),
+		cfg: cfg, link: link, state: state, spool: spool, log: log, hello: cfg.Hello, epoch: time.Now().UnixNano(),
 		metrics: newMetrics(cfg.Metrics, spool),
 	}, nil
 }
 
-// Begin has the epochs of sessions count from a number, which MUST be above those of every session before under the name of
-// this replica; the clock's, when it is not called. Call it before Run.
-func (r *Reporter) Begin(epoch int64) { r.epoch = epoch }
+// Begin has sessions introduced by a hello, whose epoch they count from: it MUST be above those of every session before under
+// the name of its replica. Without it they are introduced by the Config's, and count from the clock. Only Syncs of the hello's
+// shard are reported. Call it before Run.
+func (r *Reporter) Begin(hello *relayv1.Hello) { r.hello, r.epoch = hello, hello.GetEpoch() }
 
 // Event keeps an event until the automator has it. The event's cluster and id are filled in; one that is sent already
 // changes nothing.
@@ -139,9 +143,13 @@ func (r *Reporter) session(ctx context.Context) error {
 		return err
 	}
 	r.epoch++
-	hello := proto.CloneOf(r.cfg.Hello)
+	hello := proto.CloneOf(r.hello)
 	hello.Epoch = r.epoch
-	s := &session{reporter: r, stream: stream, acked: make(chan struct{}, 1), last: -1}
+	of, err := shard.New(hello.GetShard(), hello.GetShards())
+	if err != nil {
+		return err
+	}
+	s := &session{reporter: r, stream: stream, shard: of, acked: make(chan struct{}, 1), last: -1}
 	if err := s.send(&relayv1.ReportRequest{Message: &relayv1.ReportRequest_Hello{Hello: hello}}); err != nil {
 		return err
 	}
@@ -151,6 +159,9 @@ func (r *Reporter) session(ctx context.Context) error {
 	}
 	r.welcomed = true
 	r.metrics.connected.WithLabelValues().Set(1)
+	if s.partial = !of.All() && !slices.Contains(welcome.GetWelcome().GetCapabilities(), canShard); s.partial {
+		r.log.Warn("the automator is older than shards: it goes on showing Syncs that are deleted while this replica does not report; upgrade it")
+	}
 	s.heartbeat = welcome.GetWelcome().GetHeartbeat().AsDuration()
 	if s.heartbeat <= 0 {
 		s.heartbeat = defaultHeartbeat
@@ -167,8 +178,10 @@ type session struct {
 	stream    grpc.BidiStreamingClient[relayv1.ReportRequest, relayv1.ReportResponse]
 	heartbeat time.Duration
 	acked     chan struct{}
+	shard     shard.Shard
 	last      int64 // the number of the event that was sent last
-	full      bool  // whether the full status was sent
+	full      bool  // whether every Sync was sent
+	partial   bool  // whether the automator would take a full status for that of the whole cluster
 	mu        sync.Mutex
 	flying    int // events that are sent and not acknowledged
 }
@@ -259,8 +272,13 @@ func (s *session) sendEvents() error {
 	return nil
 }
 
-// status sends the first batch as a full status and each further one as changes.
+// canShard is the ability of an automator to take a full status of one shard, among several of a cluster.
+const canShard = "shards"
+
+// status sends the first batch as a full status and each further one as changes, of the Syncs of the shard.
 func (s *session) status(changes []fleet.Change) error {
+	changes = slices.DeleteFunc(changes, func(c fleet.Change) bool { return !s.shard.Owns(c.Key.Namespace, c.Key.Name) })
+	s.full = s.full || s.partial
 	if !s.full {
 		if err := s.send(&relayv1.ReportRequest{Message: &relayv1.ReportRequest_Begin{Begin: &relayv1.StatusBegin{}}}); err != nil {
 			return err

@@ -116,9 +116,9 @@ func (s *Server) session(ctx context.Context) error {
 	return err
 }
 
-// Begin has the epochs of streams count from a number, which MUST be above those of every stream before under the name of
-// this replica; the clock's, when it is not called. Call it before Run.
-func (s *Server) Begin(epoch int64) { s.epoch = epoch }
+// Begin has streams introduced by a hello, whose epoch they count from: it MUST be above those of every stream before under the
+// name of its replica. Without it they are introduced by the Config's, and count from the clock. Call it before Run.
+func (s *Server) Begin(hello *relayv1.Hello) { s.cfg.Hello, s.epoch = hello, hello.GetEpoch() }
 
 func (s *Server) hello() *relayv1.ServeHello {
 	s.epoch++

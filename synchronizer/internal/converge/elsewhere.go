@@ -1,0 +1,190 @@
+package converge
+
+import (
+	"context"
+
+	"go.uber.org/zap"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/objects"
+	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
+)
+
+// elsewhere are the Syncs that other replicas work for, as their resources say. They are known for three reasons: what carries
+// their label is not ours to take, people ask any replica how they are, and our own may depend on them.
+//
+// What a replica knows of its own Syncs before it is in their status, namely that something has arrived, another cannot see. So
+// it follows the trees of those that its own depend on: what arrives for one arrives for the other, in one delivery, and a
+// commit that changes both is applied in order.
+type elsewhere struct {
+	syncs  map[types.NamespacedName]*foreign
+	labels map[string]bool // LabelSync's values
+}
+
+// foreign is a Sync of another replica. It is not changed but replaced.
+type foreign struct {
+	sync *v1alpha1.Sync
+	// arrived is the newest commit that arrived here for its tree; zero for none.
+	arrived gitobject.ID
+}
+
+// owns reports whether this replica works for a Sync.
+func (l *Loop) owns(key types.NamespacedName) bool {
+	return l.deps.Owns == nil || l.deps.Owns(key.Namespace, key.Name)
+}
+
+// Elsewhere reports whether there is a Sync that another replica works for.
+func (l *Loop) Elsewhere(namespace, name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.elsewhere.syncs[types.NamespacedName{Namespace: namespace, Name: name}] != nil
+}
+
+// changedElsewhere takes the newest resource of a Sync of another replica.
+func (l *Loop) changedElsewhere(key types.NamespacedName, s *v1alpha1.Sync) {
+	if err := l.deps.Reporter.Status(s, l.deps.Unverified, nil); err != nil {
+		l.logger(key).Error("status not shown", zap.Error(err))
+	}
+	l.deps.Live.Foreign(s.Label(), true)
+	l.mu.Lock()
+	before, now := l.elsewhere.syncs[key], &foreign{sync: s}
+	same := before != nil && before.sync.UID == s.UID && equalTrees(before.sync, s)
+	if same {
+		now.arrived = before.arrived
+	}
+	l.elsewhere.syncs[key] = now
+	l.elsewhere.labels[s.Label()] = true
+	if before == nil || !looksLike(before.sync, s) {
+		l.wake(key)
+	}
+	moved := !same || startOf(before.sync) != startOf(s)
+	followed := moved && len(l.waiters[key]) > 0
+	l.mu.Unlock()
+	if followed {
+		l.resubscribe()
+	}
+}
+
+// goneElsewhere takes note that a Sync of another replica no longer exists.
+func (l *Loop) goneElsewhere(key types.NamespacedName) {
+	l.deps.Reporter.Removed(key.Namespace, key.Name)
+	label := v1alpha1.Label(key.Namespace, key.Name)
+	l.deps.Live.Foreign(label, false)
+	l.mu.Lock()
+	followed := len(l.waiters[key]) > 0
+	delete(l.elsewhere.syncs, key)
+	delete(l.elsewhere.labels, label)
+	l.mu.Unlock()
+	if followed {
+		l.resubscribe()
+	}
+}
+
+// deliveredElsewhere takes note of what arrived for Syncs of other replicas, before those that depend on them hear of it.
+func (l *Loop) deliveredElsewhere(d relay.Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range l.awaited() {
+		f := l.elsewhere.syncs[key]
+		if _, brought := d.Chains[key.String()]; f == nil || !brought || sourceOf(f.sync) != d.Source {
+			continue
+		}
+		l.elsewhere.syncs[key] = &foreign{sync: f.sync, arrived: d.Commit}
+		l.wake(key)
+	}
+}
+
+// awaited are the Syncs of other replicas that those of this one depend on. The caller holds mu.
+func (l *Loop) awaited() (keys []types.NamespacedName) {
+	for key := range l.waiters {
+		if !l.owns(key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// known returns a Sync, whoever works for it; nil for none. The caller holds mu.
+func (l *Loop) known(key types.NamespacedName) *v1alpha1.Sync {
+	if e := l.entries[key]; e != nil && e.sync != nil {
+		return e.sync
+	}
+	if f := l.elsewhere.syncs[key]; f != nil {
+		return f.sync
+	}
+	return nil
+}
+
+// follow adds the trees of Syncs to what is followed.
+func (o elsewhere) follow(bySource map[revision.Source]*relay.Subscription, keys []types.NamespacedName) {
+	for _, key := range keys {
+		f := o.syncs[key]
+		if f == nil || f.sync.DeletionTimestamp != nil || sourceOf(f.sync).Validate() != nil {
+			continue
+		}
+		paths, err := treeOf(f.sync)
+		sub := bySource[sourceOf(f.sync)]
+		if err != nil || sub == nil { // of a source that nothing here follows its status says enough
+			continue
+		}
+		sub.Trees = append(sub.Trees, treeToFollow(f.sync, paths, startOf(f.sync)))
+	}
+}
+
+// roots returns what the object store must keep to tell what arrived for Syncs.
+func (o elsewhere) roots(keys []types.NamespacedName) (roots []objects.Root) {
+	for _, key := range keys {
+		f := o.syncs[key]
+		if f == nil {
+			continue
+		}
+		paths, err := treeOf(f.sync)
+		if err != nil {
+			continue
+		}
+		for _, commit := range []gitobject.ID{startOf(f.sync), f.arrived} {
+			if !commit.IsZero() {
+				roots = append(roots, objects.Root{Commit: commit, Paths: paths})
+			}
+		}
+	}
+	return roots
+}
+
+// readyElsewhere reports whether a Sync of another replica is healthy at what is known to have arrived for it, by its status,
+// and returns it for those who ask something else; nil while it has not taken that in.
+func (p *pass) readyElsewhere(ctx context.Context, f *foreign) (healthy bool, shown *v1alpha1.Sync) {
+	s := f.sync
+	if s.Status.ObservedGeneration != s.Generation || !p.tookIn(ctx, f) {
+		return false, nil
+	}
+	applied, verified := s.Status.Applied, s.Status.Verified
+	switch s.Status.State {
+	case v1alpha1.StateHealthy:
+		healthy = applied != nil && verified != nil && applied.ContentID == verified.ContentID
+	case v1alpha1.StateObserving:
+		healthy = s.Status.HealthySince != nil
+	default:
+	}
+	return healthy, s
+}
+
+// tookIn reports whether the status of a Sync of another replica is about what arrived for it.
+func (p *pass) tookIn(ctx context.Context, f *foreign) bool {
+	if f.arrived.IsZero() {
+		return true
+	}
+	paths, err := treeOf(f.sync)
+	if err != nil {
+		return false
+	}
+	content, err := p.loop.deps.Trees.ContentID(ctx, f.arrived, paths)
+	if err != nil {
+		p.loop.logger(p.key).Warn("what arrived for a Sync that this one depends on is not known", errorField(err))
+		return false
+	}
+	return f.sync.Status.Verified != nil && f.sync.Status.Verified.ContentID == content.String()
+}

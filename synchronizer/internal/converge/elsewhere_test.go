@@ -1,0 +1,136 @@
+package converge
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+)
+
+// shared is a replica that works for every Sync but "db".
+func shared(t *testing.T, tell func(t *testing.T, w *world)) {
+	t.Helper()
+	story(t, func(t *testing.T, w *world) {
+		w.owns = func(_, name string) bool { return name != "db" }
+		w.run(func() { tell(t, w) })
+	})
+}
+
+// elsewhere has the replica that works for "db" write its status: it is in a state, at a commit.
+func (w *world) elsewhere(state v1alpha1.State, commit gitobject.ID) {
+	w.t.Helper()
+	content, err := w.ContentID(w.t.Context(), commit, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.syncNamed("db", "uid-2", func(s *v1alpha1.Sync) {
+		stage := &v1alpha1.Stage{Commit: commit.String(), ContentID: content.String(), Time: metav1.NowMicro()}
+		s.Status.State, s.Status.ObservedGeneration = state, s.Generation
+		s.Status.Verified, s.Status.Applied, s.Status.VerifiedPaths = stage, stage, []string{"env"}
+	})
+}
+
+func TestASyncOfAnotherReplicaIsLeftAlone(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		w.syncNamed("db", "uid-2", nil)
+		w.sync(nil)
+		w.deliverTo([]string{"web", "db"}, w.commit("one", "a", "db"))
+		w.pass(time.Second)
+		same(t, "did", applies(w), []string{"a"})
+		label := v1alpha1.Label("shop", "db")
+		if !w.loop.Exists(label) || !w.loop.Elsewhere("shop", "db") || w.loop.Elsewhere("shop", "web") {
+			t.Error("the Sync of the other replica is not known, or is taken for one of this")
+		}
+		if !w.foreign[label] {
+			t.Error("records of its objects are kept")
+		}
+		if _, followed := w.bases["shop/db"]; followed {
+			t.Error("its tree is followed, though nobody here depends on it")
+		}
+		w.loop.SyncNow("shop", "db")
+		w.loop.ObjectChanged(label)
+		w.settle()
+		same(t, "did for the other", applies(w), []string{})
+		w.loop.SyncGone(types.NamespacedName{Namespace: "shop", Name: "db"})
+		if w.loop.Exists(label) || w.foreign[label] {
+			t.Error("it is gone and still known")
+		}
+	})
+}
+
+// TestADependentWaitsForAnotherReplica is the story of two Syncs that one commit changes, with two replicas: the dependent does
+// not go by what the status of the other says of the commit before.
+func TestADependentWaitsForAnotherReplica(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		w.syncNamed("db", "uid-2", nil)
+		w.sync(needs("db"))
+		if _, followed := w.bases["shop/db"]; !followed {
+			t.Error("the tree of the Sync that it depends on is not followed")
+		}
+		one := w.commit("one", "a", "db")
+		w.deliver(one)
+		w.pass(countsEvery + time.Second)
+		same(t, "did before the other replica", applies(w), []string{})
+		if got, want := w.status().Conditions[0].Message, "Waits for the Sync shop/db to be healthy."; got != want {
+			t.Errorf("the resource says %q, want %q", got, want)
+		}
+		w.elsewhere(v1alpha1.StateInProgress, one)
+		same(t, "did while the other rolls out", applies(w), []string{})
+		w.elsewhere(v1alpha1.StateHealthy, one)
+		same(t, "did once the other is healthy", applies(w), []string{"a"})
+
+		two := w.commit("two", "a=2", "db=2")
+		w.deliver(two)
+		w.pass(time.Second)
+		same(t, "did while the status of the other is of the commit before", applies(w), []string{})
+		w.elsewhere(v1alpha1.StateHealthy, two)
+		same(t, "did at last", applies(w), []string{"a"})
+	})
+}
+
+func TestTheStatusOfAnOlderSpecSaysNothing(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		one := w.commit("one", "a", "db")
+		w.elsewhere(v1alpha1.StateHealthy, one)
+		w.syncNamed("db", "uid-2", nil) // a new generation, which the other replica has not looked at
+		w.sync(needs("db"))
+		w.deliver(one)
+		w.pass(time.Second)
+		same(t, "did", applies(w), []string{})
+		w.elsewhere(v1alpha1.StateHealthy, one)
+		same(t, "did once it has", applies(w), []string{"a"})
+	})
+}
+
+func TestAnExpressionReadsTheStatusOfAnotherReplica(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		one := w.commit("one", "a", "db")
+		w.elsewhere(v1alpha1.StateInProgress, one)
+		w.sync(asks("dep.metadata.labels.schema == '5'"))
+		w.deliver(one)
+		w.pass(time.Second)
+		same(t, "did", applies(w), []string{})
+		w.syncNamed("db", "uid-2", func(s *v1alpha1.Sync) {
+			s.Generation-- // labels are no part of the spec
+			s.Labels = map[string]string{"schema": "5"}
+		})
+		same(t, "did with the label", applies(w), []string{"a"})
+	})
+}
+
+func TestACircleThroughAnotherReplicaIsNamed(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		w.syncNamed("db", "uid-2", needs("web"))
+		w.sync(needs("db"))
+		w.deliver(w.commit("one", "a", "db"))
+		w.pass(time.Second)
+		if got := w.status().Conditions[0].Message; !strings.Contains(got, "shop/web → shop/db → shop/web") {
+			t.Errorf("the resource says %q", got)
+		}
+	})
+}
