@@ -9,6 +9,7 @@
 {{- if not (or .Values.automator.tls.secretName .Values.enrollment.token .Values.enrollment.tokenSecret) }}{{ fail (printf "\n\nthis cluster has no way to show who it is: run `tandem cluster enroll %s` and put the token into a Secret (kubectl -n %s create secret generic tandem-join --from-literal=token=TOKEN; --set enrollment.tokenSecret=tandem-join), or name a Secret with a certificate in automator.tls.secretName" .Values.cluster .Release.Namespace) }}{{ end -}}
 {{- if and .Values.enrollment.token .Values.enrollment.tokenSecret }}{{ fail "\n\nenrollment.token and enrollment.tokenSecret are both set: keep one" }}{{ end -}}
 {{- if and .Values.state.persistent (include "synchronizer.takesTurns" .) }}{{ fail "\n\nstate.persistent is for a single replica: each of several has a volume of its own, so leave it false or set replicas=1" }}{{ end -}}
+{{- if lt (int .Values.replicas) (int .Values.shards) }}{{ fail (printf "\n\nreplicas is %d and shards is %d: a replica works for one shard, so %d of the shards would be nobody's; set replicas to %d, or to %d to have one stand by" (int .Values.replicas) (int .Values.shards) (sub (int .Values.shards) (int .Values.replicas)) (int .Values.shards) (add1 (int .Values.shards))) }}{{ end -}}
 {{- range .Values.syncs }}{{ if not (or $.Values.clusterWide (has .namespace $.Values.namespaces)) }}{{ fail (printf "\n\nsyncs: %s is in namespace %s, which is not in namespaces: nobody would look at it" .name .namespace) }}{{ end }}{{ end -}}
 {{- end -}}
 
@@ -49,7 +50,7 @@
 {{- $_ := set $config "status" (dict "listen" (printf ":%v" .Values.status.port) "tls" (dict "cert" "/etc/tandem/status/tls.crt" "key" "/etc/tandem/status/tls.key")) -}}
 {{- end -}}
 {{- if not .Values.clusterWide }}{{ $_ := set $config "namespaces" .Values.namespaces }}{{ end -}}
-{{- $_ := set $config "lease" (dict "namespace" .Release.Namespace "name" (include "tandem.fullname" .) "duration" .Values.lease.duration) -}}
+{{- $_ := set $config "lease" (dict "namespace" .Release.Namespace "name" (include "tandem.fullname" .) "duration" .Values.lease.duration "shards" (int .Values.shards)) -}}
 {{- $_ := set $config "workers" .Values.workers -}}
 {{- $_ := set $config "trust" .Values.trust -}}
 {{- with .Values.health.rules }}{{ $_ := set $config "health" (dict "rules" .) }}{{ end -}}
