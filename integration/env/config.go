@@ -103,7 +103,7 @@ func (s *Site) config(replica, dir string) fields {
 	}
 	if every := s.world.opts.Lease; every > 0 {
 		config["replica"] = replica
-		config["lease"] = fields{"namespace": s.Namespace, "name": LeaseName, "duration": every.String()}
+		config["lease"] = fields{"namespace": s.Namespace, "name": LeaseName, "duration": every.String(), "shards": max(s.world.opts.Shards, 1)}
 	}
 	if s.world.opts.Enroll > 0 {
 		config["automator"] = fields{"address": s.automator}

@@ -2,14 +2,25 @@ package env
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 
 	"github.com/tandem-cd/tandem/integration/env/process"
+	"github.com/tandem-cd/tandem/shared/shard"
 )
 
 // LeaseName is the Lease that the working synchronizer of a site holds, in its namespace.
 const LeaseName = "tandem-synchronizer"
+
+// LeaseNames are the Leases of all shards that there may be, by shard.
+func LeaseNames() []string {
+	names := []string{LeaseName}
+	for index := 1; index < shard.Max; index++ {
+		names = append(names, fmt.Sprintf("%s-%d", LeaseName, index))
+	}
+	return names
+}
 
 // AddReplica prepares another synchronizer of the site, with the same identity. Only one of them works, if the world has a
 // Lease.

@@ -155,13 +155,14 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: tandem-identity
 subjects: [{kind: ServiceAccount, name: ` + synchronizerAccount + `, namespace: ` + systemNamespace + `}]
 `
 
-// leaser may hold the Lease of the synchronizer that works.
-const leaser = `apiVersion: rbac.authorization.k8s.io/v1
+// leaser may hold the Leases of the synchronizers that work.
+func leaser() string {
+	return `apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: tandem-lease}
 rules:
   - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create]}
-  - {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [` + LeaseName + `], verbs: [get, update]}
+  - {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [` + strings.Join(LeaseNames(), ", ") + `], verbs: [get, update]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -169,6 +170,7 @@ metadata: {name: tandem-lease}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: tandem-lease}
 subjects: [{kind: ServiceAccount, name: ` + synchronizerAccount + `, namespace: ` + systemNamespace + `}]
 `
+}
 
 // install applies what a user applies once per namespace, and writes the files
 // with which the synchronizer and a viewer connect.
@@ -178,7 +180,7 @@ func (s *Site) install(ctx context.Context) error {
 		return err
 	}
 	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: NAMESPACE}\n---\n"
-	texts := []string{namespace, string(manifest), viewer, keeper, leaser}
+	texts := []string{namespace, string(manifest), viewer, keeper, leaser()}
 	if s.world.opts.Everywhere {
 		texts = append(texts, everywhere, writer)
 	}

@@ -80,6 +80,8 @@ type Options struct {
 	// Lease has the sites' synchronizers hold a Lease of such a duration while they work, so that there may be several, see
 	// Site.AddReplica; none by default.
 	Lease time.Duration
+	// Shards is by how many replicas the Syncs of a site are divided, see Site.AddReplica; 1 when 0.
+	Shards int
 	// Private has the registry ask for a name and a password.
 	Private bool
 	// Traces is the collector that the automator sends traces to; none by default.
