@@ -24,6 +24,7 @@ const (
 	headerTimeout = 30 * time.Second
 
 	privateMode = 0o600
+	folderMode  = 0o700
 )
 
 // Options of a registry. The zero value keeps images in memory and serves
