@@ -75,9 +75,24 @@ func (c *catFile) read(ctx context.Context, question string, id gitobject.ID) (o
 
 // ask sends a question and reads the header of its answer.
 func (c *catFile) ask(question string, id gitobject.ID) (object, error) {
-	if _, err := io.WriteString(c.stdin, question+" "+id.String()+"\n"); err != nil {
+	if err := c.send(question, id); err != nil {
 		return object{}, err
 	}
+	return c.header(id)
+}
+
+// send asks the same about objects. The answers come in this order.
+func (c *catFile) send(question string, ids ...gitobject.ID) error {
+	var questions strings.Builder
+	for _, id := range ids {
+		questions.WriteString(question + " " + id.String() + "\n")
+	}
+	_, err := io.WriteString(c.stdin, questions.String())
+	return err
+}
+
+// header reads what an answer begins with.
+func (c *catFile) header(id gitobject.ID) (object, error) {
 	header, err := c.stdout.ReadString('\n')
 	if err != nil {
 		return object{}, err

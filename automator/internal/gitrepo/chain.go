@@ -199,6 +199,9 @@ func (r *Repo) Walk(ctx context.Context, span Span) (commits []gitobject.ID, con
 	if span.Held == span.Want {
 		return nil, true, nil
 	}
+	if few, ok := r.fewSince(ctx, span); ok {
+		return few, true, nil
+	}
 	args := []string{"rev-list", "--topo-order", "--full-history", "--max-count=" + strconv.Itoa(span.Limit), span.Want.String()}
 	if !span.Held.IsZero() {
 		_, err := r.Chain(ctx, span.Held, span.Want)
@@ -219,6 +222,55 @@ func (r *Repo) Walk(ctx context.Context, span Span) (commits []gitobject.ID, con
 	}
 	commits, err = parseIDs(strings.Fields(string(out)))
 	return commits, continues, err
+}
+
+// fewSince walks a span the way a branch moves nearly always: a few commits after what was held, each with one parent.
+// Starting a process would take longer than all the rest of it. Of anything else, and of what cannot be read, it says
+// nothing.
+func (r *Repo) fewSince(ctx context.Context, span Span) (commits []gitobject.ID, ok bool) {
+	if span.Held.IsZero() {
+		return nil, false
+	}
+	at := span.Want
+	for range min(nearby, span.Limit) {
+		commit, err := r.Commit(ctx, at)
+		if err != nil || len(commit.Parents) != 1 {
+			return nil, false
+		}
+		touches, err := r.touches(ctx, commit, span.Paths)
+		if err != nil {
+			return nil, false
+		}
+		if touches {
+			commits = append(commits, at)
+		}
+		if at = commit.Parents[0]; at == span.Held {
+			return commits, true
+		}
+	}
+	return nil, false
+}
+
+// touches tells whether a commit changes one of some paths; no paths are any.
+func (r *Repo) touches(ctx context.Context, commit *gitobject.Commit, paths []string) (bool, error) {
+	parent, err := r.Commit(ctx, commit.Parents[0])
+	if err != nil {
+		return false, err
+	}
+	if len(paths) == 0 || slices.Contains(paths, "") {
+		return true, nil
+	}
+	for _, path := range paths {
+		after, _, err := gitobject.Lookup(ctx, r, commit.Tree, path)
+		if err != nil {
+			return false, err
+		}
+		before, _, err := gitobject.Lookup(ctx, r, parent.Tree, path)
+		if err != nil || after != before {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 func parseIDs(hexes []string) ([]gitobject.ID, error) {

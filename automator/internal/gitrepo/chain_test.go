@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo/gitrepotest"
@@ -193,6 +194,10 @@ func TestWalkPaths(t *testing.T) {
 			}
 			if diff := cmp.Diff(tc.want, hexes); err != nil || diff != "" {
 				t.Errorf("Walk: %v, -want, +got:\n%s", err, diff)
+			}
+			since, continues, err := r.Walk(t.Context(), gitrepo.Span{Want: prod, Held: first, Limit: 10, Paths: tc.paths})
+			if diff := cmp.Diff(got[:len(got)-1], since, cmpopts.EquateEmpty()); err != nil || diff != "" || !continues {
+				t.Errorf("Walk since the first: %t, %v, -want, +got:\n%s", continues, err, diff)
 			}
 		})
 	}

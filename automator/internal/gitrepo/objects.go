@@ -87,17 +87,26 @@ func (o *objects) read(ctx context.Context, question string, id gitobject.ID) (o
 }
 
 func (o *objects) ask(ctx context.Context, question string, id gitobject.ID) (object, error) {
-	if o.process == nil {
-		if o.repo.Algorithm() == 0 {
-			return object{}, errMissing
-		}
-		process, err := o.repo.startCatFile()
-		if err != nil {
-			return object{}, err
-		}
-		o.process = process
+	if err := o.begin(); err != nil {
+		return object{}, err
 	}
 	return o.process.read(ctx, question, id)
+}
+
+// begin starts the process if it does not run.
+func (o *objects) begin() error {
+	if o.process != nil {
+		return nil
+	}
+	if o.repo.Algorithm() == 0 {
+		return errMissing
+	}
+	process, err := o.repo.startCatFile()
+	if err != nil {
+		return err
+	}
+	o.process = process
+	return nil
 }
 
 // Object reads any object as it is stored, up to gitobject.MaxObjectSize.
@@ -214,7 +223,11 @@ func (r *Repo) typed(ctx context.Context, question string, id gitobject.ID, want
 		return object{}, err
 	}
 	if found.kind != want {
-		return object{}, fault.New(fault.Invalid, "object %s of %q is a %s, not a %s", id, r.cfg.Name, found.kind, want)
+		return object{}, notA(want, found.kind, id, r.cfg.Name)
 	}
 	return found, nil
+}
+
+func notA(want, kind gitobject.Type, id gitobject.ID, repository string) error {
+	return fault.New(fault.Invalid, "object %s of %q is a %s, not a %s", id, repository, kind, want)
 }
