@@ -48,6 +48,7 @@ type choice struct {
 func (u *Updater) candidates(ctx context.Context, v *view) {
 	var choices []choice
 	questions := map[question]bool{}
+	u.selections.begin()
 	now := time.Now()
 	u.ripe = time.Time{}
 	for _, a := range v.apps {
@@ -88,7 +89,7 @@ func (u *Updater) choose(v *view, a *app, image pipeline.Image, now time.Time) (
 	current := newest(image.Policy, running.Pins)
 	in := policy.Input{Tags: seen.Tags, Current: seen.find(current.Tag), Now: now}
 	in.Current.Digest = current.Digest
-	selection, _ := policy.Select(image.Policy, in)
+	selection := u.selections.choose(chooser{a.Pipeline, image.Name}, image.Policy, in)
 	if len(selection.Inspect) > 0 {
 		u.deps.Images.Inspect(repository, selection.Inspect)
 	}

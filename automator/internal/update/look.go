@@ -94,11 +94,21 @@ func (u *Updater) pipelines(ctx context.Context, root gitobject.ID) (pipeline.Se
 	if u.loaded != nil && u.loaded.folder == folder.ID {
 		return u.loaded.set, nil
 	}
-	files := collection{surveys: &u.surveys, files: map[string][]byte{}}
-	if err := files.add(ctx, folder, pipeline.Folder, 0); err != nil {
+	var wanted []file
+	err = walk(ctx, u.deps.Repository, gitobject.Change{Path: pipeline.Folder, To: folder}, func(c gitobject.Change) error {
+		if c.To.Mode.IsRegular() {
+			wanted = append(wanted, file{path: c.Path, id: c.To.ID})
+		}
+		return nil
+	})
+	if err != nil {
 		return pipeline.Set{}, err
 	}
-	u.loaded = &loaded{folder: folder.ID, set: pipeline.Load(u.cfg.Source.Repository, files.files)}
+	files := make(map[string][]byte, len(wanted))
+	if err := u.surveys.contents(ctx, wanted, files); err != nil {
+		return pipeline.Set{}, err
+	}
+	u.loaded = &loaded{folder: folder.ID, set: pipeline.Load(u.cfg.Source.Repository, files)}
 	return u.loaded.set, nil
 }
 

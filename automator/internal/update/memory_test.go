@@ -110,7 +110,15 @@ func (m *memory) Tree(_ context.Context, id gitobject.ID) (gitobject.Tree, error
 	return read[gitobject.Tree](m, id)
 }
 
-func (m *memory) Blob(_ context.Context, id gitobject.ID) ([]byte, error) { return read[[]byte](m, id) }
+func (m *memory) Blobs(_ context.Context, ids []gitobject.ID, use func(i int, content []byte, err error) error) error {
+	for i, id := range ids {
+		content, err := read[[]byte](m, id)
+		if err := use(i, content, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (m *memory) Commit(_ context.Context, id gitobject.ID) (*gitobject.Commit, error) {
 	return read[*gitobject.Commit](m, id)

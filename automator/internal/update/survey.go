@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/tandem-cd/tandem/automator/internal/edit"
@@ -17,187 +18,267 @@ import (
 
 // Bounds of one environment.
 const (
-	maxFiles = 50_000
-	maxBytes = 256 << 20
+	// maxFiles bounds the files below its path.
+	maxFiles = 500_000
+	// maxBytes bounds the contents of those that may have an image: they are kept.
+	maxBytes = 128 << 20
+	// maxExplained is how many manifests are looked into to say what is there instead of an image.
+	maxExplained = 200
 )
 
-// survey is where the images of a pipeline stand below an environment's path.
+// survey is where the images of a pipeline stand below an environment's path. Only the files that may have one are kept:
+// parsing is what takes time, and most files of an environment name no image of ours; what is wrong with those is of no
+// concern here.
 type survey struct {
-	files map[string][]byte
-	found *edit.Found
+	entry gitobject.Entry // what is at the path
+	// count is how many files there are, and likely the contents of those that may have an image.
+	count  int
+	likely map[string][]byte
+	// unread are files that are too large to look into, and why.
+	unread map[string]string
+	found  *edit.Found
 	// missing says of images that are not there where they were looked for.
 	missing map[string]string
-	// unread are files that are too large to look into.
-	unread []edit.Problem
 }
 
-func newSurvey(files map[string][]byte, unread []edit.Problem, images []edit.Image) *survey {
-	s := &survey{files: files, unread: unread}
-	s.found, s.missing = find(files, images)
-	s.found.Problems = append(s.found.Problems, unread...)
-	return s
+// find looks for images in the files that may have one.
+func (s *survey) find(images []edit.Image) {
+	s.found = edit.Find(s.likely, images)
+	for _, file := range slices.Sorted(maps.Keys(s.unread)) {
+		s.found.Problems = append(s.found.Problems, edit.Problem{File: file, Message: s.unread[file]})
+	}
 }
 
-// surveyKey says what a survey depends on.
-type surveyKey struct {
-	entry  gitobject.Entry
-	path   string
-	images string
-}
+// spot is a path with the images that are looked for there.
+type spot struct{ path, images string }
 
-// surveys keep what the last pass and this one have read: a tree is parsed once, and of one that changed only the files
-// that did are read again.
+// surveys keep what the last pass and this one have found: a tree is looked at once, and of one that changed only the files
+// that did.
 type surveys struct {
 	reader Reader
 
-	trees, lastTrees map[surveyKey]*survey
-	blobs, lastBlobs map[blobKey][]byte
+	now, last map[spot][]*survey
 }
 
 // begin forgets what the last pass did not need.
 func (s *surveys) begin() {
-	s.lastTrees, s.lastBlobs = s.trees, s.blobs
-	s.trees, s.blobs = map[surveyKey]*survey{}, map[blobKey][]byte{}
+	s.last, s.now = s.now, map[spot][]*survey{}
 }
 
 // at surveys an environment as of a root tree.
 func (s *surveys) at(ctx context.Context, root gitobject.ID, where string, images []edit.Image) (*survey, error) {
-	entry, found, err := gitobject.Lookup(ctx, s.reader, root, where)
+	entry, _, err := gitobject.Lookup(ctx, s.reader, root, where)
 	if err != nil {
 		return nil, err
 	}
-	key := surveyKey{entry: entry, path: where, images: fmt.Sprint(images)}
-	if known, ok := s.trees[key]; ok {
-		return known, nil
+	at := spot{path: where, images: fmt.Sprint(images)}
+	is := func(known *survey) bool { return known.entry == entry }
+	if i := slices.IndexFunc(s.now[at], is); i >= 0 {
+		return s.now[at][i], nil
 	}
-	if known, ok := s.lastTrees[key]; ok {
-		s.trees[key] = known
-		return known, nil
+	var result *survey
+	if i := slices.IndexFunc(s.last[at], is); i >= 0 {
+		result = s.last[at][i]
+	} else if result, err = s.explore(ctx, entry, where, images, slices.Concat(s.now[at], s.last[at])); err != nil {
+		return nil, fmt.Errorf("read %q: %w", where, err)
 	}
-	files := collection{surveys: s, files: map[string][]byte{}}
-	if found {
-		if err := files.add(ctx, entry, where, 0); err != nil {
-			return nil, fmt.Errorf("read %q: %w", where, err)
-		}
-	}
-	result := newSurvey(files.files, files.unread, images)
-	s.trees[key] = result
+	s.now[at] = append(s.now[at], result)
 	return result, nil
 }
 
-// find looks for images in the files that may have one. Parsing is what takes time, and most files of an environment
-// name no image of ours; what is wrong with those is of no concern here.
-func find(files map[string][]byte, images []edit.Image) (found *edit.Found, missing map[string]string) {
-	likely := make(map[string][]byte, len(files))
-	for name, content := range files {
-		likely[name] = nil
-		if mayHave(content, images) {
-			likely[name] = content
-		}
+// explore surveys what nobody has surveyed, beginning with the first of the surveys that are known of the same path.
+func (s *surveys) explore(ctx context.Context, entry gitobject.Entry, where string, images []edit.Image, known []*survey) (*survey, error) {
+	e := exploration{survey: &survey{}, reader: s.reader, where: where, words: wordsOf(images)}
+	var err error
+	if len(known) > 0 {
+		e.survey = &survey{count: known[0].count, likely: maps.Clone(known[0].likely), unread: maps.Clone(known[0].unread)}
+		err = e.differences(ctx, known[0].entry, entry)
 	}
-	found = edit.Find(likely, images)
-	missing = map[string]string{}
-	var all *edit.Found
-	for _, image := range images {
-		if found.Missing(image.Name) == "" {
-			continue
-		}
-		if all == nil {
-			all = edit.Find(files, images) // to say what is there instead
-		}
-		missing[image.Name] = all.Missing(image.Name)
+	if len(known) == 0 || fault.Is(err, fault.NotFound) { // a mirror that was made anew may not have what was there before
+		e.survey, e.new = &survey{}, nil
+		err = e.differences(ctx, gitobject.Entry{}, entry)
 	}
-	return found, missing
-}
-
-// mayHave tells whether a file has a marker, or the last part of a repository's name, which every way of writing it has.
-func mayHave(content []byte, images []edit.Image) bool {
-	if imageref.Marked(content) {
-		return true
-	}
-	for _, image := range images {
-		if bytes.Contains(content, []byte(path.Base(image.Repository.Name()))) {
-			return true
-		}
-	}
-	return false
-}
-
-// collection gathers the manifests of an environment.
-type collection struct {
-	*surveys
-
-	files  map[string][]byte
-	unread []edit.Problem
-	bytes  int
-}
-
-func (c *collection) add(ctx context.Context, entry gitobject.Entry, at string, depth int) error {
-	switch {
-	case depth > gitobject.MaxDepth:
-		return fault.New(fault.Invalid, "%q is deeper than %d", at, gitobject.MaxDepth)
-	case entry.Mode.IsRegular():
-		return c.file(ctx, entry, at)
-	case !entry.Mode.IsDir():
-		return nil
-	}
-	tree, err := c.reader.Tree(ctx, entry.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, below := range tree {
-		if err := c.add(ctx, below, path.Join(at, below.Name), depth+1); err != nil {
+	if err := e.read(ctx); err != nil {
+		return nil, err
+	}
+	e.entry = entry
+	e.find(images)
+	e.missing, err = s.missing(ctx, e.survey, where, images)
+	return e.survey, err
+}
+
+// exploration is a survey that is being made.
+type exploration struct {
+	*survey
+
+	reader Reader
+	where  string
+	words  [][]byte
+	new    []file // that nobody has looked into
+}
+
+type file struct {
+	path string
+	id   gitobject.ID
+}
+
+// differences takes away what is not there any more, and notes what is new.
+func (e *exploration) differences(ctx context.Context, from, to gitobject.Entry) error {
+	return walk(ctx, e.reader, gitobject.Change{Path: e.where, From: from, To: to}, func(c gitobject.Change) error {
+		if c.From.Mode.IsRegular() {
+			delete(e.likely, c.Path)
+			delete(e.unread, c.Path)
+			e.count--
+		}
+		if c.To.Mode.IsRegular() {
+			e.new = append(e.new, file{path: c.Path, id: c.To.ID})
+			e.count++
+		}
+		if e.count > maxFiles {
+			return fault.New(fault.Invalid, "more than %d files; name a folder that has less", maxFiles)
+		}
+		return nil
+	})
+}
+
+// walk visits the files that differ below a path. What differs at the path may be directories, files or nothing.
+func walk(ctx context.Context, reader gitobject.TreeReader, at gitobject.Change, visit func(gitobject.Change) error) error {
+	where := at.Path
+	var before, after gitobject.ID
+	if at.From.Mode.IsDir() {
+		before, at.From = at.From.ID, gitobject.Entry{}
+	}
+	if at.To.Mode.IsDir() {
+		after, at.To = at.To.ID, gitobject.Entry{}
+	}
+	if at.From != at.To {
+		if err := visit(at); err != nil {
 			return err
 		}
 	}
-	return nil
+	return gitobject.Diff(ctx, reader, before, after, nil, func(c gitobject.Change) error {
+		c.Path = path.Join(where, c.Path)
+		return visit(c)
+	})
 }
 
-func (c *collection) file(ctx context.Context, entry gitobject.Entry, at string) error {
-	c.files[at] = nil // counted, if nothing else
-	content, err := c.blob(ctx, at, entry.ID)
-	if fault.Is(err, fault.Invalid) {
-		if imageref.Reads(at, nil) {
-			c.unread = append(c.unread, edit.Problem{File: at, Message: err.Error()})
-		}
-		return nil // other files are often larger than any text
+// read looks into what is new.
+func (e *exploration) read(ctx context.Context) error {
+	ids := make([]gitobject.ID, len(e.new))
+	for i := range e.new {
+		ids[i] = e.new[i].id
 	}
+	size := 0
+	for _, content := range e.likely {
+		size += len(content)
+	}
+	return e.reader.Blobs(ctx, ids, func(i int, content []byte, err error) error {
+		name := e.new[i].path
+		switch {
+		case fault.Is(err, fault.Invalid):
+			if imageref.Reads(name, nil) {
+				e.miss(name, err.Error())
+			}
+			return nil // other files are often larger than any text
+		case err != nil:
+			return fmt.Errorf("read %q: %w", name, err)
+		case imageref.Reads(name, content) && mayHave(content, e.words):
+			e.keep(name, content)
+			size += len(content)
+		}
+		if size > maxBytes {
+			return fault.New(fault.Invalid, "more than %d bytes in files that may have an image; name a folder that has less", maxBytes)
+		}
+		return nil
+	})
+}
+
+func (s *survey) keep(name string, content []byte) {
+	if s.likely == nil {
+		s.likely = map[string][]byte{}
+	}
+	s.likely[name] = content
+}
+
+func (s *survey) miss(name, why string) {
+	if s.unread == nil {
+		s.unread = map[string]string{}
+	}
+	s.unread[name] = why
+}
+
+// wordsOf are the last parts of the repositories' names.
+func wordsOf(images []edit.Image) [][]byte {
+	words := make([][]byte, 0, len(images))
+	for _, image := range images {
+		words = append(words, []byte(path.Base(image.Repository.Name())))
+	}
+	return words
+}
+
+// mayHave tells whether a file has a marker, or a word that every way of writing an image has.
+func mayHave(content []byte, words [][]byte) bool {
+	return imageref.Marked(content) || slices.ContainsFunc(words, func(word []byte) bool { return bytes.Contains(content, word) })
+}
+
+// missing says of images that are not there where they were looked for, and what is there instead.
+func (s *surveys) missing(ctx context.Context, of *survey, where string, images []edit.Image) (map[string]string, error) {
+	missing := map[string]string{}
+	for _, image := range images {
+		if of.found.Missing(image.Name) != "" {
+			missing[image.Name] = ""
+		}
+	}
+	if len(missing) == 0 {
+		return missing, nil
+	}
+	files, err := s.sample(ctx, of, where)
 	if err != nil {
+		return nil, err
+	}
+	all := edit.Find(files, images)
+	for name := range missing {
+		missing[name] = all.Missing(name)
+	}
+	return missing, nil
+}
+
+// sample has all files by name, with the contents of those that may have an image and of a few others.
+func (s *surveys) sample(ctx context.Context, of *survey, where string) (map[string][]byte, error) {
+	files := make(map[string][]byte, of.count)
+	var few []file
+	err := walk(ctx, s.reader, gitobject.Change{Path: where, To: of.entry}, func(c gitobject.Change) error {
+		if !c.To.Mode.IsRegular() {
+			return nil
+		}
+		files[c.Path] = of.likely[c.Path]
+		if files[c.Path] == nil && len(few) < maxExplained && imageref.Reads(c.Path, nil) {
+			few = append(few, file{path: c.Path, id: c.To.ID})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return files, s.contents(ctx, few, files)
+}
+
+// contents reads files. Of one that is too large there is none.
+func (s *surveys) contents(ctx context.Context, wanted []file, into map[string][]byte) error {
+	ids := make([]gitobject.ID, len(wanted))
+	for i := range wanted {
+		ids[i] = wanted[i].id
+	}
+	return s.reader.Blobs(ctx, ids, func(i int, content []byte, err error) error {
+		into[wanted[i].path] = content
+		if fault.Is(err, fault.Invalid) {
+			return nil
+		}
 		return err
-	}
-	c.files[at] = content
-	c.bytes += len(content)
-	if len(c.files) > maxFiles || c.bytes > maxBytes {
-		return fault.New(fault.Invalid, "more than %d files or %d bytes; name a folder that has less", maxFiles, maxBytes)
-	}
-	return nil
-}
-
-// blobKey is a file's content with how it is read, which its name says.
-type blobKey struct {
-	id   gitobject.ID
-	text bool
-}
-
-// blob reads a file. Of text without a marker, and of what is no text, nothing is kept.
-func (s *surveys) blob(ctx context.Context, name string, id gitobject.ID) ([]byte, error) {
-	ours := strings.HasPrefix(name, pipeline.Folder+"/")
-	key := blobKey{id: id, text: !ours && !imageref.Reads(name, nil)}
-	content, ok := s.blobs[key]
-	if !ok {
-		content, ok = s.lastBlobs[key]
-	}
-	if !ok {
-		var err error
-		if content, err = s.reader.Blob(ctx, id); err != nil {
-			return nil, err
-		}
-		if key.text && !imageref.Reads(name, content) {
-			content = nil
-		}
-	}
-	s.blobs[key] = content
-	return content, nil
+	})
 }
 
 // running is what an environment has of each image.
@@ -215,21 +296,21 @@ func (s *survey) running(p *pipeline.Pipeline) map[string]pipeline.Running {
 
 // over is the survey of the same files with some of them changed.
 func (s *survey) over(changes map[string][]byte, images []edit.Image) *survey {
-	touched := false
-	files := s.files
+	changed := &survey{count: s.count, unread: s.unread, missing: s.missing}
 	for name, content := range changes {
-		if _, has := s.files[name]; !has {
+		if _, has := s.likely[name]; !has {
 			continue
 		}
-		if !touched {
-			files, touched = maps.Clone(files), true
+		if changed.likely == nil {
+			changed.likely = maps.Clone(s.likely)
 		}
-		files[name] = content
+		changed.likely[name] = content
 	}
-	if !touched {
+	if changed.likely == nil {
 		return s
 	}
-	return newSurvey(files, s.unread, images)
+	changed.find(images)
+	return changed
 }
 
 // imagesOf are a pipeline's images as edits know them.

@@ -13,10 +13,10 @@ import (
 	"github.com/tandem-cd/tandem/shared/telemetry"
 )
 
-// afterRace is how long to wait after a lost race: almost not at all, and a little longer each time, so that two writers do
-// not keep each other from winning.
+// afterRace is how long to wait after a lost race: almost not at all, and a little longer each time, for the host's sake.
+// Nobody has to give way: of those who race one has won.
 func afterRace() backoff.Backoff {
-	return backoff.Backoff{Min: 20 * time.Millisecond, Max: 2 * time.Second}
+	return backoff.Backoff{Min: 10 * time.Millisecond, Max: time.Second}
 }
 
 // afterFailure is how long to wait for what has to be mended elsewhere.
@@ -62,20 +62,21 @@ func (u *Updater) pushFailed(ctx context.Context, tip gitobject.ID, err error) t
 	}
 	lost := fault.Is(err, fault.Conflict)
 	tired := now.Sub(t.since) >= u.cfg.Patience
-	wait := afterFailure().Delay(t.pushes)
-	switch {
-	case tired:
-		wait = u.cfg.Patience
-	case lost:
-		wait = afterRace().Delay(t.pushes)
-	}
+	attempt := t.pushes
 	t.pushes++
-	t.nextPush = now.Add(wait)
 	t.unsure = true
 	u.log.Debug("push not taken", zap.Int(telemetry.Attempt, t.pushes), zap.Error(err))
 	if lost && !tired {
-		return 0 // it happens, and concerns nobody
+		// It happens, and concerns nobody. Who waits does so before he looks: what he saw must be new when he pushes.
+		wait := afterRace().Delay(attempt)
+		t.nextLook = now.Add(wait)
+		return wait
 	}
+	wait := afterFailure().Delay(attempt)
+	if tired {
+		wait = u.cfg.Patience
+	}
+	t.nextPush = now.Add(wait)
 	problem := Problem{Problem: pipeline.Problem{Message: err.Error()}, Refused: tired || fault.Is(err, fault.Unauthorized)}
 	first := u.shown(problem)
 	if problem.Refused && first {

@@ -33,7 +33,8 @@ type Config struct {
 // Reader is how the mirror is read.
 type Reader interface {
 	gitobject.TreeReader
-	gitobject.BlobReader
+	// Blobs reads many files; see gitrepo.Repo.Blobs.
+	Blobs(ctx context.Context, ids []gitobject.ID, use func(i int, content []byte, err error) error) error
 	// Commit reads a commit.
 	Commit(ctx context.Context, id gitobject.ID) (*gitobject.Commit, error)
 	// Walk lists the commits of a part of history, newest first, and tells whether it follows on what was held.
@@ -81,7 +82,7 @@ func (s *Seen) find(name string) policy.Tag {
 
 // Seen is what was seen of an image repository.
 type Seen struct {
-	// Tags are its tags, by name.
+	// Tags are its tags, by name. Neither they nor Gone are ever written to, and when either changes both are others.
 	Tags []policy.Tag
 	// Gone are tags that it had and does not list any more, by name.
 	Gone []policy.Tag
@@ -128,14 +129,15 @@ type Updater struct {
 	metrics *metrics
 
 	// The loop's own; nobody else touches them.
-	history  history
-	surveys  surveys
-	digests  digests
-	ripe     time.Time // when a tag becomes old enough to be taken; zero when none waits for that
-	trouble  trouble
-	reported reported
-	untold   []Event // told of, and not taken by the store yet
-	loaded   *loaded
+	history    history
+	surveys    surveys
+	selections selections
+	digests    digests
+	ripe       time.Time // when a tag becomes old enough to be taken; zero when none waits for that
+	trouble    trouble
+	reported   reported
+	untold     []Event // told of, and not taken by the store yet
+	loaded     *loaded
 
 	mu     sync.Mutex
 	status Status
