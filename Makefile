@@ -252,6 +252,10 @@ bench-relay: ## Measure the relay with a crowd of synchronizers beside a bare he
 	@go build -o bin/bench-relay ./integration/cmd/benchrelay
 	@bin/bench-relay $(ARGS)
 
+.PHONY: bench-automator
+bench-automator: ## Measure the automator between a registry and a Git server, each push beside a bare one; ARGS="-o json", ARGS="--only scan,race"
+	go run ./integration/cmd/benchauto $(ARGS)
+
 .PHONY: chaos
 chaos: ## Make trouble of every kind and print how long each takes to get over; ARGS="-o json", ARGS="kill clock-jumps"
 	go run ./integration/cmd/chaos $(ARGS)
