@@ -95,15 +95,30 @@ func (r *repository) refresh(ctx context.Context) error {
 			r.trouble.Store(nil)
 			r.fetched.Store(true)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		case <-r.fetch:
-			timer.Stop()
-		case <-timer.C:
+		if err := r.sleep(ctx, wait); err != nil {
+			return err
 		}
+	}
+}
+
+// sleep waits until the repository is to be fetched: for a time, or until somebody hints that it changed and the mirror has
+// had its rest.
+func (r *repository) sleep(ctx context.Context, wait time.Duration) error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	case <-r.fetch:
+	}
+	timer.Reset(r.mirror.Rest())
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
 	}
 }
 

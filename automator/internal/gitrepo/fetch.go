@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
@@ -27,6 +28,7 @@ func (r *Repo) Fetch(ctx context.Context) ([]RefChange, error) {
 		return nil, err
 	}
 	defer leave()
+	defer r.rested(time.Now())
 	before := r.snapshot()
 	err = r.fetch(ctx)
 	if needsNewMirror(err) && !r.rebuilt.Swap(true) {
@@ -39,6 +41,23 @@ func (r *Repo) Fetch(ctx context.Context) ([]RefChange, error) {
 		r.cfg.OnChange(changed)
 	}
 	return changed, withKind(err)
+}
+
+// rested notes when those who fetch again and again may do so next.
+func (r *Repo) rested(began time.Time) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rest = now.Add(now.Sub(began))
+}
+
+// Rest is how long whoever is told of every change of the remote should wait before he fetches: as long after the last fetch
+// as that took, whoever made it. A push waits for a fetch that is under way, and what it was made from must still be new then:
+// on a branch that others push to all the time there would always be one.
+func (r *Repo) Rest() time.Duration {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return max(0, time.Until(r.rest))
 }
 
 func (r *Repo) fetch(ctx context.Context) error {

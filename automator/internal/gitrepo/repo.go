@@ -44,6 +44,7 @@ type Repo struct {
 	mu        sync.RWMutex
 	algorithm gitobject.Algorithm // 0 until the mirror exists
 	refs      map[string]gitobject.ID
+	rest      time.Time // see Rest
 }
 
 // Open takes the state directory of a mirror for this process and reads what it holds. It does not talk to the remote.

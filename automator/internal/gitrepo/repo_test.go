@@ -77,6 +77,27 @@ func seeded(tb testing.TB, files map[string]string, initArgs ...string) (*gitrep
 	return s, c
 }
 
+// Whoever fetches again and again leaves as much time to pushes.
+func TestRest(t *testing.T) {
+	t.Parallel()
+	s, _ := seeded(t, map[string]string{"a": "1\n"})
+	r := open(t, s)
+	if rest := r.Rest(); rest != 0 {
+		t.Errorf("before the first fetch: %s", rest)
+	}
+	const took = 24 * time.Hour
+	r.Rested(time.Now().Add(-took))
+	if rest := r.Rest(); rest > took+time.Second || rest < took/2 {
+		t.Errorf("%s after a fetch of %s", rest, took)
+	}
+	if _, err := r.Fetch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if rest := r.Rest(); rest > took/2 {
+		t.Errorf("%s after a fetch that took less", rest)
+	}
+}
+
 func TestFetchReportsWhatMoved(t *testing.T) {
 	t.Parallel()
 	s, c := seeded(t, map[string]string{"a": "1\n"})
