@@ -135,7 +135,7 @@ func (w *world) newRival(ctx context.Context) (*rival, error) {
 	if err := w.git.Create(ctx, bare); err != nil {
 		return nil, err
 	}
-	c, err := newClone(ctx, w.file("rival"), "rival", w.git.URL(repository), "--bare")
+	c, err := newClone(ctx, w.file("rival"), "rival", w.git.URL(repository))
 	if err != nil {
 		return nil, err
 	}

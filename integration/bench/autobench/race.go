@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -17,8 +19,12 @@ import (
 	"github.com/tandem-cd/tandem/integration/env/registry"
 )
 
-// raceTimeout bounds the wait for one update while others push.
-const raceTimeout = 5 * time.Minute
+const (
+	// raceTimeout bounds the wait for one update while others push, and for their next push.
+	raceTimeout = 5 * time.Minute
+	// ownRef is where a writer keeps the commit that it pushes.
+	ownRef = "refs/heads/mine"
+)
 
 // Race is a branch that others push to all the time.
 type Race struct {
@@ -65,7 +71,7 @@ func (b *bench) race(ctx context.Context, w *world) error {
 	began := time.Now()
 	var took []time.Duration
 	err = crowd.during(ctx, func(ctx context.Context) error {
-		took, err = w.updates(ctx, moved)
+		took, err = w.updates(ctx, crowd, moved)
 		return err
 	})
 	if err != nil {
@@ -104,10 +110,15 @@ func (w *world) hintPushes() <-chan struct{} {
 	return moved
 }
 
-// updates pushes images and waits until the branch has each.
-func (w *world) updates(ctx context.Context, moved <-chan struct{}) ([]time.Duration, error) {
+// updates pushes images and waits until the branch has each. In between somebody else's push has to be taken, so that all
+// have something to race for, however slow the machine is.
+func (w *world) updates(ctx context.Context, c *crowd, moved <-chan struct{}) ([]time.Duration, error) {
 	var took []time.Duration
 	for i := 1; i <= w.opts.Updates; i++ {
+		before := c.count()
+		if err := until(ctx, raceTimeout, "a push of the others", func(context.Context) (bool, error) { return c.count() > before, nil }); err != nil {
+			return nil, err
+		}
 		tag := fmt.Sprintf("1.%d.0", i)
 		pushed, err := w.registry.Push(ctx, shop, tag, registry.Image{})
 		if err != nil {
@@ -181,6 +192,13 @@ type crowd struct {
 
 	mu    sync.Mutex
 	taken []string // commits
+}
+
+// count is how many pushes of the others were taken.
+func (c *crowd) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.taken)
 }
 
 // writer commits to a file of its own, as somebody with git does.
@@ -271,22 +289,18 @@ func (w *writer) push(ctx context.Context, over <-chan struct{}) error {
 // tooLate is what git says of a branch that moved meanwhile.
 var tooLate = regexp.MustCompile(`fetch first|non-fast-forward|stale info|failed to update ref|cannot lock ref|incorrect old value`)
 
-// commit makes a commit on the newest one of the remote.
+// commit makes a commit on the newest one of the remote, without a work tree.
 func (w *writer) commit(ctx context.Context) (string, error) {
 	if _, err := w.git(ctx, "fetch", "--quiet", "origin", mainRef); err != nil {
 		return "", err
 	}
-	if _, err := w.git(ctx, "reset", "--quiet", "--hard", "FETCH_HEAD"); err != nil {
+	var in strings.Builder
+	text := fmt.Sprintf("%s: %d\n", w.name, w.made)
+	fmt.Fprintf(&in, "commit %s\ncommitter %s <%s@example.com> now\ndata %d\n%s", ownRef, w.name, w.name, len(text), text)
+	fmt.Fprintf(&in, "from FETCH_HEAD\nM 100644 inline %s\ndata %d\n%s\n", w.path, len(text), text)
+	if _, err := w.gitWith(ctx, strings.NewReader(in.String()), "fast-import", "--quiet", "--force", "--date-format=now"); err != nil {
 		return "", err
 	}
-	if err := w.write(w.path, strings.Repeat("*", w.made%80)+fmt.Sprintln(w.made)); err != nil {
-		return "", err
-	}
-	if _, err := w.git(ctx, "add", w.path); err != nil {
-		return "", err
-	}
-	if _, err := w.git(ctx, "commit", "--quiet", "--message", fmt.Sprintf("%s: %d", w.name, w.made)); err != nil {
-		return "", err
-	}
-	return w.git(ctx, "rev-parse", "HEAD")
+	id, err := os.ReadFile(filepath.Join(w.dir, filepath.FromSlash(ownRef)))
+	return strings.TrimSpace(string(id)), err
 }

@@ -33,8 +33,8 @@ func TestEngine(t *testing.T) {
 	for _, part := range autobench.Parts() {
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()
-			if part == autobench.TagsPart && testing.Short() {
-				t.Skip("waits for the interval of three looks")
+			if testing.Short() && part != autobench.PushPart && part != autobench.ScanPart {
+				t.Skip("takes longer than the short suites may")
 			}
 			opts := small()
 			opts.Only, opts.Program, opts.Say = []string{part}, program, t.Logf
