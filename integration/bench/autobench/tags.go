@@ -24,7 +24,7 @@ const (
 // time that the image itself says.
 type Tags struct {
 	Tags int `json:"tags"`
-	// First is up to the commit of the newest, Second after NewTags more were pushed of which nobody told, and Restart what
+	// First is up to the commit of the newest and the last inspection, Second after NewTags more were pushed of which nobody told, and Restart what
 	// a process that begins anew asks in its first look.
 	First   Look `json:"first"`
 	Second  Look `json:"second"`
@@ -70,8 +70,13 @@ func (b *bench) tags(ctx context.Context, w *world) (err error) {
 		if err := w.start(ctx); err != nil {
 			return err
 		}
-		_, err := receive(ctx, moved[repository], patience, "commit of the newest")
-		return err
+		if _, err := receive(ctx, moved[repository], patience, "commit of the newest"); err != nil {
+			return err
+		}
+		// The tag that was in Git is looked at when it is not there any more.
+		return until(ctx, stepTimeout, "a look at every image", func(context.Context) (bool, error) {
+			return w.front.Counts().Manifests >= o.Tags, nil
+		})
 	})
 	if err != nil {
 		return err
