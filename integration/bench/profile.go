@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -17,6 +18,9 @@ func (b *syncBench) profiled(name string, step func(context.Context, *SyncReport
 		return step
 	}
 	return func(ctx context.Context, report *SyncReport) error {
+		if err := os.MkdirAll(b.opts.Profiles, 0o700); err != nil {
+			return err
+		}
 		group, ctx := errgroup.WithContext(ctx)
 		group.Go(func() error {
 			return b.bench.site.Synchronizer.Profile(ctx, profileSpan, filepath.Join(b.opts.Profiles, name+".pprof"))
