@@ -31,7 +31,7 @@ func Backup(ctx context.Context, cfg Config, path string) error {
 	if cfg.Postgres.given() {
 		return cfg.Postgres.export(ctx, path)
 	}
-	return SnapshotFile(ctx, cfg.Path, path)
+	return snapshotFile(ctx, cfg.Path, path)
 }
 
 // Restore puts a copy that Snapshot or Backup made, of whatever engine, in the place of a store that nobody uses. What was
@@ -50,9 +50,9 @@ func Restore(ctx context.Context, from string, cfg Config) (aside string, err er
 	return restoreFile(ctx, from, cfg.Path)
 }
 
-// SnapshotFile writes a consistent copy of the store in one file to another that does not exist yet, whether somebody uses
+// snapshotFile writes a consistent copy of the store in one file to another that does not exist yet, whether somebody uses
 // the store or not.
-func SnapshotFile(ctx context.Context, from, to string) error {
+func snapshotFile(ctx context.Context, from, to string) error {
 	if _, err := os.Stat(from); err != nil {
 		return fmt.Errorf("copy store: %w", err)
 	}
@@ -99,7 +99,7 @@ func restoreFile(ctx context.Context, from, to string) (aside string, err error)
 	if err := os.Remove(staged); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("restore: %w", err)
 	}
-	if err := SnapshotFile(ctx, from, staged); err != nil {
+	if err := snapshotFile(ctx, from, staged); err != nil {
 		return "", err
 	}
 	if aside, err = setAside(ctx, to); err != nil {

@@ -94,7 +94,7 @@ func (p *Postgres) restore(ctx context.Context, from string) (aside string, err 
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	staged := filepath.Join(dir, FileName) // an older schema is brought up to date, and the copy stays as it is
-	if err := SnapshotFile(ctx, from, staged); err != nil {
+	if err := snapshotFile(ctx, from, staged); err != nil {
 		return "", err
 	}
 	err = withFile(ctx, staged, func(file *sql.DB) error {

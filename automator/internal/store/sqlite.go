@@ -62,7 +62,7 @@ func (sqliteFile) follow(ctx context.Context, _ func(Topic), _ func(error)) erro
 }
 
 func (f sqliteFile) snapshot(ctx context.Context, path string) error {
-	return SnapshotFile(ctx, f.path, path)
+	return snapshotFile(ctx, f.path, path)
 }
 
 // connectBoth returns the writer and the readers of a file with the present schema.
