@@ -43,6 +43,7 @@ type world struct {
 	life    time.Duration
 	admins  []string
 	signer  *authority.Authority
+	service *enroll.Service
 	logs    *observer.ObservedLogs
 	address string
 	plain   string // the address without TLS, for a proxy
@@ -124,6 +125,7 @@ func (w *world) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.service = service
 	cfg := rpc.ServerConfig{
 		TLS: w.signer.ServerTLS(), Identify: service.Identify, Calls: calls, Log: log,
 		Public: func(method string) bool { return strings.Contains(method, ".EnrollmentService/") },

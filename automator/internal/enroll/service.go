@@ -125,8 +125,8 @@ func (s *Service) Enroll(ctx context.Context, req *enrollmentv1.EnrollRequest) (
 		s.deps.Log.Warn("enrollment refused", zap.String(telemetry.Peer, peerHost(ctx)), zap.String(telemetry.Cluster, kept.Cluster), zap.Error(err))
 		return nil, err
 	}
-	id := rpc.Identity{Role: rpc.RoleCluster, Name: kept.Cluster}
-	certificate, err := s.certify(ctx, key, id, req.GetVersion()) // id has no certificate yet
+	id := newcomer(kept)
+	certificate, err := s.certify(ctx, key, id, req.GetVersion())
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +156,12 @@ func (s *Service) redeem(ctx context.Context, token credential.Token, key *ecdsa
 		s.refuse(rpc.Identity{Role: rpc.RoleCluster, Name: kept.Cluster}, kept.Revoked)
 	}
 	return kept, nil
+}
+
+// newcomer is the cluster of a token that was redeemed. It has no certificate to succeed, and counts from the first moment
+// that was not revoked then: a later revocation refuses it as it refuses a renewal.
+func newcomer(redeemed store.Token) rpc.Identity {
+	return rpc.Identity{Role: rpc.RoleCluster, Name: redeemed.Cluster, Issued: redeemed.Revoked.Add(time.Microsecond)}
 }
 
 // redeemable reports why a token cannot be redeemed for a key.

@@ -134,6 +134,35 @@ func TestRevocationEndsStreamsAndSurvivesARestart(t *testing.T) {
 	}
 }
 
+// TestRevocationReachesAnEnrollmentUnderWay has a cluster revoked once its token is redeemed, before it has a certificate.
+func TestRevocationReachesAnEnrollmentUnderWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.member()
+	for _, round := range []string{"never revoked before", "revoked before"} {
+		token, err := credential.ParseToken(w.token(false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		redeemed, err := w.service.Redeem(t.Context(), token, &m.key.PublicKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.admin("ann").Revoke(t.Context(), &enrollmentv1.RevokeRequest{Name: cluster}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.service.Certify(t.Context(), &m.key.PublicKey, redeemed); !fault.Is(err, fault.Unauthorized) {
+			t.Errorf("%s: the certificate: %v", round, err)
+		}
+	}
+	if err := m.enroll(w.token(false)); err != nil {
+		t.Errorf("enrolling anew: %v", err)
+	}
+	if err := check(t.Context(), m); err != nil {
+		t.Errorf("a call after enrolling anew: %v", err)
+	}
+}
+
 func TestReplaceRevokesTheOldKey(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

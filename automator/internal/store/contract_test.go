@@ -42,6 +42,7 @@ func TestContract(t *testing.T) {
 		"Revoke":             revoke,
 		"RevokeAhead":        revokeAhead,
 		"ReplaceVoids":       replaceVoids,
+		"RevokeUnderWay":     revokeUnderWay,
 	}
 	for engineName, engine := range engines {
 		for name, promise := range promises {

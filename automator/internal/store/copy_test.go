@@ -33,7 +33,7 @@ func fill(t *testing.T, s *store.Store) {
 	for _, err := range []error{
 		s.PutTags(t.Context(), "ghcr.io/acme/api", store.Scan{LastAttempt: epoch, LastError: "no answer"}, []store.Tag{tag}),
 		s.PutToken(t.Context(), store.Token{Hash: "h", Cluster: "stage", Created: epoch, Expires: epoch.Add(time.Hour), Replace: true, CreatedBy: "user/ann"}),
-		s.PutCertificate(t.Context(), store.Identity{Role: "cluster", Name: "prod", Serial: "1", Issued: epoch, Expires: epoch.Add(time.Hour)}, time.Time{}),
+		s.PutCertificate(t.Context(), store.Identity{Role: "cluster", Name: "prod", Serial: "1", Issued: epoch, Expires: epoch.Add(time.Hour)}, epoch),
 	} {
 		if err != nil {
 			t.Fatal(err)

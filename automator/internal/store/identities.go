@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/tandem-cd/tandem/shared/fault"
 )
 
 // Identity is what is known of somebody's certificates.
@@ -41,12 +43,13 @@ type Token struct {
 	// Redeemed is when it was redeemed first, and Key for which key; zero when it was not.
 	Redeemed time.Time
 	Key      string
-	// Revoked is until when redeeming it just now revoked what its cluster had; zero when it did not.
+	// Revoked is until when everything that was issued to its cluster is refused, at the moment of the redemption that
+	// returned the token; zero when nothing is.
 	Revoked time.Time
 }
 
-// ErrRevoked says that an identity was revoked meanwhile.
-var ErrRevoked = errors.New("revoked")
+// ErrRevoked is the fault that an identity was revoked meanwhile.
+var ErrRevoked = fault.New(fault.Unauthorized, "revoked")
 
 // PutToken keeps a new token.
 func (s *Store) PutToken(ctx context.Context, t Token) error {
@@ -70,8 +73,8 @@ func (s *Store) RedeemToken(ctx context.Context, hash, key string, at time.Time,
 		if err := decide(token); err != nil {
 			return err
 		}
-		if !token.Redeemed.IsZero() {
-			return nil
+		if _, token.Revoked, err = standing(ctx, tx, roleCluster, token.Cluster); err != nil || !token.Redeemed.IsZero() {
+			return err
 		}
 		token.Redeemed, token.Key = at, key
 		if _, err := tx.ExecContext(ctx, `UPDATE tokens SET redeemed = $1, key_hash = $2 WHERE hash = $3`, toMicros(at), key, hash); err != nil {
@@ -110,15 +113,15 @@ func readToken(ctx context.Context, tx *sql.Tx, hash string) (t Token, found boo
 }
 
 // PutCertificate records the newest certificate of an identity. Revoked and TokenExpires stay what they are; an older
-// certificate than the one that is known changes nothing. When it succeeds one that was issued at renewed, and that one is
-// revoked by now, it is ErrRevoked; a zero time renews none.
-func (s *Store) PutCertificate(ctx context.Context, id Identity, renewed time.Time) error {
+// certificate than the one that is known changes nothing. A renewal succeeds what was issued at succeeded, and an enrollment
+// the first moment that was not revoked when its token was redeemed; when that is revoked by now, it is ErrRevoked.
+func (s *Store) PutCertificate(ctx context.Context, id Identity, succeeded time.Time) error {
 	err := s.inTransaction(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, revoked, err := standing(ctx, tx, id.Role, id.Name)
 		if err != nil {
 			return err
 		}
-		if !renewed.IsZero() && !renewed.After(revoked) {
+		if !succeeded.After(revoked) {
 			return ErrRevoked
 		}
 		return putCertificate(ctx, tx, id)

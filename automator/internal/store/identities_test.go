@@ -21,7 +21,7 @@ func identities(t *testing.T, open func(store.Retention) *store.Store) {
 	older := newest
 	older.Serial, older.Issued = "1", epoch
 	for _, id := range []store.Identity{older, newest, older} {
-		if err := s.PutCertificate(t.Context(), id, time.Time{}); err != nil {
+		if err := s.PutCertificate(t.Context(), id, epoch); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -124,7 +124,7 @@ func revokeAhead(t *testing.T, open func(store.Retention) *store.Store) {
 	s := open(store.Retention{})
 	ahead := epoch.Add(time.Second)
 	first := store.Identity{Role: "cluster", Name: "prod", Serial: "1", Issued: ahead, Expires: ahead.Add(time.Hour)}
-	if err := s.PutCertificate(t.Context(), first, time.Time{}); err != nil {
+	if err := s.PutCertificate(t.Context(), first, epoch); err != nil {
 		t.Fatal(err)
 	}
 	if until, err := s.Revoke(t.Context(), "cluster", "prod", epoch); err != nil || !until.Equal(ahead) {
@@ -135,7 +135,7 @@ func revokeAhead(t *testing.T, open func(store.Retention) *store.Store) {
 	if err := s.PutCertificate(t.Context(), next, first.Issued); !errors.Is(err, store.ErrRevoked) {
 		t.Errorf("a renewal after the revocation: %v", err)
 	}
-	if err := s.PutCertificate(t.Context(), next, time.Time{}); err != nil {
+	if err := s.PutCertificate(t.Context(), next, ahead.Add(time.Microsecond)); err != nil {
 		t.Errorf("enrolling anew: %v", err)
 	}
 	if err := s.PutCertificate(t.Context(), next, next.Issued); err != nil {
@@ -161,8 +161,51 @@ func replaceVoids(t *testing.T, open func(store.Retention) *store.Store) {
 	if _, found, err := s.RedeemToken(t.Context(), "old", "old", epoch, fine); found || err != nil {
 		t.Errorf("the old token: %v, %v", found, err)
 	}
-	if token, found, err := s.RedeemToken(t.Context(), "new", "new", epoch, fine); !found || err != nil || !token.Revoked.IsZero() {
+	if token, found, err := s.RedeemToken(t.Context(), "new", "new", epoch.Add(time.Second), fine); !found || err != nil || !token.Revoked.Equal(epoch) {
 		t.Errorf("the new token, repeated: %+v, %v, %v; want no second revocation", token, found, err)
+	}
+}
+
+// revokeUnderWay is that a revocation reaches an enrollment between the redemption of its token and its certificate.
+func revokeUnderWay(t *testing.T, open func(store.Retention) *store.Store) {
+	s := open(store.Retention{})
+	put := func(hash string, replace bool) {
+		if err := s.PutToken(t.Context(), store.Token{Hash: hash, Cluster: "prod", Created: epoch, Expires: epoch.Add(time.Hour), Replace: replace}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	redeem := func(hash string, at time.Time) time.Time {
+		token, found, err := s.RedeemToken(t.Context(), hash, hash, at, func(store.Token) error { return nil })
+		if !found || err != nil {
+			t.Fatalf("RedeemToken(%s): %v, %v", hash, found, err)
+		}
+		return token.Revoked.Add(time.Microsecond)
+	}
+	id := store.Identity{Role: "cluster", Name: "prod", Serial: "1", Issued: epoch.Add(time.Hour), Expires: epoch.Add(2 * time.Hour)}
+
+	put("first", false)
+	first := redeem("first", epoch)
+	revoked := epoch.Add(time.Minute)
+	if _, err := s.Revoke(t.Context(), "cluster", "prod", revoked); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutCertificate(t.Context(), id, first); !errors.Is(err, store.ErrRevoked) {
+		t.Errorf("revoked for the first time: %v", err)
+	}
+
+	put("second", false)
+	for _, at := range []time.Time{revoked, revoked.Add(time.Second)} {
+		if second := redeem("second", at); !second.Equal(revoked.Add(time.Microsecond)) {
+			t.Errorf("redeemed at %s after a revocation until %s: counts from %s", at, revoked, second)
+		}
+	}
+	put("third", true)
+	third := redeem("third", revoked.Add(time.Minute))
+	if err := s.PutCertificate(t.Context(), id, revoked.Add(time.Microsecond)); !errors.Is(err, store.ErrRevoked) {
+		t.Errorf("replaced while it was under way: %v", err)
+	}
+	if err := s.PutCertificate(t.Context(), id, third); err != nil {
+		t.Errorf("who replaced it: %v", err)
 	}
 }
 
@@ -180,7 +223,7 @@ func foreignText(t *testing.T, open func(store.Retention) *store.Store) {
 		t.Errorf("Tags(...) = %+q, %+q, %v", scan.LastError, tags, err)
 	}
 	id := store.Identity{Role: "cluster", Name: "prod", Issued: epoch, Version: evil}
-	if err := s.PutCertificate(t.Context(), id, time.Time{}); err != nil {
+	if err := s.PutCertificate(t.Context(), id, epoch); err != nil {
 		t.Fatal(err)
 	}
 	if got, _, err := s.Identity(t.Context(), "cluster", "prod"); err != nil || got.Version != tame {
