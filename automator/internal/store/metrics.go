@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/telemetry/meter"
 )
 
@@ -23,7 +24,7 @@ func newMetrics(registerer prometheus.Registerer, size func() float64) *metrics 
 	return &metrics{
 		events:  m.Counter("tandem_automator_store_events_total", "Events appended to the log."),
 		seconds: m.Histogram("tandem_automator_store_write_seconds", "How long a transaction of the writer takes, with its wait."),
-		failed:  m.Counter("tandem_automator_store_write_failures_total", "Transactions of the writer that failed."),
+		failed:  m.Counter("tandem_automator_store_write_failures_total", "Transactions of the writer that failed; what was refused did not."),
 	}
 }
 
@@ -41,7 +42,12 @@ func sizeOf(path string) float64 {
 
 func (m *metrics) wrote(began time.Time, err error) {
 	m.seconds.WithLabelValues().Observe(time.Since(began).Seconds())
-	if err != nil {
+	if failed(err) {
 		m.failed.WithLabelValues().Inc()
 	}
+}
+
+// failed reports whether a transaction could not be done; one that was refused could.
+func failed(err error) bool {
+	return fault.Is(err, fault.Internal) || fault.Is(err, fault.Unavailable)
 }
