@@ -60,7 +60,7 @@ func openPostgres(ctx context.Context, cfg Postgres) (database, error) {
 	if err := write.PingContext(ctx); err != nil {
 		return database{}, errors.Join(cfg.explain(err), write.Close())
 	}
-	read, err := cfg.open(cfg.MaxConnections-2, cfg.session(), onlyRead) // without the writer and the one that listens
+	read, err := cfg.open(cfg.MaxConnections-otherConnections, cfg.session(), onlyRead)
 	if err != nil {
 		return database{}, errors.Join(cfg.explain(err), write.Close())
 	}

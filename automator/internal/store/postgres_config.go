@@ -24,9 +24,10 @@ const (
 	defaultConnectTimeout   = 10 * time.Second
 	defaultStatementTimeout = 30 * time.Second
 	defaultConnections      = 8
-	// minConnections are one for writing, one that listens, and one for reading.
-	minConnections = 3
-	maxConnections = 100
+	// otherConnections are one for writing, one that listens, and one for a backup; the rest is for reading.
+	otherConnections = 3
+	minConnections   = otherConnections + 1
+	maxConnections   = 100
 	// keepAlive is how often a connection without traffic is tried.
 	keepAlive = 15 * time.Second
 	// applicationName is what the server's administrators see.
@@ -48,7 +49,7 @@ type Postgres struct {
 	TLS PostgresTLS `yaml:"tls"`
 	// Schema holds the tables, and is made if it is missing; the first of the role's search path by default.
 	Schema string `yaml:"schema"`
-	// MaxConnections bounds the connections of this process; 8 by default.
+	// MaxConnections bounds the connections of this process, at least 4; 8 by default.
 	MaxConnections int `yaml:"maxConnections"`
 	// ConnectTimeout bounds connecting to each host; 10s by default.
 	ConnectTimeout config.Duration `yaml:"connectTimeout"`
@@ -106,6 +107,7 @@ func (p *Postgres) validate() error {
 	}
 	add(p.MaxConnections < minConnections || p.MaxConnections > maxConnections, "maxConnections is %d; want %d to %d", p.MaxConnections, minConnections, maxConnections)
 	add(p.ConnectTimeout < 0 || p.StatementTimeout < 0, "a timeout is negative")
+	add(p.StatementTimeout > 0 && time.Duration(p.StatementTimeout) < time.Millisecond, "statementTimeout is %s; want at least 1ms", time.Duration(p.StatementTimeout))
 	p.ConnectTimeout = config.Duration(p.ConnectTimeout.Or(defaultConnectTimeout))
 	p.StatementTimeout = config.Duration(p.StatementTimeout.Or(defaultStatementTimeout))
 	return errors.Join(problems...)

@@ -40,9 +40,10 @@ func TestPostgresConfig(t *testing.T) {
 		"Mode":           {"a mode that may turn TLS off silently is not offered", func(p *store.Postgres) { p.TLS.Mode = "prefer" }, "verify-full"},
 		"CertWithoutKey": {"they belong together", func(p *store.Postgres) { p.TLS.Cert = "tls.crt" }, "belong together"},
 		"Schema":         {"a name that needs no quotes", func(p *store.Postgres) { p.Schema = `"; DROP TABLE events` }, "schema"},
-		"Few":            {"one writes, one listens, one reads", func(p *store.Postgres) { p.MaxConnections = 2 }, "3 to 100"},
-		"Many":           {"a server has few", func(p *store.Postgres) { p.MaxConnections = 1000 }, "3 to 100"},
+		"Few":            {"one writes, one listens, one backs up, one reads", func(p *store.Postgres) { p.MaxConnections = 3 }, "4 to 100"},
+		"Many":           {"a server has few", func(p *store.Postgres) { p.MaxConnections = 1000 }, "4 to 100"},
 		"Negative":       {"a timeout cannot be", func(p *store.Postgres) { p.StatementTimeout = -1 }, "negative"},
+		"Instant":        {"the server counts in milliseconds, and 0 of them are no bound", func(p *store.Postgres) { p.StatementTimeout = 1 }, "at least 1ms"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
