@@ -121,7 +121,7 @@ func onlyRead(ctx context.Context, conn *pgx.Conn) error {
 
 // begin waits for the one lock of writers, which no transaction holds longer than its statements take.
 func (p *postgres) begin(ctx context.Context) (*sql.Tx, error) {
-	tx, err := p.write.BeginTx(ctx, nil)
+	tx, err := p.write.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return nil, err
 	}

@@ -164,10 +164,23 @@ func TestListenerComesBack(t *testing.T) {
 	signalled(t, heard, "after it came back")
 }
 
-// TestReplicasShareOneLog has two stores append at once: numbers have no gap and a reader misses none.
+// TestReplicasShareOneLog has two stores append at once: numbers have no gap and a reader misses none, whatever isolation the
+// server defaults to.
 func TestReplicasShareOneLog(t *testing.T) {
 	t.Parallel()
-	cfg := store.Config{Postgres: postgrestest.Database(t)}
+	for _, isolation := range []string{"read committed", "serializable"} {
+		t.Run(isolation, func(t *testing.T) {
+			t.Parallel()
+			cfg := store.Config{Postgres: postgrestest.Database(t)}
+			postgrestest.Execute(t, cfg.Postgres.Database,
+				fmt.Sprintf("ALTER DATABASE %s SET default_transaction_isolation = '%s'", cfg.Postgres.Database, isolation))
+			shareOneLog(t, cfg)
+		})
+	}
+}
+
+func shareOneLog(t *testing.T, cfg store.Config) {
+	t.Helper()
 	stores := []*store.Store{mustOpen(t, cfg), mustOpen(t, cfg), mustOpen(t, cfg)}
 	const batches, size = 15, 4
 	var wg sync.WaitGroup
