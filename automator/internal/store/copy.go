@@ -45,6 +45,11 @@ func copyTable(ctx context.Context, table string, from, to *sql.Tx) error {
 		if err := rows.Scan(targets...); err != nil {
 			return err
 		}
+		for i, value := range row {
+			if text, ok := value.(string); ok {
+				row[i] = storable(text) // SQLite takes more
+			}
+		}
 		if err := insert.add(ctx, to, row); err != nil {
 			return err
 		}

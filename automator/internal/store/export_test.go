@@ -13,3 +13,9 @@ var Tables = tables
 
 // PollEvery is how often a store looks although nothing was announced.
 const PollEvery = pollEvery
+
+// LockSchema and LockUse are the first halves of the keys of advisory locks.
+const (
+	LockSchema = lockSchema
+	LockUse    = lockUse
+)

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
-	"fmt"
 	"math"
 	"time"
 
@@ -53,7 +52,7 @@ func openPostgres(ctx context.Context, cfg Postgres) (database, error) {
 	if err := cfg.prepare(ctx); err != nil {
 		return database{}, cfg.explain(err)
 	}
-	write, err := cfg.open(1, cfg.session(), useStore)
+	write, err := cfg.open(1, cfg.session(), mayWrite)
 	if err != nil {
 		return database{}, cfg.explain(err)
 	}
@@ -97,16 +96,21 @@ func (p *Postgres) open(connections int, parameters map[string]string, prepared 
 	return db, nil
 }
 
-// useStore keeps Restore out for as long as the connection lives, and has commits wait for the disk where the server's
-// administrator did not ask for that. What is stricter than waiting for the disk stays.
+// useStore keeps Restore out for as long as the connection lives.
 func useStore(ctx context.Context, conn *pgx.Conn) error {
-	for _, statement := range []string{
-		fmt.Sprintf(`SELECT pg_advisory_lock_shared(%d, %s)`, lockUse, here),
-		`SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
-	} {
-		if _, err := conn.Exec(ctx, statement); err != nil {
-			return errors.Join(err, conn.Close(ctx))
-		}
+	_, err := conn.Exec(ctx, `SELECT pg_advisory_lock_shared($1, `+here+`)`, lockUse)
+	return err
+}
+
+// mayWrite is useStore, and has commits wait for the disk where the server's administrator did not ask for that. What is
+// stricter than waiting for the disk stays.
+func mayWrite(ctx context.Context, conn *pgx.Conn) error {
+	err := useStore(ctx, conn)
+	if err == nil {
+		_, err = conn.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`)
+	}
+	if err != nil {
+		return errors.Join(err, conn.Close(ctx))
 	}
 	return nil
 }
@@ -119,7 +123,8 @@ func onlyRead(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// begin waits for the one lock of writers, which no transaction holds longer than its statements take.
+// begin waits for the one lock of writers, which no transaction holds longer than its statements take. Whatever isolation the
+// server defaults to, a statement sees what was committed before the lock was had.
 func (p *postgres) begin(ctx context.Context) (*sql.Tx, error) {
 	tx, err := p.write.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {

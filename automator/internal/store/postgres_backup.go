@@ -124,16 +124,14 @@ func (p *Postgres) replace(ctx context.Context, with *sql.Tx, keep string) (asid
 		return "", p.explain(err)
 	}
 	defer conn.Close()
-	var alone bool
-	// Without a schema there is no key to lock by, and nobody who uses it.
-	if err := conn.QueryRowContext(ctx, `SELECT COALESCE(pg_try_advisory_lock($1, `+here+`), true)`, lockUse).Scan(&alone); err != nil {
+	if err := keepOthersOut(ctx, conn); err != nil { // before an older schema is brought up to date under its user
 		return "", err
-	}
-	if !alone {
-		return "", errInUse
 	}
 	if err := p.prepare(ctx); err != nil {
 		return "", p.explain(err)
+	}
+	if err := keepOthersOut(ctx, conn); err != nil { // now there is a schema
+		return "", err
 	}
 	tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
 	if err != nil {
@@ -146,7 +144,24 @@ func (p *Postgres) replace(ctx context.Context, with *sql.Tx, keep string) (asid
 	if err := copyTables(ctx, with, tx); err != nil {
 		return "", errors.Join(err, removeIfAny(aside))
 	}
-	return aside, tx.Commit()
+	if err := tx.Commit(); err != nil {
+		if aside != "" {
+			err = fmt.Errorf("%w (what was there is in %s)", err, aside) // the server may have committed and not said so
+		}
+		return "", err
+	}
+	return aside, nil
+}
+
+// keepOthersOut has a connection use the store alone, and fails when somebody else uses it. Where the schema is still to be
+// made there is no key to lock by, and nobody is kept out.
+func keepOthersOut(ctx context.Context, conn *sql.Conn) error {
+	var alone bool
+	err := conn.QueryRowContext(ctx, `SELECT COALESCE(pg_try_advisory_lock($1, `+here+`), true)`, lockUse).Scan(&alone)
+	if err == nil && !alone {
+		return errInUse
+	}
+	return err
 }
 
 func removeIfAny(path string) error {

@@ -189,7 +189,7 @@ func (p *Postgres) session() map[string]string {
 
 // patient returns the parameters of a session for work that takes as long as there is data.
 func patient() map[string]string {
-	return map[string]string{"statement_timeout": "0", "lock_timeout": "0"}
+	return map[string]string{"statement_timeout": "0", "lock_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 }
 
 // dial connects once.

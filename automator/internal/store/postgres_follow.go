@@ -55,6 +55,9 @@ func (p *postgres) listen(ctx context.Context, wake func(Topic), listening func(
 		defer cancel()
 		_ = conn.Close(ctx) // it is lost, or nobody needs it any more
 	}()
+	if err := useStore(ctx, conn); err != nil { // the writer's connection may be lost while nobody writes
+		return err
+	}
 	if _, err := conn.Exec(ctx, `LISTEN `+channel); err != nil {
 		return err
 	}
