@@ -222,7 +222,7 @@ func eventually(t *testing.T, try func() error) {
 func TestPostgresStatementsAreBounded(t *testing.T) {
 	t.Parallel()
 	cfg := postgrestest.Database(t)
-	cfg.StatementTimeout = config.Duration(200 * time.Millisecond)
+	cfg.StatementTimeout = config.Duration(time.Second)
 	s := mustOpen(t, store.Config{Postgres: cfg})
 	release := hold(t, cfg.Database, "LOCK TABLE counters IN ACCESS EXCLUSIVE MODE")
 	if _, err := s.AppendEvents(t.Context(), events(1, 1)); err == nil || !strings.Contains(err.Error(), "statement timeout") {
