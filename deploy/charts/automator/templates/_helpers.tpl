@@ -92,30 +92,41 @@
 {{- . | sha256sum | trunc 10 -}}
 {{- end -}}
 
-{{/* Every Secret: volumes, then the same as mounts. A volume may join several Secrets, hence projected. */}}
+{{/* Every Secret: volumes, then the same as mounts. A volume may join keys of several Secrets, hence projected; without
+keys it has all of one. */}}
 {{- define "automator.secrets" -}}
 {{- $all := list -}}
 {{- if .Values.authority.secretName -}}
-{{- $all = append $all (dict "name" "authority" "path" "authority" "secrets" (list .Values.authority.secretName)) -}}
+{{- $all = append $all (dict "name" "authority" "path" "authority" "secrets" (list (dict "name" .Values.authority.secretName))) -}}
 {{- else -}}
-{{- $all = append $all (dict "name" "tls" "path" "tls" "secrets" (list .Values.tls.secretName)) -}}
+{{- $all = append $all (dict "name" "tls" "path" "tls" "secrets" (list (dict "name" .Values.tls.secretName))) -}}
 {{- end -}}
-{{- $all = append $all (dict "name" "signing" "path" "signing" "secrets" (list .Values.signing.secretName)) -}}
-{{- if .Values.webhook.enabled }}{{ $all = append $all (dict "name" "webhook" "path" "webhook" "secrets" (list .Values.webhook.tokenSecret)) }}{{ end -}}
+{{- $all = append $all (dict "name" "signing" "path" "signing" "secrets" (list (dict "name" .Values.signing.secretName))) -}}
+{{- if .Values.webhook.enabled }}{{ $all = append $all (dict "name" "webhook" "path" "webhook" "secrets" (list (dict "name" .Values.webhook.tokenSecret))) }}{{ end -}}
 {{- with .Values.store.postgres -}}
-{{- $names := compact (list .passwordSecret .tls.caSecret .tls.clientSecret) | uniq -}}
-{{- if and .hosts $names }}{{ $all = append $all (dict "name" "postgres" "path" "postgres" "secrets" $names) }}{{ end -}}
+{{- $keys := list (dict "name" .passwordSecret "keys" (list "password")) (dict "name" .tls.caSecret "keys" (list "ca.crt")) (dict "name" .tls.clientSecret "keys" (list "tls.crt" "tls.key")) -}}
+{{- $named := include "automator.named" $keys | fromJsonArray -}}
+{{- if and .hosts $named }}{{ $all = append $all (dict "name" "postgres" "path" "postgres" "secrets" $named) }}{{ end -}}
 {{- end -}}
-{{- if .Values.registries.dockerConfigSecret }}{{ $all = append $all (dict "name" "registries" "path" "registries" "secrets" (list .Values.registries.dockerConfigSecret)) }}{{ end -}}
+{{- if .Values.registries.dockerConfigSecret }}{{ $all = append $all (dict "name" "registries" "path" "registries" "secrets" (list (dict "name" .Values.registries.dockerConfigSecret))) }}{{ end -}}
 {{- range $i, $from := .Values.repositories -}}
 {{- $auth := default dict $from.auth -}}
-{{- $names := compact (list $auth.sshSecret $auth.passwordSecret $from.caSecret) | uniq -}}
-{{- if $names }}{{ $all = append $all (dict "name" (printf "git-%d" $i) "path" (printf "git/%d" $i) "secrets" $names) }}{{ end -}}
+{{- $keys := list (dict "name" $auth.sshSecret "keys" (list "ssh-privatekey" "known_hosts")) (dict "name" $auth.passwordSecret "keys" (list "password")) (dict "name" $from.caSecret "keys" (list "ca.crt")) -}}
+{{- $named := include "automator.named" $keys | fromJsonArray -}}
+{{- if $named }}{{ $all = append $all (dict "name" (printf "git-%d" $i) "path" (printf "git/%d" $i) "secrets" $named) }}{{ end -}}
 {{- end -}}
 {{- range $host, $from := .Values.registries.hosts -}}
-{{- $names := compact (list $from.caSecret $from.passwordSecret $from.clientCertSecret) | uniq -}}
+{{- $keys := list (dict "name" $from.passwordSecret "keys" (list "password")) (dict "name" $from.caSecret "keys" (list "ca.crt")) (dict "name" $from.clientCertSecret "keys" (list "tls.crt" "tls.key")) -}}
+{{- $named := include "automator.named" $keys | fromJsonArray -}}
 {{- $folder := include "automator.hostFolder" $host -}}
-{{- if $names }}{{ $all = append $all (dict "name" (printf "registry-%s" $folder) "path" (printf "registry/%s" $folder) "secrets" $names) }}{{ end -}}
+{{- if $named }}{{ $all = append $all (dict "name" (printf "registry-%s" $folder) "path" (printf "registry/%s" $folder) "secrets" $named) }}{{ end -}}
 {{- end -}}
 {{- toJson $all -}}
+{{- end -}}
+
+{{/* Those of some Secrets that have a name. */}}
+{{- define "automator.named" -}}
+{{- $named := list -}}
+{{- range . }}{{ if .name }}{{ $named = append $named . }}{{ end }}{{ end -}}
+{{- toJson $named -}}
 {{- end -}}
