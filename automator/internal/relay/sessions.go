@@ -15,8 +15,9 @@ import (
 	"github.com/tandem-cd/tandem/shared/shard"
 )
 
-// maxReplicas bounds the streams of one kind that a cluster has open, one for each replica.
-const maxReplicas = 16
+// maxReplicas bounds the streams of one kind that a cluster has open, one for each replica: those of all its shards, and of
+// as many that take them over while the former are not known to be gone.
+const maxReplicas = 2 * shard.Max
 
 // sessions knows which replica of which cluster has a stream open. A newer session of a replica ends the older; an older
 // one can neither replace nor close a newer.
@@ -49,32 +50,34 @@ func newSessions(state *fleet.State) *sessions {
 func (s *sessions) start(ctx context.Context, hello *relayv1.Hello, of shard.Shard, seat *seat) (context.Context, func(), error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	cluster := hello.GetCluster()
-	at := slices.IndexFunc(s.open[cluster], func(o *session) bool { return o.replica == hello.GetReplica() })
-	if at < 0 && len(s.open[cluster]) >= maxReplicas {
-		return nil, nil, fault.New(fault.Conflict, "cluster %q has %d replicas connected already", cluster, maxReplicas)
-	}
-	if at >= 0 && s.open[cluster][at].epoch > hello.GetEpoch() {
+	cluster, replica := hello.GetCluster(), hello.GetReplica()
+	if slices.ContainsFunc(s.open[cluster], func(o *session) bool { return o.replica == replica && o.epoch > hello.GetEpoch() }) {
 		return nil, nil, errReplaced
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	now := &session{cluster: cluster, replica: hello.GetReplica(), of: of, epoch: hello.GetEpoch(), end: cancel, seat: seat}
-	if at >= 0 {
-		s.open[cluster][at].end(errReplaced)
-		s.open[cluster] = slices.Delete(s.open[cluster], at, at+1)
+	now := &session{cluster: cluster, replica: replica, of: of, epoch: hello.GetEpoch(), end: cancel, seat: seat}
+	s.open[cluster] = slices.DeleteFunc(s.open[cluster], now.supersedes)
+	if len(s.open[cluster]) >= maxReplicas {
+		cancel(nil)
+		return nil, nil, fault.New(fault.Conflict, "cluster %q has %d replicas connected already", cluster, maxReplicas)
 	}
-	s.open[cluster] = append(slices.DeleteFunc(s.open[cluster], now.supersedes), now)
+	s.open[cluster] = append(s.open[cluster], now)
 	s.report(cluster, true, hello.GetVersion())
 	return ctx, func() { s.finish(now, hello.GetVersion()) }, nil
 }
 
-// supersedes reports whether another session of the cluster counts no longer, and ends it then: replicas agree on the number of
-// shards before they work, so one that has another has lost its Lease, or is about to come back and tell everything anew.
+// supersedes reports whether another session of the cluster counts no longer, and ends it then: a former one of the same
+// replica; and one of another number of shards, because replicas agree on it before they work, so that one has lost its Lease,
+// or is about to come back and tell everything anew.
 func (s *session) supersedes(other *session) bool {
-	if other.of.Count == s.of.Count {
+	switch {
+	case other.of.Count != s.of.Count:
+		other.end(errDivided)
+	case other.replica == s.replica:
+		other.end(errReplaced)
+	default:
 		return false
 	}
-	other.end(errDivided)
 	return true
 }
 
