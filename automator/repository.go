@@ -113,13 +113,15 @@ func (r *repository) sleep(ctx context.Context, wait time.Duration) error {
 		return nil
 	case <-r.fetch:
 	}
-	timer.Reset(r.mirror.Rest())
+	rest := time.NewTimer(r.mirror.Rest())
+	defer rest.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
-		return nil
+	case <-rest.C:
 	}
+	return nil
 }
 
 // follow wakes whoever depends on the refs when one of them moved. Clusters come first: nothing else is in their way.

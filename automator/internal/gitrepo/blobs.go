@@ -9,9 +9,9 @@ import (
 	"github.com/tandem-cd/tandem/shared/gitobject"
 )
 
-// together is how many files are asked for at a time. So many questions fit into a pipe: git must be able to take them all
-// before anybody reads its answers.
-const together = 256
+// together is how many files are asked for at a time. So many questions fit into a pipe of one page, which is what Linux gives
+// to users that have many: git must be able to take them all before anybody reads its answers.
+const together = 48
 
 // Blobs reads the contents of many files and hands each to use, in the order of ids. It takes a fraction of the time of as
 // many calls of Blob, and holds one content at a time. A file that cannot be read comes with an error of the kind that Blob
