@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tandem-cd/tandem/shared/fault"
@@ -23,9 +24,6 @@ const (
 	// Azure is Microsoft's: Azure Container Registry.
 	Azure Provider = "azure"
 )
-
-// Providers are all of them.
-func Providers() []Provider { return []Provider{AWS, Google, Azure} }
 
 // Credentials are what a registry takes for a while.
 type Credentials struct {
@@ -51,8 +49,8 @@ func known() clouds {
 	}
 }
 
-// Check tells why a registry has no such credentials; nil if it has.
-func Check(provider Provider, host string) error {
+// check tells why a registry has no such credentials; nil if it has.
+func check(provider Provider, host string) error {
 	cloud, ok := known()[provider]
 	if !ok {
 		return fmt.Errorf("provider %.40q is not there; write one of %s", provider, names())
@@ -65,7 +63,7 @@ func Check(provider Provider, host string) error {
 
 func names() string {
 	var all []string
-	for _, provider := range Providers() {
+	for provider := range known() {
 		all = append(all, string(provider))
 	}
 	slices.Sort(all)
@@ -94,9 +92,9 @@ const (
 	renewBefore = 5 * time.Minute
 )
 
-// New returns a source for a registry that Check accepts.
+// New returns a source for a registry, or why the provider has no credentials for it.
 func New(provider Provider, host string) (*Source, error) {
-	if err := Check(provider, host); err != nil {
+	if err := check(provider, host); err != nil {
 		return nil, err
 	}
 	return newSource(provider, host, known()[provider].exchange), nil
@@ -107,36 +105,63 @@ func newSource(provider Provider, host string, from exchange) *Source {
 }
 
 // Credentials returns credentials that hold for some minutes at least. Who asks while another does waits for the same
-// answer. An error is of kind Unauthorized and says what the cloud's library has tried.
+// answer; who gives up leaves it to the others. An error is of kind Unauthorized and says what the cloud's library has tried.
 func (s *Source) Credentials(ctx context.Context) (Credentials, error) {
 	select {
 	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
 	case <-ctx.Done():
 		return Credentials{}, context.Cause(ctx)
 	}
-	now := s.now()
-	if now.Before(s.again) {
+	if s.now().Before(s.again) {
+		defer func() { <-s.turn }()
 		return s.have, s.failed
 	}
-	// One that asks may go while others wait for the answer.
-	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
-	defer cancel()
-	got, err := s.exchange(asking, s.host)
+	answer := make(chan outcome, 1)
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		defer func() { <-s.turn }()
+		asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
+		defer cancel()
+		s.renew(asked)
+		answer <- outcome{s.have, s.failed}
+	})
+	select {
+	case got := <-answer:
+		return got.Credentials, got.err
+	case <-ctx.Done():
+		return Credentials{}, context.Cause(ctx)
+	}
+}
+
+type outcome struct {
+	Credentials
+
+	err error
+}
+
+// renew exchanges credentials. Who calls it has the turn.
+func (s *Source) renew(ctx context.Context) {
+	now := s.now()
+	got, err := s.exchange(ctx, s.host)
 	if err == nil && (got.Username == "" || got.Password == "") {
 		err = errors.New("the answer has no token")
 	}
-	if err != nil {
-		s.failed = fault.New(fault.Unauthorized, "credentials of %s for %s: %w", s.provider, s.host, err)
-		if now.Before(s.have.Expires) {
-			s.failed = nil // they still count
-		} else {
-			s.have = Credentials{}
-		}
-		s.again = now.Add(pauseAfterFailure)
-		return s.have, s.failed
+	if err == nil {
+		s.have, s.failed = got, nil
+		s.again = later(got.Expires.Add(-min(renewBefore, got.Expires.Sub(now)/2)), now.Add(pauseAfterFailure))
+		return
 	}
-	s.have, s.failed = got, nil
-	s.again = got.Expires.Add(-min(renewBefore, got.Expires.Sub(now)/2))
-	return got, nil
+	s.again = now.Add(pauseAfterFailure)
+	if now.Before(s.have.Expires) {
+		return // they still count
+	}
+	s.have = Credentials{}
+	s.failed = fault.New(fault.Unauthorized, "credentials of %s for %s: %w", s.provider, s.host, err)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -44,6 +44,20 @@ func file(t *testing.T, name, text string) string {
 // fakeECRHost is whose password is wanted.
 const fakeECRHost = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 
+// withoutAWS takes away what the developer is on AWS.
+func withoutAWS(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{
+		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
+		"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+	} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("AWS_CONFIG_FILE", filepath.Join(t.TempDir(), "none"))
+}
+
 // TestAWSByWebIdentity goes the way of a Pod: the token of its service account becomes a role, and that a password.
 func TestAWSByWebIdentity(t *testing.T) {
 	fakeSTS := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -68,11 +82,11 @@ func TestAWSByWebIdentity(t *testing.T) {
 		fmt.Fprintf(w, `{"authorizationData":[{"authorizationToken":%q,"expiresAt":%d}]}`,
 			base64.StdEncoding.EncodeToString([]byte("AWS:password")), expires.Unix())
 	})
+	withoutAWS(t)
 	t.Setenv("AWS_ENDPOINT_URL_STS", fakeSTS.URL)
 	t.Setenv("AWS_ENDPOINT_URL_ECR", fakeECR.URL)
 	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/tandem")
 	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", file(t, "token", "of-the-pod"))
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 	got, err := fromAWS(t.Context(), fakeECRHost)
 	if err != nil || got.Username != "AWS" || got.Password != "password" || !got.Expires.Equal(expires) {
@@ -81,9 +95,7 @@ func TestAWSByWebIdentity(t *testing.T) {
 }
 
 func TestAWSWithoutIdentity(t *testing.T) {
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(t.TempDir(), "none"))
-	t.Setenv("AWS_CONFIG_FILE", filepath.Join(t.TempDir(), "none"))
+	withoutAWS(t)
 	if got, err := fromAWS(t.Context(), fakeECRHost); err == nil {
 		t.Errorf("fromAWS: %+v, want an error", got)
 	}

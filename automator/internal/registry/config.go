@@ -148,6 +148,8 @@ func (h *Host) validate() error {
 	switch {
 	case h.Provider != "" && (h.Username != "" || h.DockerConfigFile != ""):
 		return errors.New("credentials come from provider or from a file; remove one of them")
+	case h.Provider != "" && h.Insecure:
+		return errors.New("provider gives credentials of the cloud, which do not go over plain HTTP; remove insecure")
 	case (h.ClientCertFile == "") != (h.ClientKeyFile == ""):
 		return errors.New("clientCertFile and clientKeyFile go together")
 	case h.Insecure && h.ClientCertFile != "":

@@ -104,7 +104,7 @@ func (g *guard) admit(req *http.Request) (*http.Request, error) {
 	case elsewhere && net.ParseIP(req.URL.Hostname()) != nil:
 		// Metadata services and neighbours have addresses; registries and their storage have names.
 		return req, errAddress
-	case elsewhere && first == req && showsCredentials(req) && !g.mayKnow(req.URL.Hostname()):
+	case elsewhere && showsCredentials(req) && !g.mayKnow(req.URL.Hostname()):
 		return req, tokenServerError{req.URL.Host}
 	}
 	if first.URL.Host != req.URL.Host && strings.HasPrefix(req.Header.Get("Authorization"), "Basic ") {
@@ -126,27 +126,34 @@ func (g *guard) mayKnow(host string) bool {
 	if slices.Contains(g.trusted, host) {
 		return true
 	}
-	site, err := publicsuffix.EffectiveTLDPlusOne(hostname(g.host))
-	return err == nil && (host == site || strings.HasSuffix(host, "."+site))
+	ours, err := publicsuffix.EffectiveTLDPlusOne(hostname(g.host))
+	if err != nil {
+		return false
+	}
+	theirs, err := publicsuffix.EffectiveTLDPlusOne(host)
+	return err == nil && theirs == ours
 }
 
 // hostname returns a host without its port.
 func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
 // refuseLinkLocal is a dialer's control: whatever a name stands for by now, metadata services of clouds are not asked.
+// What a proxy resolves it does not see.
 func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return err
 	}
-	if ip := to.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip == metadataIPv6 {
+	if ip := to.Addr().Unmap().WithZone(""); ip.IsLinkLocalUnicast() || slices.Contains(metadata, ip) {
 		return errLinkLocal
 	}
 	return nil
 }
 
-// metadataIPv6 is where Amazon's metadata service is in IPv6, which is not link-local.
-var metadataIPv6 = netip.MustParseAddr("fd00:ec2::254") //nolint:gochecknoglobals // a constant
+// metadata is where clouds have their metadata services besides link-local addresses: Amazon, Google, Azure, Alibaba.
+var metadata = []netip.Addr{ //nolint:gochecknoglobals // a constant
+	netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fd20:ce::254"), netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("100.100.100.200"),
+}
 
 // origin returns the request that a chain of redirects began with, and how long the chain is.
 func origin(req *http.Request) (first *http.Request, hops int) {

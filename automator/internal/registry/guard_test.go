@@ -9,6 +9,7 @@ func TestLinkLocalAddressesAreNotDialled(t *testing.T) {
 		"[::ffff:169.254.169.254]:80": true,
 		"[fe80::1%eth0]:443":          true,
 		"[fd00:ec2::254]:80":          true,
+		"168.63.129.16:80":            true,
 		"10.0.0.1:443":                false,
 		"127.0.0.1:5000":              false,
 		"[2001:db8::1]:443":           false,
@@ -31,6 +32,7 @@ func TestWhoMayKnowCredentials(t *testing.T) {
 		{"registry.example.co.uk", "evil.co.uk", false},
 		{"ghcr.io", "evilghcr.io", false},
 		{"a.s3.amazonaws.com", "b.s3.amazonaws.com", false},
+		{"registry.amazonaws.com", "a.s3.amazonaws.com", false},
 		{"192.0.2.1:5000", "192.0.2.2", false},
 		{"localhost:5000", "localhost.test", false},
 		{"registry.test", "auth.other.test", true}, // trusted

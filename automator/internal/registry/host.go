@@ -65,9 +65,9 @@ func (h *host) ask(ctx context.Context, f func(*remote.Puller) error) error {
 		return err
 	}
 	err = f(puller)
-	if interrupted(err) && ctx.Err() == nil {
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		// Callers that come at the same time share the first handshake with a repository, and with it the end of the
-		// context of whoever came first. That was not ours.
+		// context of whoever came first. That was not ours. Its deadline cannot be told from a network that does not answer.
 		err = f(puller)
 	}
 	if refused, ok := errors.AsType[*transport.Error](err); ok && refused.StatusCode == http.StatusUnauthorized {

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -83,6 +84,26 @@ func TestTokenServersElsewhere(t *testing.T) {
 	}
 }
 
+// TestARefreshTokenFollowsNoRedirect has a token server that may have the token send it on.
+func TestARefreshTokenFollowsNoRedirect(t *testing.T) {
+	t.Parallel()
+	elsewhere, shown := tokenServer(t)
+	var w *world
+	w = newWorld(t, on("/token", func(rw http.ResponseWriter, req *http.Request) bool {
+		http.Redirect(rw, req, elsewhere, http.StatusTemporaryRedirect)
+		return true
+	}), func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			bearer("http://"+w.host+"/token")(next).ServeHTTP(rw, req)
+		})
+	})
+	docker := write(t, `{"auths":{"`+w.host+`":{"identitytoken":"refresh"}}}`)
+	_, err := w.client(func(h *registry.Host) { h.DockerConfigFile = docker }).Digest(t.Context(), w.host+"/acme/api", "1.0.0")
+	if err == nil || shown.Load() != 0 {
+		t.Errorf("Digest(...): %v; the refresh token was shown %d times elsewhere", err, shown.Load())
+	}
+}
+
 func TestADigestThatIsNotWhatWasSent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, on("/manifests/1.0.0", func(rw http.ResponseWriter, req *http.Request) bool {
@@ -105,6 +126,7 @@ func TestConfigOfMirrorsAndClouds(t *testing.T) {
 	for name, host := range map[string]registry.Host{
 		"UnknownProvider":       {Provider: "oracle"},
 		"ProviderAndPassword":   {Provider: "azure", Username: "robot", PasswordFile: "f"},
+		"ProviderOverHTTP":      {Provider: "azure", Insecure: true},
 		"KeyWithoutCertificate": {ClientKeyFile: "f"},
 		"CertificateOverHTTP":   {Insecure: true, ClientCertFile: "f", ClientKeyFile: "f"},
 		"NoMirrors":             {MirrorsOnly: true},
@@ -126,10 +148,14 @@ func TestACloudGivesCredentials(t *testing.T) {
 	t.Parallel()
 	var password atomic.Value
 	password.Store("of-the-cloud")
-	w := newWorld(t, basic(&password))
+	w := &world{t: t}
+	w.server = httptest.NewTLSServer(w.handler([]middleware{basic(&password)}))
+	t.Cleanup(w.server.Close)
+	w.host = strings.TrimPrefix(w.server.URL, "https://")
+	ca := write(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.server.Certificate().Raw})))
 	var refused atomic.Bool
 	cfg := registry.Config{
-		Hosts: map[string]registry.Host{w.host: {Insecure: true, Provider: "fake"}},
+		Hosts: map[string]registry.Host{w.host: {CAFile: ca, Provider: "fake"}},
 		Cloud: func(provider, host string) (registry.Exchange, error) {
 			if provider != "fake" || host != w.host {
 				t.Errorf("credentials of %s for %s are asked for", provider, host)

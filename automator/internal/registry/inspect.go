@@ -39,7 +39,7 @@ func (c *Client) Inspect(ctx context.Context, repository, tag string) (Image, er
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeouts.Digest.Or(defaultDigestTimeout), errDigestTimeout)
 	defer cancel()
 	var image Image
-	err := c.each(ctx, repository, func(p place) error {
+	err := c.each(ctx, repository, func(ctx context.Context, p place) error {
 		err := p.ask(ctx, func(puller *remote.Puller) error {
 			got, err := puller.Get(ctx, p.repository.Tag(tag))
 			if err != nil {

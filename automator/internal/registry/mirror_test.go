@@ -4,21 +4,29 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tandem-cd/tandem/automator/internal/registry"
+	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/fault"
 )
 
 // mirrored returns a client of w that asks a mirror first.
-func mirrored(t *testing.T, w, mirror *world, folder string, change ...func(*registry.Host)) *registry.Client {
+func mirrored(t *testing.T, w, mirror *world, folder string, change ...func(*registry.Config, *registry.Host)) *registry.Client {
 	t.Helper()
-	host := registry.Host{Insecure: true, Mirrors: []string{mirror.host + folder}}
+	cfg, host := registry.Config{}, registry.Host{Insecure: true, Mirrors: []string{mirror.host + folder}}
 	for _, c := range change {
-		c(&host)
+		c(&cfg, &host)
 	}
-	return newClient(t, registry.Config{Hosts: map[string]registry.Host{w.host: host, mirror.host: {Insecure: true}}})
+	cfg.Hosts = map[string]registry.Host{w.host: host, mirror.host: {Insecure: true}}
+	return newClient(t, cfg)
+}
+
+// short has every question end soon.
+func short(cfg *registry.Config, _ *registry.Host) {
+	cfg.Timeouts.Digest, cfg.Timeouts.List = config.Duration(4*time.Second), config.Duration(4*time.Second)
 }
 
 func all(*http.Request) bool { return true }
@@ -45,6 +53,7 @@ func TestTheRegistryStandsInForItsMirror(t *testing.T) {
 	for name, serve := range map[string]middleware{
 		"Empty":   func(next http.Handler) http.Handler { return next },
 		"Failing": on("", func(rw http.ResponseWriter, _ *http.Request) bool { rw.WriteHeader(http.StatusBadGateway); return true }),
+		"Silent":  on("", func(_ http.ResponseWriter, req *http.Request) bool { <-req.Context().Done(); return true }),
 		"Limited": on("", func(rw http.ResponseWriter, _ *http.Request) bool {
 			rw.WriteHeader(http.StatusTooManyRequests)
 			return true
@@ -54,7 +63,7 @@ func TestTheRegistryStandsInForItsMirror(t *testing.T) {
 			t.Parallel()
 			w, mirror := newWorld(t), newWorld(t, serve)
 			want := w.push("acme/api", "1.0.0", "one")
-			client := mirrored(t, w, mirror, "")
+			client := mirrored(t, w, mirror, "", short)
 			if tags, complete, err := client.Tags(t.Context(), w.host+"/acme/api"); len(tags) != 1 || !complete || err != nil {
 				t.Errorf("Tags(...): %v, complete %v, error %v", tags, complete, err)
 			}
@@ -77,7 +86,7 @@ func TestMirrorsOnly(t *testing.T) {
 	w, mirror := newWorld(t), newWorld(t)
 	w.push("acme/api", "1.0.0", "one")
 	before := w.count(all)
-	client := mirrored(t, w, mirror, "", func(h *registry.Host) { h.MirrorsOnly = true })
+	client := mirrored(t, w, mirror, "", func(_ *registry.Config, h *registry.Host) { h.MirrorsOnly = true })
 	if _, err := client.Digest(t.Context(), w.host+"/acme/api", "1.0.0"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("Digest(...): %v, want that the mirror does not have it", err)
 	}

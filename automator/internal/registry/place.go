@@ -2,8 +2,10 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 
@@ -19,14 +21,17 @@ type place struct {
 
 // each asks the places of a repository, its mirrors first, until one answers. Its error is that of the last one, with what
 // went wrong at those before.
-func (c *Client) each(ctx context.Context, repository string, ask func(place) error) error {
+func (c *Client) each(ctx context.Context, repository string, ask func(context.Context, place) error) error {
 	places, err := c.places(repository)
 	if err != nil {
 		return err
 	}
 	var before []string
-	for _, p := range places {
-		if err = ask(p); err == nil {
+	for i, p := range places {
+		one, cancel := share(ctx, len(places)-i)
+		err = ask(one, p)
+		cancel()
+		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -38,6 +43,18 @@ func (c *Client) each(ctx context.Context, repository string, ask func(place) er
 		return fmt.Errorf("%w (before that: %s)", err, strings.Join(before[:len(before)-1], "; "))
 	}
 	return err
+}
+
+// errShare is the cause of the end of what one of several places may take.
+var errShare = errors.New("no answer in its share of the time; the next place is asked")
+
+// share returns a context with an equal part of the time that is left for several places.
+func share(ctx context.Context, places int) (context.Context, context.CancelFunc) {
+	until, bounded := ctx.Deadline()
+	if !bounded || places == 1 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, time.Until(until)/time.Duration(places), errShare)
 }
 
 // places returns where to ask for a repository, in order.

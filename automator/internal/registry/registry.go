@@ -71,7 +71,7 @@ func (c *Client) Close() {
 func (c *Client) Tags(ctx context.Context, repository string) (tags []string, complete bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeouts.List.Or(defaultListTimeout), errListTimeout)
 	defer cancel()
-	err = c.each(ctx, repository, func(p place) error {
+	err = c.each(ctx, repository, func(ctx context.Context, p place) error {
 		list := listing{seen: make(map[string]bool)}
 		err := p.ask(ctx, func(puller *remote.Puller) error { return list.read(ctx, puller, p.repository) })
 		if err == nil || len(list.seen) > len(tags) {
@@ -92,7 +92,7 @@ func (c *Client) Digest(ctx context.Context, repository, tag string) (string, er
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeouts.Digest.Or(defaultDigestTimeout), errDigestTimeout)
 	defer cancel()
 	var digest v1.Hash
-	err := c.each(ctx, repository, func(p place) (err error) {
+	err := c.each(ctx, repository, func(ctx context.Context, p place) (err error) {
 		digest, err = p.digest(ctx, tag)
 		return err
 	})
