@@ -31,6 +31,15 @@ type foreign struct {
 	arrived gitobject.ID
 }
 
+// base returns the commit that the next transfer of its tree starts from. Nothing is verified of it here, so what has arrived
+// need not come again.
+func (f *foreign) base() gitobject.ID {
+	if f.arrived.IsZero() {
+		return startOf(f.sync)
+	}
+	return f.arrived
+}
+
 // owns reports whether this replica works for a Sync.
 func (l *Loop) owns(key types.NamespacedName) bool {
 	return l.deps.Owns == nil || l.deps.Owns(key.Namespace, key.Name)
@@ -60,7 +69,7 @@ func (l *Loop) changedElsewhere(key types.NamespacedName, s *v1alpha1.Sync) {
 	if before == nil || !looksLike(before.sync, s) {
 		l.wake(key)
 	}
-	moved := !same || startOf(before.sync) != startOf(s)
+	moved := !same || before.base() != now.base()
 	followed := moved && len(l.waiters[key]) > 0
 	l.mu.Unlock()
 	if followed {
@@ -83,8 +92,9 @@ func (l *Loop) goneElsewhere(key types.NamespacedName) {
 	}
 }
 
-// deliveredElsewhere takes note of what arrived for Syncs of other replicas, before those that depend on them hear of it.
-func (l *Loop) deliveredElsewhere(d relay.Delivery) {
+// deliveredElsewhere takes note of what arrived for Syncs of other replicas, before those that depend on them hear of it. It
+// reports whether that is where the next transfers start from.
+func (l *Loop) deliveredElsewhere(d relay.Delivery) (moved bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, key := range l.awaited() {
@@ -92,9 +102,12 @@ func (l *Loop) deliveredElsewhere(d relay.Delivery) {
 		if _, brought := d.Chains[key.String()]; f == nil || !brought || sourceOf(f.sync) != d.Source {
 			continue
 		}
-		l.elsewhere.syncs[key] = &foreign{sync: f.sync, arrived: d.Commit}
+		now := &foreign{sync: f.sync, arrived: d.Commit}
+		moved = moved || now.base() != f.base()
+		l.elsewhere.syncs[key] = now
 		l.wake(key)
 	}
+	return moved
 }
 
 // awaited are the Syncs of other replicas that those of this one depend on. The caller holds mu.
@@ -130,7 +143,7 @@ func (o elsewhere) follow(bySource map[revision.Source]*relay.Subscription, keys
 		if err != nil || sub == nil { // of a source that nothing here follows its status says enough
 			continue
 		}
-		sub.Trees = append(sub.Trees, treeToFollow(f.sync, paths, startOf(f.sync)))
+		sub.Trees = append(sub.Trees, treeToFollow(f.sync, paths, f.base()))
 	}
 }
 

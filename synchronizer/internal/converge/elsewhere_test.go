@@ -93,6 +93,24 @@ func TestADependentWaitsForAnotherReplica(t *testing.T) {
 	})
 }
 
+// TestWhatArrivedForAnotherReplicaDoesNotComeAgain has commits that change nothing for "db", so that its status stays where it is.
+func TestWhatArrivedForAnotherReplicaDoesNotComeAgain(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		one := w.commit("one", "a", "db")
+		w.elsewhere(v1alpha1.StateHealthy, one)
+		w.sync(needs("db"))
+		w.deliver(one)
+		for _, name := range []string{"two", "three"} {
+			next := w.commit(name, "a", "db")
+			w.deliver(next)
+			w.settle()
+			if w.bases["shop/db"] != next || w.bases["shop/web"] != next {
+				t.Errorf("the next transfers start from %s for the other replica and %s for this, want %s", w.bases["shop/db"], w.bases["shop/web"], next)
+			}
+		}
+	})
+}
+
 func TestTheStatusOfAnOlderSpecSaysNothing(t *testing.T) {
 	shared(t, func(t *testing.T, w *world) {
 		one := w.commit("one", "a", "db")

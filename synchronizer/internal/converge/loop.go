@@ -216,7 +216,9 @@ func (l *Loop) Announced(source revision.Source, commit gitobject.ID, at time.Ti
 
 // Deliver takes what arrived. An apply that runs for something older ends after its present objects.
 func (l *Loop) Deliver(d relay.Delivery) {
-	l.deliveredElsewhere(d)
+	if l.deliveredElsewhere(d) {
+		l.resubscribe() // of the same shape, so the stream goes on
+	}
 	l.each(d.Source, func(e *entry) bool {
 		if _, ok := d.Chains[nameOf(e.sync)]; !ok {
 			return false
