@@ -27,7 +27,9 @@ type elsewhere struct {
 // foreign is a Sync of another replica. It is not changed but replaced.
 type foreign struct {
 	sync *v1alpha1.Sync
-	// arrived is the newest commit that arrived here for its tree; zero for none.
+	// followed says that its tree is followed here.
+	followed bool
+	// arrived is the newest commit that arrived here since then; zero for none.
 	arrived gitobject.ID
 }
 
@@ -62,7 +64,7 @@ func (l *Loop) changedElsewhere(key types.NamespacedName, s *v1alpha1.Sync) {
 	before, now := l.elsewhere.syncs[key], &foreign{sync: s}
 	same := before != nil && before.sync.UID == s.UID && equalTrees(before.sync, s)
 	if same {
-		now.arrived = before.arrived
+		now.followed, now.arrived = before.followed, before.arrived
 	}
 	l.elsewhere.syncs[key] = now
 	l.elsewhere.labels[s.Label()] = true
@@ -99,10 +101,10 @@ func (l *Loop) deliveredElsewhere(d relay.Delivery) (moved bool) {
 	defer l.mu.Unlock()
 	for _, key := range l.awaited() {
 		f := l.elsewhere.syncs[key]
-		if _, brought := d.Chains[key.String()]; f == nil || !brought || sourceOf(f.sync) != d.Source {
+		if _, brought := d.Chains[key.String()]; f == nil || !f.followed || !brought || sourceOf(f.sync) != d.Source {
 			continue
 		}
-		now := &foreign{sync: f.sync, arrived: d.Commit}
+		now := &foreign{sync: f.sync, followed: true, arrived: d.Commit}
 		moved = moved || now.base() != f.base()
 		l.elsewhere.syncs[key] = now
 		l.wake(key)
@@ -131,19 +133,31 @@ func (l *Loop) known(key types.NamespacedName) *v1alpha1.Sync {
 	return nil
 }
 
-// follow adds the trees of Syncs to what is followed.
-func (o elsewhere) follow(bySource map[revision.Source]*relay.Subscription, keys []types.NamespacedName) {
-	for _, key := range keys {
-		f := o.syncs[key]
+// followElsewhere adds the trees of the Syncs that ours depend on to what is followed. What arrived for one is forgotten where it is
+// followed no more: nobody here would hear of anything newer, and its status says enough. The caller holds mu.
+func (l *Loop) followElsewhere(bySource map[revision.Source]*relay.Subscription) {
+	followed := map[types.NamespacedName]bool{}
+	for _, key := range l.awaited() {
+		f := l.elsewhere.syncs[key]
 		if f == nil || f.sync.DeletionTimestamp != nil || sourceOf(f.sync).Validate() != nil {
 			continue
 		}
 		paths, err := treeOf(f.sync)
 		sub := bySource[sourceOf(f.sync)]
-		if err != nil || sub == nil { // of a source that nothing here follows its status says enough
+		if err != nil || sub == nil {
 			continue
 		}
+		if followed[key] = true; !f.followed {
+			f = &foreign{sync: f.sync, followed: true}
+			l.elsewhere.syncs[key] = f
+		}
 		sub.Trees = append(sub.Trees, treeToFollow(f.sync, paths, f.base()))
+	}
+	for key, f := range l.elsewhere.syncs {
+		if f.followed && !followed[key] {
+			l.elsewhere.syncs[key] = &foreign{sync: f.sync}
+			l.wake(key)
+		}
 	}
 }
 
@@ -196,7 +210,7 @@ func (p *pass) tookIn(ctx context.Context, f *foreign) bool {
 	}
 	content, err := p.loop.deps.Trees.ContentID(ctx, f.arrived, paths)
 	if err != nil {
-		p.loop.logger(p.key).Warn("what arrived for a Sync that this one depends on is not known", errorField(err))
+		p.failed("what arrived for a Sync that this one depends on is not known", err)
 		return false
 	}
 	return f.sync.Status.Verified != nil && f.sync.Status.Verified.ContentID == content.String()

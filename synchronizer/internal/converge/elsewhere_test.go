@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 )
 
 // shared is a replica that works for every Sync but "db".
@@ -24,10 +25,9 @@ func shared(t *testing.T, tell func(t *testing.T, w *world)) {
 // elsewhere has the replica that works for "db" write its status: it is in a state, at a commit.
 func (w *world) elsewhere(state v1alpha1.State, commit gitobject.ID) {
 	w.t.Helper()
-	content, err := w.ContentID(w.t.Context(), commit, nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	w.mu.Lock()
+	content := w.contentOf(commit)
+	w.mu.Unlock()
 	w.syncNamed("db", "uid-2", func(s *v1alpha1.Sync) {
 		stage := &v1alpha1.Stage{Commit: commit.String(), ContentID: content.String(), Time: metav1.NowMicro()}
 		s.Status.State, s.Status.ObservedGeneration = state, s.Generation
@@ -108,6 +108,49 @@ func TestWhatArrivedForAnotherReplicaDoesNotComeAgain(t *testing.T) {
 				t.Errorf("the next transfers start from %s for the other replica and %s for this, want %s", w.bases["shop/db"], w.bases["shop/web"], next)
 			}
 		}
+	})
+}
+
+// TestWhatIsFollowedNoMoreHoldsNobodyUp has the only Sync of a source that this replica works for go, so that what arrives for
+// "db", of the same source, does not arrive here any more.
+func TestWhatIsFollowedNoMoreHoldsNobodyUp(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		one := w.commit("one", "a", "db")
+		w.elsewhere(v1alpha1.StateHealthy, one)
+		w.sync(nil)
+		w.syncNamed("api", "uid-3", func(s *v1alpha1.Sync) {
+			needs("db")(s)
+			s.Spec.Source.Repository = "other"
+		})
+		w.deliverTo([]string{"web", "db"}, w.commit("two", "a", "db=2"))
+		w.loop.SyncGone(types.NamespacedName{Namespace: "shop", Name: "web"})
+		w.settle()
+		applies(w)
+		w.elsewhere(v1alpha1.StateHealthy, w.commit("three", "db=3"))
+		of, first := sourceOf(w.resources["api"]), w.commit("first", "x")
+		w.loop.Deliver(relay.Delivery{Source: of, Commit: first, Chains: map[string]relay.Chain{"shop/api": {Commits: []gitobject.ID{first}}}})
+		w.pass(time.Second)
+		same(t, "did", applies(w), []string{"x"})
+	})
+}
+
+func TestWhatArrivedIsLookedIntoAgain(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		w.syncNamed("db", "uid-2", nil)
+		w.sync(needs("db"))
+		one := w.commit("one", "a", "db")
+		w.deliver(one)
+		w.mu.Lock()
+		w.contentErr = errBoom
+		w.mu.Unlock()
+		w.elsewhere(v1alpha1.StateHealthy, one)
+		w.pass(2 * passingWait) // nothing else wakes it now
+		same(t, "did while nobody knows what arrived", applies(w), []string{})
+		w.mu.Lock()
+		w.contentErr = nil
+		w.mu.Unlock()
+		w.pass(time.Minute)
+		same(t, "did then", applies(w), []string{"a"})
 	})
 }
 

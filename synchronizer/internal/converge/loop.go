@@ -373,7 +373,7 @@ func (l *Loop) subscriptions() []relay.Subscription {
 		}
 		bySource[source].Trees = append(bySource[source].Trees, treeToFollow(e.sync, paths, e.base))
 	}
-	l.elsewhere.follow(bySource, l.awaited())
+	l.followElsewhere(bySource)
 	subs := make([]relay.Subscription, 0, len(bySource))
 	for _, sub := range bySource {
 		subs = append(subs, *sub)

@@ -94,11 +94,16 @@ func (w *world) Follow(subs []relay.Subscription) {
 func (w *world) ContentID(_ context.Context, commit gitobject.ID, _ []string) (revision.ContentID, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.contentOf(commit), w.contentErr
+}
+
+// contentOf returns the content id of a commit. The caller holds mu.
+func (w *world) contentOf(commit gitobject.ID) revision.ContentID {
 	hash := sha256.New()
 	for _, d := range w.trees[commit].Objects {
 		hash.Write(d.Hash[:])
 	}
-	return revision.ContentID(hash.Sum(nil)), nil
+	return revision.ContentID(hash.Sum(nil))
 }
 
 // Verify follows a chain to the first commit that is refused and not accepted.

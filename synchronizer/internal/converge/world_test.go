@@ -52,14 +52,16 @@ type world struct {
 	unsynced  bool
 	refused   error // why what is not synced cannot be
 	renderErr error
-	renders   int
-	reads     []string                              // objects that were forgotten and read again
-	alone     error                                 // why no Sync may depend on another
-	judges    map[string]*health.Judge              // by label
-	seeing    map[string]*health.Judge              // by label, of what is looked at
-	sent      *unstructured.Unstructured            // what Git says of every object
-	read      map[string]*unstructured.Unstructured // what objects are like when they are read, by name
-	answers   map[string]*unstructured.Unstructured // what applies answer
+	// contentErr is why nobody knows what commits hold.
+	contentErr error
+	renders    int
+	reads      []string                              // objects that were forgotten and read again
+	alone      error                                 // why no Sync may depend on another
+	judges     map[string]*health.Judge              // by label
+	seeing     map[string]*health.Judge              // by label, of what is looked at
+	sent       *unstructured.Unstructured            // what Git says of every object
+	read       map[string]*unstructured.Unstructured // what objects are like when they are read, by name
+	answers    map[string]*unstructured.Unstructured // what applies answer
 
 	did    []string // applies, removals and status writes, in order
 	said   []string // facts
