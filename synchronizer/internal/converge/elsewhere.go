@@ -3,7 +3,6 @@ package converge
 import (
 	"context"
 
-	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tandem-cd/tandem/shared/gitobject"
@@ -56,9 +55,7 @@ func (l *Loop) Elsewhere(namespace, name string) bool {
 
 // changedElsewhere takes the newest resource of a Sync of another replica.
 func (l *Loop) changedElsewhere(key types.NamespacedName, s *v1alpha1.Sync) {
-	if err := l.deps.Reporter.Status(s, l.deps.Unverified, nil); err != nil {
-		l.logger(key).Error("status not shown", zap.Error(err))
-	}
+	l.showWritten(key, s)
 	l.deps.Live.Foreign(s.Label(), true)
 	l.mu.Lock()
 	before, now := l.elsewhere.syncs[key], &foreign{sync: s}

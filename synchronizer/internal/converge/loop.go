@@ -144,6 +144,9 @@ func (l *Loop) SyncChanged(s *v1alpha1.Sync) {
 		l.changedElsewhere(key, s)
 		return
 	}
+	if s.Status.State != "" && !l.knows(key) {
+		l.showWritten(key, s) // the first pass may be far away, and the first full report is not
+	}
 	l.mu.Lock()
 	e := l.entries[key]
 	if e != nil && e.sync != nil && e.sync.UID != s.UID {
@@ -168,6 +171,20 @@ func (l *Loop) SyncChanged(s *v1alpha1.Sync) {
 	if relevant {
 		l.resubscribe()
 		l.queue.Add(key)
+	}
+}
+
+// knows reports whether a Sync of this replica was seen before.
+func (l *Loop) knows(key types.NamespacedName) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.entries[key] != nil
+}
+
+// showWritten shows a Sync as its resource says it is.
+func (l *Loop) showWritten(key types.NamespacedName, s *v1alpha1.Sync) {
+	if err := l.deps.Reporter.Status(s, l.deps.Unverified, nil); err != nil {
+		l.logger(key).Error("status not shown", zap.Error(err))
 	}
 }
 

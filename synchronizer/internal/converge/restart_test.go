@@ -1,6 +1,7 @@
 package converge
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -76,5 +77,34 @@ func TestTheInventoryIsSavedBehindWhatIsTold(t *testing.T) {
 				t.Errorf("saved in the end: %v", got)
 			}
 		})
+	})
+}
+
+// TestARestartShowsEverySyncBeforeItLooksAtAny has many Syncs: what is told of them at first is all of them, and as they were.
+func TestARestartShowsEverySyncBeforeItLooksAtAny(t *testing.T) {
+	const many = 50
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			var names []string
+			for i := range many {
+				names = append(names, fmt.Sprintf("web-%02d", i))
+				w.syncNamed(names[i], fmt.Sprint("uid-", i), nil)
+			}
+			w.deliverTo(names, w.commit("none"))
+		})
+		w.shown = nil
+		w.open() // nothing is worked on yet
+		for _, s := range w.resources {
+			w.loop.SyncChanged(s.DeepCopy())
+		}
+		w.loop.queue.ShutDown()
+		if len(w.shown) != many {
+			t.Errorf("%d of %d Syncs are told of", len(w.shown), many)
+		}
+		for name, state := range w.shown {
+			if state != v1alpha1.StateHealthy {
+				t.Errorf("%s: told to be %s, want as it was written", name, state)
+			}
+		}
 	})
 }

@@ -63,9 +63,10 @@ type world struct {
 	read       map[string]*unstructured.Unstructured // what objects are like when they are read, by name
 	answers    map[string]*unstructured.Unstructured // what applies answer
 
-	did    []string // applies, removals and status writes, in order
-	said   []string // facts
-	ids    []string // their identities
+	did    []string                  // applies, removals and status writes, in order
+	said   []string                  // facts
+	ids    []string                  // their identities
+	shown  map[string]v1alpha1.State // what the automator was told last, by Sync
 	events []string
 	heard  []string // what events and facts say
 	bases  map[string]gitobject.ID
@@ -109,8 +110,8 @@ var clusterJudge = sync.OnceValue(func() *health.Judge {
 	return judge
 })
 
-// run starts a loop, does what a story says, and stops the loop as a kill does.
-func (w *world) run(story func()) {
+// open makes a loop that does not run yet.
+func (w *world) open() {
 	log, _ := logtest.New(w.t)
 	w.loop = New(Deps{
 		Owns:     w.owns,
@@ -118,6 +119,11 @@ func (w *world) run(story func()) {
 		DependOn: func(string, string) error { return w.alone },
 		Relay:    w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Events: w, Reporter: w, Log: log, Workers: 2, Health: clusterJudge(),
 	})
+}
+
+// run starts a loop, does what a story says, and stops the loop as a kill does.
+func (w *world) run(story func()) {
+	w.open()
 	ctx, kill := context.WithCancel(w.t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.loop.Run(ctx) })
@@ -284,7 +290,15 @@ func (w *world) Fact(f report.Fact) {
 	w.said = append(w.said, fmt.Sprintf("%s/%d", f.State, f.Attempt))
 }
 
-func (w *world) Status(*v1alpha1.Sync, bool, []report.Image) error { return nil }
+func (w *world) Status(s *v1alpha1.Sync, _ bool, _ []report.Image) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.shown == nil {
+		w.shown = map[string]v1alpha1.State{}
+	}
+	w.shown[s.Name] = s.Status.State
+	return nil
+}
 
 func (w *world) Removed(string, string) {}
 
