@@ -2,6 +2,7 @@ package converge
 
 import (
 	"context"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -26,8 +27,9 @@ type elsewhere struct {
 // foreign is a Sync of another replica. It is not changed but replaced.
 type foreign struct {
 	sync *v1alpha1.Sync
-	// followed says that its tree is followed here.
-	followed bool
+	// followed says that its tree is followed here, and known that its newest is known: the automator has told of it since then,
+	// or its tree is not to be followed, and its status says enough.
+	followed, known bool
 	// arrived is the newest commit that arrived here since then; zero for none.
 	arrived gitobject.ID
 }
@@ -61,7 +63,7 @@ func (l *Loop) changedElsewhere(key types.NamespacedName, s *v1alpha1.Sync) {
 	before, now := l.elsewhere.syncs[key], &foreign{sync: s}
 	same := before != nil && before.sync.UID == s.UID && equalTrees(before.sync, s)
 	if same {
-		now.followed, now.arrived = before.followed, before.arrived
+		now.followed, now.known, now.arrived = before.followed, before.known, before.arrived
 	}
 	l.elsewhere.syncs[key] = now
 	l.elsewhere.labels[s.Label()] = true
@@ -101,12 +103,48 @@ func (l *Loop) deliveredElsewhere(d relay.Delivery) (moved bool) {
 		if _, brought := d.Chains[key.String()]; f == nil || !f.followed || !brought || sourceOf(f.sync) != d.Source {
 			continue
 		}
-		now := &foreign{sync: f.sync, followed: true, arrived: d.Commit}
+		now := &foreign{sync: f.sync, followed: true, known: true, arrived: d.Commit}
 		moved = moved || now.base() != f.base()
 		l.elsewhere.syncs[key] = now
 		l.wake(key)
 	}
 	return moved
+}
+
+// readyElsewhere takes note that nothing newer than what is held is to come for Syncs of other replicas.
+func (l *Loop) readyElsewhere(source revision.Source) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range l.awaited() {
+		if f := l.elsewhere.syncs[key]; f != nil && sourceOf(f.sync) == source {
+			l.know(key, f)
+		}
+	}
+}
+
+// deniedElsewhere takes note that nothing is to come for Syncs of other replicas that need a denied path.
+func (l *Loop) deniedElsewhere(source revision.Source, paths []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range l.awaited() {
+		f := l.elsewhere.syncs[key]
+		if f == nil || sourceOf(f.sync) != source {
+			continue
+		}
+		tree, err := treeOf(f.sync)
+		if err == nil && slices.ContainsFunc(tree, func(p string) bool { return slices.Contains(paths, p) }) {
+			l.know(key, f)
+		}
+	}
+}
+
+// know takes note that the newest of a followed tree is known. The caller holds mu.
+func (l *Loop) know(key types.NamespacedName, f *foreign) {
+	if !f.followed || f.known {
+		return
+	}
+	l.elsewhere.syncs[key] = &foreign{sync: f.sync, followed: true, known: true, arrived: f.arrived}
+	l.wake(key)
 }
 
 // awaited are the Syncs of other replicas that those of this one depend on. The caller holds mu.
@@ -130,11 +168,12 @@ func (l *Loop) known(key types.NamespacedName) *v1alpha1.Sync {
 	return nil
 }
 
-// followElsewhere adds the trees of the Syncs that ours depend on to what is followed. What arrived for one is forgotten where it is
-// followed no more: nobody here would hear of anything newer, and its status says enough. The caller holds mu.
+// followElsewhere adds the trees of the Syncs that ours depend on to what is followed. What arrived for one is forgotten where
+// it is followed no more: nobody here would hear of anything newer, and its status says enough. The caller holds mu.
 func (l *Loop) followElsewhere(bySource map[revision.Source]*relay.Subscription) {
-	followed := map[types.NamespacedName]bool{}
+	followed := map[types.NamespacedName]bool{} // all that are awaited
 	for _, key := range l.awaited() {
+		followed[key] = false
 		f := l.elsewhere.syncs[key]
 		if f == nil || f.sync.DeletionTimestamp != nil || sourceOf(f.sync).Validate() != nil {
 			continue
@@ -150,9 +189,14 @@ func (l *Loop) followElsewhere(bySource map[revision.Source]*relay.Subscription)
 		}
 		sub.Trees = append(sub.Trees, treeToFollow(f.sync, paths, f.base()))
 	}
+	listed := l.isListed() // before, a Sync of the same source may still come
 	for key, f := range l.elsewhere.syncs {
-		if f.followed && !followed[key] {
-			l.elsewhere.syncs[key] = &foreign{sync: f.sync}
+		follows, awaited := followed[key]
+		if follows {
+			continue
+		}
+		if known := awaited && listed; f.followed || f.known != known {
+			l.elsewhere.syncs[key] = &foreign{sync: f.sync, known: known}
 			l.wake(key)
 		}
 	}
@@ -198,8 +242,8 @@ func (p *pass) readyElsewhere(ctx context.Context, f *foreign) (healthy bool, sh
 
 // tookIn reports whether the status of a Sync of another replica is about what arrived for it.
 func (p *pass) tookIn(ctx context.Context, f *foreign) bool {
-	if f.arrived.IsZero() {
-		return true
+	if !f.known || f.arrived.IsZero() {
+		return f.known
 	}
 	paths, err := treeOf(f.sync)
 	if err != nil {

@@ -13,11 +13,16 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 )
 
+// allBut has a replica work for every Sync but one.
+func allBut(other string) func(namespace, name string) bool {
+	return func(_, name string) bool { return name != other }
+}
+
 // shared is a replica that works for every Sync but "db".
 func shared(t *testing.T, tell func(t *testing.T, w *world)) {
 	t.Helper()
 	story(t, func(t *testing.T, w *world) {
-		w.owns = func(_, name string) bool { return name != "db" }
+		w.owns = allBut("db")
 		w.run(func() { tell(t, w) })
 	})
 }
@@ -31,7 +36,7 @@ func (w *world) elsewhere(state v1alpha1.State, commit gitobject.ID) {
 	w.syncNamed("db", "uid-2", func(s *v1alpha1.Sync) {
 		stage := &v1alpha1.Stage{Commit: commit.String(), ContentID: content.String(), Time: metav1.NowMicro()}
 		s.Status.State, s.Status.ObservedGeneration = state, s.Generation
-		s.Status.Verified, s.Status.Applied, s.Status.VerifiedPaths = stage, stage, []string{"env"}
+		s.Status.Verified, s.Status.Applied, s.Status.VerifiedPaths = stage, stage, []string{s.Spec.Path}
 	})
 }
 
@@ -151,6 +156,78 @@ func TestWhatArrivedIsLookedIntoAgain(t *testing.T) {
 		w.mu.Unlock()
 		w.pass(time.Minute)
 		same(t, "did then", applies(w), []string{"a"})
+	})
+}
+
+// TestADependentWaitsUntilItKnowsWhatIsNewest has this replica die between a commit for both Syncs and the status of the other: the
+// next process has the objects of that commit, and has not heard yet that the other replica is behind.
+func TestADependentWaitsUntilItKnowsWhatIsNewest(t *testing.T) {
+	t.Parallel()
+	deliver := func(w *world, newest gitobject.ID) { w.deliver(newest) }
+	denied := func(w *world, _ gitobject.ID) {
+		w.loop.Denied(sourceOf(w.resources["db"]), []string{"data"})
+		w.settle()
+	}
+	cases := map[string]struct {
+		reason string
+		behind bool // whether the status of the other replica is still of the commit before
+		hears  func(w *world, newest gitobject.ID)
+		want   []string
+	}{
+		"Behind":  {reason: "The other replica has not taken in what arrives.", behind: true, hears: deliver, want: []string{}},
+		"Arrives": {reason: "The other replica has taken in what arrives.", hears: deliver, want: []string{"a"}},
+		"Held":    {reason: "Nothing is to arrive.", hears: ready, want: []string{"a"}},
+		"Denied":  {reason: "Nothing will arrive, there as here.", behind: true, hears: denied, want: []string{"a"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(t *testing.T, w *world) {
+				w.owns = allBut("db")
+				one, two := w.commit("one", "a", "db"), w.commit("two", "a=2", "db=2")
+				w.run(func() {
+					w.syncNamed("db", "uid-2", func(s *v1alpha1.Sync) { s.Spec.Path = "data" })
+					w.elsewhere(v1alpha1.StateHealthy, one)
+					w.sync(needs("db"))
+					w.deliver(one)
+					w.deliver(two)
+					w.pass(2 * passingWait)
+					same(t, "did before the restart", applies(w), []string{"a"})
+				})
+				w.run(func() {
+					if !tc.behind {
+						w.elsewhere(v1alpha1.StateHealthy, two)
+					}
+					w.pass(time.Second)
+					same(t, "did before anything was heard", applies(w), []string{})
+					tc.hears(w, two)
+					w.pass(time.Second)
+					same(t, tc.reason+" It did", applies(w), tc.want)
+				})
+			})
+		})
+	}
+}
+
+func ready(w *world, _ gitobject.ID) {
+	w.loop.Ready(sourceOf(w.resources["web"]), w.bases["shop/web"])
+	w.settle()
+}
+
+// TestWhatIsHeldStillHasToBeTakenIn has the stream come back between a delivery and the status of the other replica.
+func TestWhatIsHeldStillHasToBeTakenIn(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		one := w.commit("one", "a", "db")
+		w.elsewhere(v1alpha1.StateHealthy, one)
+		w.sync(needs("db"))
+		w.deliver(one)
+		two := w.commit("two", "a=2", "db=2")
+		w.deliver(two)
+		applies(w)
+		ready(w, two)
+		w.pass(time.Second)
+		same(t, "did", applies(w), []string{})
+		w.elsewhere(v1alpha1.StateHealthy, two)
+		same(t, "did once the other replica has it", applies(w), []string{"a"})
 	})
 }
 

@@ -211,7 +211,19 @@ func (l *Loop) SyncGone(key types.NamespacedName) {
 }
 
 // SyncsListed takes note that every Sync is known.
-func (l *Loop) SyncsListed() { close(l.listed) }
+func (l *Loop) SyncsListed() {
+	close(l.listed)
+	l.resubscribe() // what is followed for other replicas is certain now
+}
+
+func (l *Loop) isListed() bool {
+	select {
+	case <-l.listed:
+		return true
+	default:
+		return false
+	}
+}
 
 // ObjectChanged takes note that something about the objects of a Sync changed. It is what the live store calls.
 func (l *Loop) ObjectChanged(label string) {
@@ -250,6 +262,7 @@ func (l *Loop) Deliver(d relay.Delivery) {
 
 // Ready takes note that what is held is the newest.
 func (l *Loop) Ready(source revision.Source, _ gitobject.ID) {
+	l.readyElsewhere(source)
 	l.each(source, func(e *entry) bool {
 		had := e.trouble != nil
 		e.trouble = nil
@@ -268,6 +281,7 @@ func (l *Loop) SourceProblem(source revision.Source, cause error) {
 
 // Denied takes note of which paths of a source are outside the grant.
 func (l *Loop) Denied(source revision.Source, paths []string) {
+	l.deniedElsewhere(source, paths)
 	l.each(source, func(e *entry) bool {
 		before := e.denied
 		e.denied = nil

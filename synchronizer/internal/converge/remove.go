@@ -51,9 +51,7 @@ func (p *pass) removeObjects(ctx context.Context) bool {
 // refuses of the others' keeps nobody.
 func (p *pass) seesAll() bool {
 	l, label, own := p.loop, p.sync.Label(), p.work.status.Kinds
-	select {
-	case <-l.listed:
-	default:
+	if !l.isListed() {
 		p.soon(time.Second)
 		return false
 	}
