@@ -37,6 +37,10 @@ type failure struct {
 	withheld bool // nobody tried: nothing is known of the object's kind
 }
 
+// owned reports whether another Sync owns the object, as only the API server could say: nothing is known here of the objects of
+// Syncs that other replicas work for, and of one that was made a moment ago.
+func (f failure) owned() bool { return apply.ClassOf(f.err) == apply.Owned }
+
 // unknownAgain is how soon kinds that the cluster does not serve are looked for again.
 const unknownAgain = 15 * time.Second
 
@@ -239,14 +243,24 @@ func (p *pass) due(made plan.Plan) []plan.Step {
 	return due
 }
 
-// blocked reports whether something could not be applied.
+// blocked reports whether something could not be applied that is the Sync's.
 func (p *pass) blocked() bool {
 	for _, f := range p.work.failures {
-		if f.hash != ([32]byte{}) {
+		if f.hash != ([32]byte{}) && !f.owned() {
 			return true
 		}
 	}
 	return false
+}
+
+// failing counts the objects that could not be applied or removed, but for those that another Sync owns.
+func (w *work) failing() (count int) {
+	for _, f := range w.failures {
+		if !f.owned() {
+			count++
+		}
+	}
+	return count
 }
 
 func hashOf(s plan.Step) [32]byte {
@@ -457,11 +471,12 @@ func named(objects []string) string {
 func (p *pass) applied(steps int) {
 	w := p.work
 	message := fmt.Sprintf("Applied %.12s: %d of %d objects changed.", w.verified, steps, len(w.rendered.Objects))
-	if n := len(w.failures); n > 0 {
-		message = fmt.Sprintf("Applied %.12s: %d of %d objects could not be applied.", w.verified, n, len(w.rendered.Objects))
+	failing := w.failing()
+	if failing > 0 {
+		message = fmt.Sprintf("Applied %.12s: %d of %d objects could not be applied.", w.verified, failing, len(w.rendered.Objects))
 	}
 	w.status.Applied = p.reach(report.Applied, w.verified, w.content, now(), message)
 	p.facts[len(p.facts)-1].Problems = w.problems.all()
 	w.status.HealthySince = nil
-	p.record(len(w.failures) > 0, pick(len(w.failures) > 0, "ApplyFailed", "Applied"), message)
+	p.record(failing > 0, pick(failing > 0, "ApplyFailed", "Applied"), message)
 }

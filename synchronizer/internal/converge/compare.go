@@ -91,7 +91,7 @@ func lean(c preview.Change) preview.Change {
 // standBack drops what only an apply has to do with, and begins to remember.
 func (p *pass) standBack() {
 	w := p.work
-	w.problems.conflict, w.problems.prune, w.problems.fight, w.problems.drift = nil, nil, nil, nil
+	w.problems.conflict, w.problems.owned, w.problems.prune, w.problems.fight, w.problems.drift = nil, nil, nil, nil, nil
 	w.drifts = drifts{}
 	clear(w.failures)
 	w.behind, w.status.Objects.Drifted = "", 0

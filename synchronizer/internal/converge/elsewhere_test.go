@@ -1,15 +1,18 @@
 package converge
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/apply"
 	"github.com/tandem-cd/tandem/synchronizer/internal/relay"
 )
 
@@ -242,6 +245,33 @@ func TestTheStatusOfAnOlderSpecSaysNothing(t *testing.T) {
 		same(t, "did", applies(w), []string{})
 		w.elsewhere(v1alpha1.StateHealthy, one)
 		same(t, "did once it has", applies(w), []string{"a"})
+	})
+}
+
+// TestWhatASyncOfAnotherReplicaOwnsIsAConflict has an object of which only the API server knows that it is another's.
+func TestWhatASyncOfAnotherReplicaOwnsIsAConflict(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		w.fail["b"] = &apply.Error{Key: key("b"), Class: apply.Owned, Message: "belongs to the Sync shop.db"}
+		w.sync(nil)
+		w.deliver(w.commit("one", "a", "b", "c"))
+		w.took()
+		w.deliver(w.commit("two", "a", "b"))
+		w.pass(time.Second)
+		if did := w.took(); !slices.Contains(did, "remove c") {
+			t.Errorf("what Git no longer has is held up: %v", did)
+		}
+		got := w.status()
+		if len(got.Problems) != 1 || got.Problems[0].Object != "ConfigMap/shop/b" || got.State != v1alpha1.StateFailed {
+			t.Errorf("state %s, problems %+v; want the conflict", got.State, got.Problems)
+		}
+		if !meta.IsStatusConditionTrue(got.Conditions, v1alpha1.ConditionApplied) || got.Objects.NotApplied != 0 {
+			t.Errorf("%d objects are not applied, conditions %+v", got.Objects.NotApplied, got.Conditions)
+		}
+		w.mend("b")
+		w.pass(maxRetry)
+		if got := w.status(); got.State != v1alpha1.StateHealthy || len(got.Problems) > 0 {
+			t.Errorf("once the other has let it go: state %s, problems %+v", got.State, got.Problems)
+		}
 	})
 }
 

@@ -95,7 +95,7 @@ func (p *pass) wantedKinds(kinds []v1alpha1.ObjectKind) []v1alpha1.ObjectKind {
 // Sync lists stays while any object of it carries a Sync's label: that may be of a Sync whose status does not list it yet.
 func (p *pass) dropKinds() {
 	w, l := p.work, p.loop
-	if !p.isApplied() || len(w.refused)+len(w.failures)+w.rendered.Unknown > 0 {
+	if !p.isApplied() || len(w.refused)+w.failing()+w.rendered.Unknown > 0 {
 		return
 	}
 	wanted := p.wantedKinds(nil)

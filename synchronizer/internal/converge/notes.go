@@ -10,18 +10,21 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
 )
 
-// noteFailures turns failures into problems, ordered by object.
+// noteFailures turns failures into problems, ordered by object. What another Sync owns is a conflict.
 func (p *pass) noteFailures() {
 	w := p.work
-	w.problems.apply = nil
+	w.problems.apply, w.problems.owned = nil, nil
 	keys := make([]object.Key, 0, len(w.failures))
 	for key := range w.failures {
 		keys = append(keys, key)
 	}
 	slices.SortFunc(keys, object.Key.Compare)
 	for _, key := range keys {
-		f := w.failures[key]
-		w.problems.apply = append(w.problems.apply, v1alpha1.Problem{
+		f, of := w.failures[key], &w.problems.apply
+		if f.owned() {
+			of = &w.problems.owned
+		}
+		*of = append(*of, v1alpha1.Problem{
 			Kind: v1alpha1.ProblemApply, Message: sentence(f.err), Object: key.String(), File: f.origin.File, Line: f.origin.Line,
 		})
 	}

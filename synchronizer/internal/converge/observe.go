@@ -39,7 +39,7 @@ func (p *pass) observe() {
 // count counts the objects by health, lists those that failed, and returns one that is not there yet; empty for none.
 func (p *pass) count() (waiting string) {
 	w := p.work
-	counts := v1alpha1.Counts{Drifted: w.status.Objects.Drifted, NotApplied: int32(len(w.failures))}
+	counts := v1alpha1.Counts{Drifted: w.status.Objects.Drifted, NotApplied: int32(w.failing())}
 	w.problems.health = nil
 	for i := range w.rendered.Objects {
 		d := &w.rendered.Objects[i]

@@ -142,7 +142,7 @@ func (p *pass) state() v1alpha1.State {
 		return v1alpha1.StateRefused
 	case p.sync.Spec.Observes() && w.status.Verified != nil && len(w.problems.config)+len(w.problems.render) == 0:
 		return v1alpha1.StateObserving
-	case len(w.problems.config)+len(w.problems.render)+len(w.problems.conflict)+len(w.problems.apply)+len(w.problems.prune)+len(w.problems.health) > 0:
+	case len(w.problems.config)+len(w.problems.render)+len(w.problems.conflict)+len(w.problems.owned)+len(w.problems.apply)+len(w.problems.prune)+len(w.problems.health) > 0:
 		return v1alpha1.StateFailed
 	case w.status.Verified == nil:
 		return v1alpha1.StateWaiting

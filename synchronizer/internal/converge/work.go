@@ -56,13 +56,13 @@ type work struct {
 
 // problems are what is wrong, by the step that found it. A step replaces its own and nobody else's.
 type problems struct {
-	config, watch, source, verify, render, conflict, apply, prune, fight, drift, health []v1alpha1.Problem
+	config, watch, source, verify, render, conflict, owned, apply, prune, fight, drift, health []v1alpha1.Problem
 }
 
 // all returns every problem, most severe first.
 func (p problems) all() []v1alpha1.Problem {
 	var list []v1alpha1.Problem
-	for _, part := range [][]v1alpha1.Problem{p.config, p.verify, p.watch, p.source, p.render, p.conflict, p.apply, p.prune, p.health, p.fight, p.drift} {
+	for _, part := range [][]v1alpha1.Problem{p.config, p.verify, p.watch, p.source, p.render, p.conflict, p.owned, p.apply, p.prune, p.health, p.fight, p.drift} {
 		list = append(list, part...)
 	}
 	return list
