@@ -32,8 +32,10 @@ type memory struct {
 	mu      sync.Mutex
 	records [shard.Max]Record
 	cut     map[string]bool
-	// slow is how long a request and its answer may take, each.
-	slow time.Duration
+	// way is how long a request and its answer take, each, and slow how much longer they may take.
+	way, slow time.Duration
+	// fails says why a Lease cannot be read; nil when all can. It is called with mu held.
+	fails func(index int) error
 }
 
 // of are the Leases as a replica reaches them.
@@ -52,41 +54,70 @@ type reach struct {
 	index   int
 }
 
-// travel is the way of a request, or of its answer.
-func (r reach) travel() {
+// travel is the way of a request, or of its answer. Neither arrives when the replica is cut off.
+func (r reach) travel(ctx context.Context) error {
+	way := r.way
 	if r.slow > 0 {
-		time.Sleep(rand.N(r.slow)) //nolint:forbidigo // the bubble's clock
+		way += rand.N(r.slow)
 	}
-}
-
-func (r reach) blocked(ctx context.Context) error {
+	if sleepFor(ctx, way) != nil {
+		return ctx.Err()
+	}
 	r.mu.Lock()
 	cut := r.cut[r.replica]
 	r.mu.Unlock()
-	if !cut {
-		return ctx.Err()
+	if cut {
+		<-ctx.Done()
 	}
-	<-ctx.Done()
 	return ctx.Err()
 }
 
+func sleepFor(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
 func (r reach) Get(ctx context.Context) (Record, error) {
-	if err := r.blocked(ctx); err != nil {
+	if err := r.travel(ctx); err != nil {
 		return Record{}, err
 	}
-	r.travel()
-	defer r.travel()
+	record, err := r.read()
+	if err != nil {
+		return Record{}, err
+	}
+	return record, r.travel(ctx)
+}
+
+func (r reach) read() (Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.fails != nil {
+		if err := r.fails(r.index); err != nil {
+			return Record{}, err
+		}
+	}
 	return r.records[r.index], nil
 }
 
+// Put may come to pass without the replica hearing of it.
 func (r reach) Put(ctx context.Context, next Record) (Record, error) {
-	if err := r.blocked(ctx); err != nil {
+	if err := r.travel(ctx); err != nil {
 		return Record{}, err
 	}
-	r.travel()
-	defer r.travel()
+	put, err := r.replace(next)
+	if err != nil {
+		return Record{}, err
+	}
+	return put, r.travel(ctx)
+}
+
+func (r reach) replace(next Record) (Record, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if next.Version != r.records[r.index].Version {
@@ -350,6 +381,19 @@ func TestWorkThatFailsGivesTheLeaseUp(t *testing.T) {
 		err := holder.Run(t.Context(), func(context.Context, Turn) error { return errBoom })
 		if !errors.Is(err, errBoom) || s.lease.records[0].Holder != "" {
 			t.Errorf("Run(...): got %v, and the lease is held by %q", err, s.lease.records[0].Holder)
+		}
+	})
+}
+
+// TestASlowServerIsNoReasonToGiveUp has three questions take longer than one may, and each of them less.
+func TestASlowServerIsNoReasonToGiveUp(t *testing.T) {
+	story(t, func(t *testing.T, s *stage) {
+		s.lease.way = DefaultDuration / 20
+		a := s.start("a", 0)
+		s.pass(time.Minute)
+		s.writers("a")
+		if !a.holder.Leads() || !slices.Equal(s.taken(), []int64{1}) {
+			t.Errorf("it leads: %v; terms: got %v, want 1", a.holder.Leads(), s.taken())
 		}
 	})
 }

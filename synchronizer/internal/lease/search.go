@@ -50,7 +50,24 @@ func (h *Holder) acquire(ctx context.Context) (*tenure, error) {
 // It takes, and then looks at all others again. Of two replicas that divide the work differently the one that took its Lease
 // later sees that of the other when it looks, whatever either saw before, and gives its own up. So both may be without one for
 // a moment, and never do both work. What is seen before the taking only saves vain tries.
+//
+// The second look has the time of a question of its own: taking and looking leave a third of the deadline at least.
 func (s *search) try(ctx context.Context) (*tenure, error) {
+	t, err := s.take(ctx)
+	if t == nil {
+		return nil, err
+	}
+	looking, cancel := context.WithTimeout(ctx, s.patience())
+	defer cancel()
+	if err := s.look(looking, s.others(t.shard.Index)); err != nil || s.disagrees() {
+		s.release(ctx, t)
+		return nil, err
+	}
+	return t, nil
+}
+
+// take looks for a Lease that can be had and takes it; nil when there is none.
+func (s *search) take(ctx context.Context) (*tenure, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
 	if err := s.look(ctx, s.watched()); err != nil {
@@ -61,17 +78,13 @@ func (s *search) try(ctx context.Context) (*tenure, error) {
 		return nil, nil //nolint:nilnil // there is none to be had
 	}
 	asked := time.Now()
-	taken, err := s.leases[index].Put(ctx, s.take(s.seen[index].Record))
+	taken, err := s.leases[index].Put(ctx, s.claim(s.seen[index].Record))
 	if err != nil {
 		return nil, err
 	}
-	t := &tenure{lease: s.leases[index], shard: shard.Shard{Index: index, Count: s.cfg.Shards}, held: taken, until: asked.Add(s.deadline())}
 	s.seen[index] = sight{taken, asked}
-	if err := s.look(ctx, s.others(index)); err != nil || s.disagrees() {
-		s.release(ctx, t)
-		return nil, err
-	}
-	return t, nil
+	of := shard.Shard{Index: index, Count: s.cfg.Shards}
+	return &tenure{lease: s.leases[index], shard: of, held: taken, until: asked.Add(s.deadline())}, nil
 }
 
 // watched are the Leases that matter to who stands by: those that it may take, and others that somebody holds, as seen.
@@ -157,7 +170,7 @@ func (s *search) choose() int {
 	return -1
 }
 
-func (s *search) take(from Record) Record {
+func (s *search) claim(from Record) Record {
 	now := time.Now()
 	return Record{
 		Holder: s.cfg.Identity, Term: from.Term + 1, Duration: s.cfg.Duration, Shards: s.cfg.Shards,
