@@ -298,7 +298,7 @@ func (s *Synchronizer) collect(ctx context.Context) error {
 // ready reports why the synchronizer cannot do its work yet.
 func (s *Synchronizer) ready() error {
 	if !s.leads() {
-		return s.known()
+		return errors.Join(s.holder.Hindered(), s.known())
 	}
 	select {
 	case <-s.loop.Listed():

@@ -65,6 +65,14 @@ type Holder struct {
 	fence  *Fence
 	log    *zap.Logger
 	leads  atomic.Bool
+	// trouble is why the Leases cannot be looked at now; nil when they can.
+	trouble atomic.Pointer[trouble]
+}
+
+// trouble is a question that has no answer, and since when.
+type trouble struct {
+	since time.Time
+	cause error
 }
 
 // New returns a holder, whose fence is open while it works. leases are those of all shards that there may be, shard.Max.
@@ -75,6 +83,29 @@ func New(cfg Config, leases []Store, fence *Fence, log *zap.Logger) *Holder {
 
 // Leads reports whether this replica works.
 func (h *Holder) Leads() bool { return h.leads.Load() }
+
+// Hindered returns why no Lease could be looked at, or taken, for longer than one lasts: this replica cannot take over from
+// another. It is nil while it could.
+func (h *Holder) Hindered() error {
+	t := h.trouble.Load()
+	if t == nil || time.Since(t.since) <= h.cfg.Duration {
+		return nil
+	}
+	return fmt.Errorf("no lease can be taken since %s: %w", t.since.UTC().Format(time.RFC3339), t.cause)
+}
+
+// note remembers what came of a try.
+func (h *Holder) note(err error) {
+	if err == nil {
+		h.trouble.Store(nil)
+		return
+	}
+	now := &trouble{since: time.Now(), cause: err}
+	if before := h.trouble.Load(); before != nil {
+		now.since = before.since
+	}
+	h.trouble.Store(now)
+}
 
 // every is how often the Lease is looked at, or renewed.
 func (h *Holder) every() time.Duration { return h.cfg.Duration / 10 }

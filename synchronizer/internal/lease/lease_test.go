@@ -397,3 +397,35 @@ func TestASlowServerIsNoReasonToGiveUp(t *testing.T) {
 		}
 	})
 }
+
+// TestARoleThatNamesOneLeaseTakesNone has a replica that may read the first Lease alone, as an older role lets it.
+func TestARoleThatNamesOneLeaseTakesNone(t *testing.T) {
+	story(t, func(t *testing.T, s *stage) {
+		s.lease.fails = func(index int) error {
+			if index > 0 {
+				return errBoom
+			}
+			return nil
+		}
+		a := s.start("a", 0)
+		s.pass(DefaultDuration)
+		if err := a.holder.Hindered(); err != nil {
+			t.Errorf("after a short trouble: got %v", err)
+		}
+		s.pass(DefaultDuration)
+		if err := a.holder.Hindered(); !errors.Is(err, errBoom) {
+			t.Errorf("after a long trouble: got %v, want why", err)
+		}
+		s.lease.mu.Lock()
+		if got := s.lease.records[0]; got != (Record{}) {
+			t.Errorf("the lease was taken: %+v", got)
+		}
+		s.lease.fails = nil
+		s.lease.mu.Unlock()
+		s.pass(DefaultDuration)
+		s.writers("a")
+		if err := a.holder.Hindered(); err != nil {
+			t.Errorf("in the end: got %v", err)
+		}
+	})
+}

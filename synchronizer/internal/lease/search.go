@@ -33,10 +33,14 @@ func (h *Holder) acquire(ctx context.Context) (*tenure, error) {
 	s := &search{Holder: h, seen: make([]sight, len(h.leases))}
 	for {
 		t, err := s.try(ctx)
+		if fault.Is(err, fault.Conflict) {
+			err = nil // another was faster
+		}
+		h.note(err)
 		switch {
 		case t != nil:
 			return t, nil
-		case err != nil && !fault.Is(err, fault.Conflict) && ctx.Err() == nil:
+		case err != nil && ctx.Err() == nil:
 			h.log.Warn("lease not looked at", zap.Error(err))
 		}
 		if err := sleep(ctx, h.every()); err != nil {
@@ -87,10 +91,11 @@ func (s *search) take(ctx context.Context) (*tenure, error) {
 	return &tenure{lease: s.leases[index], shard: of, held: taken, until: asked.Add(s.deadline())}, nil
 }
 
-// watched are the Leases that matter to who stands by: those that it may take, and others that somebody holds, as seen.
+// watched are the Leases that matter to who stands by: those that it may take, and others that somebody holds, as seen, or that
+// it has never seen. So whoever may not read all of them takes none.
 func (s *search) watched() (indices []int) {
-	for index := range s.leases {
-		if index < s.cfg.Shards || !s.free(index) {
+	for index, seen := range s.seen {
+		if index < s.cfg.Shards || seen.since.IsZero() || !s.free(index) {
 			indices = append(indices, index)
 		}
 	}
