@@ -133,14 +133,15 @@ func (p *pass) noteBehind(behind string) {
 // watchKinds has every kind watched that the Sync owns or is about to own, and reports whether all have been listed that
 // can be.
 // New kinds are written to the status first, unless another Sync's has them: a process that is killed after the first
-// apply still knows where to look.
+// apply still knows where to look. Among several replicas each Sync's has to have them itself: another number of shards parts it
+// from the other.
 func (p *pass) watchKinds(ctx context.Context) bool {
 	w, l := p.work, p.loop
 	kinds := p.kinds()
 	if len(kinds) != len(w.status.Kinds) {
 		w.status.Kinds = kinds
 	}
-	if !l.kinds.has(kinds) {
+	if !l.kinds.has(kinds) || l.isShared() && !containsAll(w.written.Kinds, kinds) {
 		p.summarise()
 		if err := p.writeStatus(ctx); err != nil {
 			p.failed("kinds not written ahead", err)

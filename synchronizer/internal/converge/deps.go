@@ -34,6 +34,8 @@ type Deps struct {
 	// Owns reports whether this replica works for a Sync: for every one when it is nil. The answer for a Sync MUST NOT change
 	// once Run was called.
 	Owns func(namespace, name string) bool
+	// Shared reports whether other replicas work for Syncs, too; none does when it is nil.
+	Shared func() bool
 	// Unverified says that commit signatures are not checked.
 	Unverified bool
 

@@ -48,6 +48,9 @@ func (l *Loop) owns(key types.NamespacedName) bool {
 	return l.deps.Owns == nil || l.deps.Owns(key.Namespace, key.Name)
 }
 
+// isShared reports whether other replicas work for Syncs, too.
+func (l *Loop) isShared() bool { return l.deps.Shared != nil && l.deps.Shared() }
+
 // Elsewhere reports whether there is a Sync that another replica works for.
 func (l *Loop) Elsewhere(namespace, name string) bool {
 	l.mu.Lock()

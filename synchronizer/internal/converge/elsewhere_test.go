@@ -275,6 +275,23 @@ func TestWhatASyncOfAnotherReplicaOwnsIsAConflict(t *testing.T) {
 	})
 }
 
+// TestAKindIsWrittenAheadForEachSync has two Syncs that another number of shards may part.
+func TestAKindIsWrittenAheadForEachSync(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.owns = allBut("other")
+		w.run(func() {
+			deployed(w)
+			w.syncNamed("db", "uid-2", nil)
+			w.took()
+			w.deliver(w.commit("two", "a", "b", "dba"))
+			did := w.took()
+			if at := slices.Index(did, "status InProgress"); at < 0 || at > slices.Index(did, "apply dba") {
+				t.Errorf("the kind is to be written before it is applied: %v", did)
+			}
+		})
+	})
+}
+
 func TestAnExpressionReadsTheStatusOfAnotherReplica(t *testing.T) {
 	shared(t, func(t *testing.T, w *world) {
 		one := w.commit("one", "a", "db")

@@ -37,6 +37,11 @@ func (b *kindBook) has(kinds []v1alpha1.ObjectKind) bool {
 	return !slices.ContainsFunc(kinds, func(kind v1alpha1.ObjectKind) bool { return b.listed[kind] == 0 })
 }
 
+// containsAll reports whether a list has all of some kinds.
+func containsAll(list, kinds []v1alpha1.ObjectKind) bool {
+	return !slices.ContainsFunc(kinds, func(kind v1alpha1.ObjectKind) bool { return !slices.Contains(list, kind) })
+}
+
 // others reports whether another Sync's status lists a kind that this one's does.
 func (b *kindBook) others(kind v1alpha1.ObjectKind) bool {
 	b.mu.Lock()

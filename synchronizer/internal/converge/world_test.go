@@ -115,6 +115,7 @@ func (w *world) open() {
 	log, _ := logtest.New(w.t)
 	w.loop = New(Deps{
 		Owns:     w.owns,
+		Shared:   func() bool { return w.owns != nil },
 		Permit:   func(string, revision.Source, []string) error { return nil },
 		DependOn: func(string, string) error { return w.alone },
 		Relay:    w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Events: w, Reporter: w, Log: log, Workers: 2, Health: clusterJudge(),
