@@ -150,14 +150,24 @@ func (l *Loop) know(key types.NamespacedName, f *foreign) {
 	l.wake(key)
 }
 
-// awaited are the Syncs of other replicas that those of this one depend on. The caller holds mu.
+// awaited are the Syncs of other replicas that those of this one depend on, and may. The caller holds mu.
 func (l *Loop) awaited() (keys []types.NamespacedName) {
-	for key := range l.waiters {
-		if !l.owns(key) {
-			keys = append(keys, key)
+	for on, by := range l.waiters {
+		if !l.owns(on) && l.mayBeAwaited(on, by) {
+			keys = append(keys, on)
 		}
 	}
 	return keys
+}
+
+// mayBeAwaited reports whether a Sync may be depended on by one of some at least.
+func (l *Loop) mayBeAwaited(on types.NamespacedName, by map[types.NamespacedName]bool) bool {
+	for key := range by {
+		if l.deps.DependOn(key.Namespace, on.Namespace) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // known returns a Sync, whoever works for it; nil for none. The caller holds mu.
@@ -178,10 +188,10 @@ func (l *Loop) followElsewhere(bySource map[revision.Source]*relay.Subscription)
 	for _, key := range l.awaited() {
 		followed[key] = false
 		f := l.elsewhere.syncs[key]
-		if f == nil || f.sync.DeletionTimestamp != nil || sourceOf(f.sync).Validate() != nil {
+		if f == nil || f.sync.DeletionTimestamp != nil {
 			continue
 		}
-		paths, err := treeOf(f.sync)
+		paths, err := l.pathsOf(f.sync)
 		sub := bySource[sourceOf(f.sync)]
 		if err != nil || sub == nil {
 			continue

@@ -152,7 +152,7 @@ func TestWhatArrivedIsLookedIntoAgain(t *testing.T) {
 		w.contentErr = errBoom
 		w.mu.Unlock()
 		w.elsewhere(v1alpha1.StateHealthy, one)
-		w.pass(2 * passingWait) // nothing else wakes it now
+		w.pass(2 * countsEvery) // nothing else wakes it then
 		same(t, "did while nobody knows what arrived", applies(w), []string{})
 		w.mu.Lock()
 		w.contentErr = nil
@@ -290,6 +290,33 @@ func TestAKindIsWrittenAheadForEachSync(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestWhatMayNotBeHadIsNotFollowed asks for the tree of a Sync that may not have it, and of one that may not be depended on.
+func TestWhatMayNotBeHadIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		alone   error
+		include string
+	}{"Paths": {include: barred}, "DependsOn": {alone: errBoom, include: "more"}} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(t *testing.T, w *world) {
+				w.owns = allBut("db")
+				w.run(func() {
+					w.syncNamed("db", "uid-2", nil)
+					w.sync(needs("db"))
+					if len(w.bases) != 2 {
+						t.Fatalf("followed: %v, want both", w.bases)
+					}
+					w.alone = tc.alone
+					w.syncNamed("db", "uid-2", func(s *v1alpha1.Sync) { s.Spec.Include = []string{tc.include} })
+					if _, followed := w.bases["shop/db"]; followed || len(w.bases) != 1 {
+						t.Errorf("followed: %v, want the own tree alone", w.bases)
+					}
+				})
+			})
+		})
+	}
 }
 
 func TestAnExpressionReadsTheStatusOfAnotherReplica(t *testing.T) {

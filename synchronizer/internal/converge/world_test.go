@@ -110,13 +110,23 @@ var clusterJudge = sync.OnceValue(func() *health.Judge {
 	return judge
 })
 
+// barred is a path that no Sync may have.
+const barred = "barred"
+
+func permit(_ string, _ revision.Source, paths []string) error {
+	if slices.Contains(paths, barred) {
+		return errBoom
+	}
+	return nil
+}
+
 // open makes a loop that does not run yet.
 func (w *world) open() {
 	log, _ := logtest.New(w.t)
 	w.loop = New(Deps{
 		Owns:     w.owns,
 		Shared:   func() bool { return w.owns != nil },
-		Permit:   func(string, revision.Source, []string) error { return nil },
+		Permit:   permit,
 		DependOn: func(string, string) error { return w.alone },
 		Relay:    w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Events: w, Reporter: w, Log: log, Workers: 2, Health: clusterJudge(),
 	})
