@@ -63,7 +63,7 @@ func (l *Loop) changedElsewhere(key types.NamespacedName, s *v1alpha1.Sync) {
 	l.showWritten(key, s)
 	l.deps.Live.Foreign(s.Label(), true)
 	l.mu.Lock()
-	before, now := l.elsewhere.syncs[key], &foreign{sync: s}
+	before, now := l.elsewhere.syncs[key], &foreign{sync: slim(s)}
 	same := before != nil && before.sync.UID == s.UID && equalTrees(before.sync, s)
 	if same {
 		now.followed, now.known, now.arrived = before.followed, before.known, before.arrived
@@ -79,6 +79,13 @@ func (l *Loop) changedElsewhere(key types.NamespacedName, s *v1alpha1.Sync) {
 	if followed {
 		l.resubscribe()
 	}
+}
+
+// slim is a Sync without what only its own replica needs: the larger part of it, in each replica.
+func slim(s *v1alpha1.Sync) *v1alpha1.Sync {
+	less := *s
+	less.ManagedFields, less.Status.Inventory = nil, nil
+	return &less
 }
 
 // goneElsewhere takes note that a Sync of another replica no longer exists.

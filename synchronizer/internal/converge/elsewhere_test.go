@@ -319,6 +319,22 @@ func TestWhatMayNotBeHadIsNotFollowed(t *testing.T) {
 	}
 }
 
+func TestOfOtherReplicasSyncsIsKeptWhatMatters(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		given := &v1alpha1.Sync{}
+		given.Namespace, given.Name, given.ManagedFields = "shop", "db", []metav1.ManagedFieldsEntry{{Manager: "somebody"}}
+		given.Status.Inventory, given.Status.Commit = []byte("records"), "one"
+		w.loop.SyncChanged(given)
+		kept := w.loop.elsewhere.syncs[types.NamespacedName{Namespace: "shop", Name: "db"}].sync
+		if kept.ManagedFields != nil || kept.Status.Inventory != nil || kept.Status.Commit != "one" {
+			t.Errorf("kept: %+v", kept)
+		}
+		if given.ManagedFields == nil || given.Status.Inventory == nil {
+			t.Errorf("what was given was changed: %+v", given)
+		}
+	})
+}
+
 func TestAnExpressionReadsTheStatusOfAnotherReplica(t *testing.T) {
 	shared(t, func(t *testing.T, w *world) {
 		one := w.commit("one", "a", "db")
