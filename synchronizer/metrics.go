@@ -61,6 +61,9 @@ func (s *Synchronizer) expiries() map[string]time.Time {
 func (s *Synchronizer) measureSyncs(m meter.Meter) {
 	each := func(value func(sync *statusv1.Sync, set func(float64, ...string))) func(func(float64, ...string)) {
 		return func(set func(float64, ...string)) {
+			if !s.leads() {
+				return // whoever works shows them
+			}
 			syncs := slices.DeleteFunc(s.fleet.Syncs(nil), func(sync *statusv1.Sync) bool { return !s.owns(sync.GetNamespace(), sync.GetName()) })
 			for _, sync := range syncs[:min(len(syncs), maxMeasured)] {
 				value(sync, func(v float64, labels ...string) {
