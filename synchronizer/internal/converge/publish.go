@@ -53,7 +53,7 @@ func (p *pass) publish(ctx context.Context) {
 
 // write puts the status on the resource, now or when its time has come.
 func (p *pass) write(ctx context.Context) {
-	if reflect.DeepEqual(p.work.status, p.work.written) {
+	if !p.work.owesStatus() {
 		return
 	}
 	if wait := p.mayWait(); wait > 0 {
@@ -63,6 +63,12 @@ func (p *pass) write(ctx context.Context) {
 	if err := p.writeStatus(ctx); err != nil {
 		p.failed("status not written", err)
 	}
+}
+
+// owesStatus reports whether the API server lacks the status and may have it: one never says more than the inventory knows, lest
+// the next process takes for applied what it has no record of.
+func (w *work) owesStatus() bool {
+	return !reflect.DeepEqual(w.status, w.written) && (!w.unsaved || reflect.DeepEqual(w.status.Applied, w.written.Applied))
 }
 
 // mayWait returns for how long the status need not be written. How something ended is written at once.

@@ -80,6 +80,31 @@ func TestTheInventoryIsSavedBehindWhatIsTold(t *testing.T) {
 	})
 }
 
+func TestAStatusNeverSaysMoreThanTheInventoryKnows(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.sync(nil)
+			w.saveErr = errBoom
+			w.deliver(w.commit("one", "a", "b"))
+			w.pass(time.Minute)
+			if got := w.status(); got.Applied != nil || got.State != v1alpha1.StateInProgress {
+				t.Errorf("while no inventory can be saved: state %s, applied %+v", got.State, got.Applied)
+			}
+		})
+		w.loop.Flush(t.Context())
+		if got := w.status().Applied; got != nil {
+			t.Errorf("in the end: applied %+v", got)
+		}
+		w.saveErr = nil
+		w.run(func() {
+			w.pass(time.Second)
+			if got := w.status(); got.State != v1alpha1.StateHealthy || len(w.inventory["uid-1"]) != 2 {
+				t.Errorf("the next process: state %s, %d records", got.State, len(w.inventory["uid-1"]))
+			}
+		})
+	})
+}
+
 // TestARestartShowsEverySyncBeforeItLooksAtAny has many Syncs: what is told of them at first is all of them, and as they were.
 func TestARestartShowsEverySyncBeforeItLooksAtAny(t *testing.T) {
 	const many = 50
