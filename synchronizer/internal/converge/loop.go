@@ -111,13 +111,13 @@ func (l *Loop) Run(ctx context.Context) error {
 // flushes is how many statuses Flush writes at a time.
 const flushes = 8
 
-// Flush writes the statuses that wait for their time, until ctx is done. It is for when Run has returned: who works next
-// then begins where this one ended.
+// Flush writes the statuses that wait for their time, or could not be written, until ctx is done. It is for when Run has
+// returned: who works next then begins where this one ended.
 func (l *Loop) Flush(ctx context.Context) {
 	l.mu.Lock()
 	var waiting []*v1alpha1.Sync
 	for _, e := range l.entries {
-		if e.sync != nil && e.work != nil && !e.work.writeAt.IsZero() {
+		if e.sync != nil && !e.gone && e.work != nil && e.work.owesStatus() {
 			s := e.sync.DeepCopy()
 			s.Status = *e.work.status.DeepCopy()
 			waiting = append(waiting, s)

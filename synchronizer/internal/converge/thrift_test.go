@@ -50,6 +50,24 @@ func TestAStatusThatWaitsIsWrittenInTheEnd(t *testing.T) {
 	})
 }
 
+func TestCountsThatWaitAreWrittenInTheEnd(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.health = health.Status{State: health.InProgress, Message: "starting"}
+			deployed(w)
+			w.pass(2 * passingWait)
+			w.took()
+			w.touch("a", current)
+			same(t, "did while they wait", w.took(), []string{})
+		})
+		w.loop.Flush(t.Context())
+		same(t, "did in the end", w.took(), []string{"status InProgress"})
+		if got := w.status().Objects.Current; got != 1 {
+			t.Errorf("%d objects are said to be Current, want 1", got)
+		}
+	})
+}
+
 func TestAKindIsWrittenAheadOnce(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.run(func() {
