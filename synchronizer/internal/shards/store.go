@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 
 	"go.uber.org/zap"
@@ -127,22 +128,42 @@ func (s *Store) Save(ctx context.Context, sync *v1alpha1.Sync, entries map[objec
 	if single && len(shards[0]) <= inventory.MaxInline {
 		kept, prints = inventory.Kept{Inline: shards[0]}, nil
 	}
-	for i := range prints {
-		if !differs(i) {
+	tried := slices.Clone(before)
+	for i := range max(len(prints), len(before)) {
+		var err error
+		switch {
+		case i >= len(prints):
+			err = s.remove(ctx, sync, i)
+		case differs(i):
+			err = s.write(ctx, sync, i, shards[i])
+		default:
 			continue
 		}
-		if err := s.write(ctx, sync, i, shards[i]); err != nil {
+		tried = mark(tried, i)
+		if err != nil {
+			s.remember(sync.UID, tried)
 			return inventory.Kept{}, err
-		}
-	}
-	for i := len(prints); i < len(before); i++ {
-		err := s.dynamic.Resource(configMaps).Namespace(sync.Namespace).Delete(ctx, shardName(sync.Name, i), metav1.DeleteOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return inventory.Kept{}, fmt.Errorf("remove inventory: %w", err)
 		}
 	}
 	s.remember(sync.UID, prints)
 	return kept, nil
+}
+
+// mark takes note that nobody knows what the API server has of a shard.
+func mark(prints []uint64, i int) []uint64 {
+	for len(prints) <= i {
+		prints = append(prints, unlike)
+	}
+	prints[i] = unlike
+	return prints
+}
+
+func (s *Store) remove(ctx context.Context, sync *v1alpha1.Sync, i int) error {
+	err := s.dynamic.Resource(configMaps).Namespace(sync.Namespace).Delete(ctx, shardName(sync.Name, i), metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("remove inventory: %w", err)
+	}
+	return nil
 }
 
 func (s *Store) write(ctx context.Context, sync *v1alpha1.Sync, i int, shard []byte) error {

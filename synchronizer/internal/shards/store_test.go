@@ -2,7 +2,10 @@ package shards_test
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,19 +22,37 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/shards"
 )
 
+var errBoom = errors.New("boom")
+
 type world struct {
 	t      *testing.T
 	client dynamic.Interface
 	store  *shards.Store
 	sync   *v1alpha1.Sync
+	// refuses says whether the next write is refused; nil when none is.
+	refuses func() bool
 }
+
+// trip sends a request, unless it is a write that is to be refused.
+type trip func(*http.Request) (*http.Response, error)
+
+func (t trip) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
 
 // newWorld is a store beside a real API server, and a Sync whose place a ConfigMap takes: it only has to own something.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	client := kubetest.Client(t, kubetest.Config(t))
-	w := &world{t: t, client: client, sync: &v1alpha1.Sync{}}
-	w.sync.Namespace, w.sync.Name, w.sync.UID = kubetest.Namespace(t, client), "web", types.UID("11111111-2222-3333-4444-555555555555")
+	w := &world{t: t, sync: &v1alpha1.Sync{}}
+	config := kubetest.Config(t)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return trip(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodPatch && w.refuses != nil && w.refuses() {
+				return nil, errBoom
+			}
+			return next.RoundTrip(r)
+		})
+	})
+	w.client = kubetest.Client(t, config)
+	w.sync.Namespace, w.sync.Name, w.sync.UID = kubetest.Namespace(t, w.client), "web", types.UID("11111111-2222-3333-4444-555555555555")
 	w.restart()
 	return w
 }
@@ -129,6 +150,36 @@ func TestOnlyShardsThatDifferAreWritten(t *testing.T) {
 		if written := save(); written != 1 {
 			t.Errorf("restarted %v: %d shards written for one record", restarts, written)
 		}
+	}
+}
+
+// TestWhatWasWrittenBeforeAnErrorIsWrittenAgain has the API server refuse a shard in the middle of a save, and the inventory go
+// back to what it was: what was written by then is not what the store had saved.
+func TestWhatWasWrittenBeforeAnErrorIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	entries := w.save(1000)
+	changed := maps.Clone(entries)
+	for key, entry := range changed {
+		entry.Baseline[0]++
+		changed[key] = entry
+	}
+	allowed := 3
+	w.refuses = func() bool { allowed--; return allowed < 0 }
+	if _, err := w.store.Save(t.Context(), w.sync, changed); err == nil {
+		t.Fatal("nothing was refused")
+	}
+	w.refuses = nil
+	if _, err := w.store.Save(t.Context(), w.sync, entries); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	got, err := w.store.Load(t.Context(), w.sync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(entries, got); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
 	}
 }
 
