@@ -34,6 +34,8 @@ type memory struct {
 	cut     map[string]bool
 	// way is how long a request and its answer take, each, and slow how much longer they may take.
 	way, slow time.Duration
+	// loses says whether the answer to a write that came to pass gets lost; nil when none does. It is called with mu held.
+	loses func() bool
 	// fails says why a Lease cannot be read; nil when all can. It is called with mu held.
 	fails func(index int) error
 }
@@ -110,23 +112,26 @@ func (r reach) Put(ctx context.Context, next Record) (Record, error) {
 	if err := r.travel(ctx); err != nil {
 		return Record{}, err
 	}
-	put, err := r.replace(next)
+	put, lost, err := r.replace(next)
 	if err != nil {
 		return Record{}, err
+	}
+	if lost {
+		<-ctx.Done()
 	}
 	return put, r.travel(ctx)
 }
 
-func (r reach) replace(next Record) (Record, error) {
+func (r reach) replace(next Record) (put Record, lost bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if next.Version != r.records[r.index].Version {
-		return Record{}, fault.New(fault.Conflict, "changed")
+		return Record{}, false, fault.New(fault.Conflict, "changed")
 	}
 	version, _ := strconv.Atoi(next.Version)
 	next.Version = strconv.Itoa(version + 1)
 	r.records[r.index] = next
-	return next, nil
+	return next, r.loses != nil && r.loses(), nil
 }
 
 func (m *memory) cutOff(replica string, cut bool) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -227,6 +228,61 @@ func TestALeaseOfAnOlderVersionCountsAsOneShard(t *testing.T) {
 	})
 }
 
+// TestALookThatFailsAfterTheTakingGivesTheLeaseUp has a replica that can look only while it holds nothing.
+func TestALookThatFailsAfterTheTakingGivesTheLeaseUp(t *testing.T) {
+	crewStory(t, func(c *crew) {
+		c.leases.fails = func(int) error {
+			if c.leases.records[0].Holder == "a" {
+				return errBoom
+			}
+			return nil
+		}
+		c.start("a", 1)
+		for range 60 {
+			c.pass(time.Second)
+			c.workFor()
+		}
+		c.leases.mu.Lock()
+		if c.leases.records[0].Term < 2 {
+			c.t.Errorf("the lease was taken %d times, want again and again", c.leases.records[0].Term)
+		}
+		c.leases.fails = nil
+		c.leases.mu.Unlock()
+		c.pass(DefaultDuration)
+		c.workFor("0 of 1")
+	})
+}
+
+// TestATakingWhoseAnswerIsLostIsFoundAgain has a replica hold a Lease without knowing it: nobody works, and the same replica takes
+// it without waiting for itself.
+func TestATakingWhoseAnswerIsLostIsFoundAgain(t *testing.T) {
+	crewStory(t, func(c *crew) {
+		var lost atomic.Bool
+		c.leases.loses = func() bool { return !lost.Swap(true) }
+		c.start("a", 2)
+		c.pass(DefaultDuration / 5)
+		if !lost.Load() {
+			c.t.Fatal("nothing was taken")
+		}
+		c.workFor()
+		c.pass(DefaultDuration / 2)
+		if got := c.shares(); len(got) != 1 {
+			c.t.Errorf("works for %v, want one shard", got)
+		}
+		c.leases.mu.Lock()
+		defer c.leases.mu.Unlock()
+		held := 0
+		for _, r := range c.leases.records {
+			if r.Holder == "a" {
+				held++
+			}
+		}
+		if held != 1 {
+			c.t.Errorf("it holds %d leases, want the one that it had taken", held)
+		}
+	})
+}
+
 // deed is what becomes of a replica.
 type deed struct {
 	what  string
@@ -235,7 +291,7 @@ type deed struct {
 }
 
 // TestNoTwoOwnersWhateverHappens lets replicas that divide the work into one, two and three parts begin, end, crash and be cut
-// off in any order, on an API server whose answers come late and out of order: no two that divide it differently ever work
+// off in any order, on an API server whose answers come late, out of order or not at all: no two that divide it differently ever work
 // together, and none works beside another for the same part. When those of one number alone are left, all of its parts are
 // worked for.
 func TestNoTwoOwnersWhateverHappens(t *testing.T) {
@@ -250,10 +306,13 @@ func TestNoTwoOwnersWhateverHappens(t *testing.T) {
 				after: time.Duration(rapid.Int64Range(0, int64(DefaultDuration)).Draw(rt, "after")),
 			}
 		}), 10, 40).Draw(rt, "deeds")
+		losing := rapid.IntRange(0, 5).Draw(rt, "losing")
 		left := rapid.SampledFrom([]int{1, 2, 3}).Draw(rt, "left")
 		synctest.Test(t, func(t *testing.T) {
 			c := newCrew(t)
 			defer c.end()
+			puts := 0
+			c.leases.loses = func() bool { puts++; return losing > 0 && puts%(losing+1) == 0 }
 			for _, d := range deeds {
 				c.pass(d.after)
 				switch d.what {
@@ -268,6 +327,9 @@ func TestNoTwoOwnersWhateverHappens(t *testing.T) {
 				}
 				c.reap()
 			}
+			c.leases.mu.Lock()
+			c.leases.loses = nil
+			c.leases.mu.Unlock()
 			for _, name := range names {
 				c.leases.cutOff(name, false)
 				c.stop(name)
@@ -282,7 +344,7 @@ func TestNoTwoOwnersWhateverHappens(t *testing.T) {
 			c.agrees()
 		})
 		if t.Failed() {
-			rt.Fatalf("with %+v, and %d left", deeds, left)
+			rt.Fatalf("with %+v, an answer lost after %d, and %d left", deeds, losing, left)
 		}
 	})
 }
