@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -37,10 +38,12 @@ func shardSyncs(of shard.Shard) (names []string) {
 
 type reportClient = grpc.BidiStreamingClient[relayv1.ReportRequest, relayv1.ReportResponse]
 
-// reports opens a Report stream of a shard.
+// reports opens a Report stream of a shard, for as long as these tests wait.
 func (w *world) reports(t *testing.T, introduced *relayv1.Hello) reportClient {
 	t.Helper()
-	stream, err := w.client.Report(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	stream, err := w.client.Report(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
