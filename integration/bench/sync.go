@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/tandem-cd/tandem/integration/bench/measure"
 	"github.com/tandem-cd/tandem/integration/env"
 	"github.com/tandem-cd/tandem/integration/env/gitserver"
 	"github.com/tandem-cd/tandem/integration/env/process"
@@ -180,7 +181,7 @@ func start(ctx context.Context, world *env.World, path string, files map[string]
 }
 
 func (b *syncBench) apply(ctx context.Context, report *SyncReport) error {
-	if err := resetPeak(b.bench.site.Synchronizer.ID()); err != nil {
+	if err := measure.ResetPeak(b.bench.site.Synchronizer.ID()); err != nil {
 		return err
 	}
 	var applied Report
@@ -191,7 +192,7 @@ func (b *syncBench) apply(ctx context.Context, report *SyncReport) error {
 	b.raw = time.Duration(first.Bare * float64(time.Second))
 	report.Raw, report.FirstApply, report.Ratio, report.Requests = first.Bare, first.Tandem, first.Ratio, first.Requests
 	var err error
-	report.Peak, err = peak(b.bench.site.Synchronizer.ID())
+	report.Peak, err = measure.Peak(b.bench.site.Synchronizer.ID())
 	return err
 }
 
@@ -208,7 +209,7 @@ func (b *syncBench) noop(ctx context.Context, report *SyncReport) (err error) {
 	if err := b.bench.quiet(ctx, &quiet); err != nil {
 		return err
 	}
-	if report.Resident, err = resident(b.bench.site.Synchronizer.ID()); err != nil {
+	if report.Resident, err = measure.Resident(b.bench.site.Synchronizer.ID()); err != nil {
 		return err
 	}
 	if err := b.bench.restart(ctx, &quiet); err != nil {
@@ -247,5 +248,5 @@ func (b *syncBench) occupied(ctx context.Context) (float64, error) {
 	if err := sleep(ctx, b.opts.Noop); err != nil {
 		return 0, err
 	}
-	return resident(b.bench.site.Synchronizer.ID())
+	return measure.Resident(b.bench.site.Synchronizer.ID())
 }

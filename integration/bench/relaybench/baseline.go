@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/tandem-cd/tandem/integration/bench/measure"
 	"github.com/tandem-cd/tandem/integration/env/process"
 	"github.com/tandem-cd/tandem/shared/backoff"
 )
@@ -73,7 +74,7 @@ func measureBaseline(ctx context.Context, w *world) (report *Baseline, err error
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	defer func() { cancel(); _ = group.Wait() }()
-	empty, err := resident(b.server.ID())
+	empty, err := measure.Resident(b.server.ID())
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func measureBaseline(ctx context.Context, w *world) (report *Baseline, err error
 	if err := pause(ctx, settle); err != nil {
 		return nil, err
 	}
-	full, err := resident(b.server.ID())
+	full, err := measure.Resident(b.server.ID())
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tandem-cd/tandem/integration/bench/measure"
 )
 
 const (
@@ -127,6 +129,6 @@ func (r *run) suffer(ctx context.Context, a attack) (harm Harm, err error) {
 	harm.Announce, harm.Acked = spread(announced), spread(acked)
 	harm.CPU = seconds(time.Duration(float64(after-before) / time.Since(began).Seconds()))
 	harm.Lost = r.crowd.losses()
-	harm.Memory, err = resident(r.world.automator.ID())
+	harm.Memory, err = measure.Resident(r.world.automator.ID())
 	return harm, err
 }

@@ -2,55 +2,19 @@ package relaybench
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tandem-cd/tandem/integration/bench/measure"
 )
-
-// clockTick is the unit of /proc/<pid>/stat; Linux promises 100 a second to user space.
-const clockTick = 10 * time.Millisecond
-
-// resident is the resident memory of a process in MiB, as Linux tells it.
-func resident(pid int) (float64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range bytes.Lines(status) {
-		fields := bytes.Fields(line)
-		if len(fields) > 1 && string(fields[0]) == "VmRSS:" {
-			kib, err := strconv.ParseFloat(string(fields[1]), 64)
-			return tenth(kib / 1024), err
-		}
-	}
-	return 0, fmt.Errorf("process %d does not say how much memory it has", pid)
-}
 
 // processor is the processor time that a process took so far.
 func processor(pid int) (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	const user, system = 11, 12 // counted after the name in parentheses
-	if len(fields) <= system {
-		return 0, fmt.Errorf("process %d has an unknown stat", pid)
-	}
-	var ticks int64
-	for _, field := range []string{fields[user], fields[system]} {
-		n, err := strconv.ParseInt(field, 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * clockTick, nil
+	own, _, err := measure.Processor(pid)
+	return own, err
 }
 
 // gauges reads values of a process's /metrics by name.

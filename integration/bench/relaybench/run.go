@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/tandem-cd/tandem/integration/bench/measure"
 )
 
 // settle is how long everything is left alone before memory is looked at: longer than the automator takes to give back
@@ -95,7 +97,7 @@ func (r *run) connect(ctx context.Context) (err error) {
 	if err := pause(ctx, settle); err != nil {
 		return err
 	}
-	if r.report.MemoryEmpty, err = resident(r.world.automator.ID()); err != nil {
+	if r.report.MemoryEmpty, err = measure.Resident(r.world.automator.ID()); err != nil {
 		return err
 	}
 	idle, err := gauges(ctx, r.world.admin, goroutines)
@@ -123,7 +125,7 @@ func (r *run) connect(ctx context.Context) (err error) {
 }
 
 func (r *run) full(ctx context.Context, idle float64) (err error) {
-	if r.report.MemoryFull, err = resident(r.world.automator.ID()); err != nil {
+	if r.report.MemoryFull, err = measure.Resident(r.world.automator.ID()); err != nil {
 		return err
 	}
 	busy, err := gauges(ctx, r.world.admin, goroutines)
@@ -203,7 +205,7 @@ func (r *run) end(ctx context.Context) (err error) {
 	if err := pause(ctx, settle); err != nil {
 		return err
 	}
-	r.report.MemoryEnd, err = resident(r.world.automator.ID())
+	r.report.MemoryEnd, err = measure.Resident(r.world.automator.ID())
 	return err
 }
 

@@ -3,6 +3,8 @@ package relaybench
 import (
 	"context"
 	"time"
+
+	"github.com/tandem-cd/tandem/integration/bench/measure"
 )
 
 // The soak.
@@ -42,7 +44,7 @@ type Sample struct {
 
 func (r *run) sample(ctx context.Context, at time.Duration) (s Sample, err error) {
 	s.at = at
-	if s.Resident, err = resident(r.world.automator.ID()); err != nil {
+	if s.Resident, err = measure.Resident(r.world.automator.ID()); err != nil {
 		return s, err
 	}
 	values, err := gauges(ctx, r.world.admin, goroutines, heap)

@@ -34,7 +34,7 @@ func TestEngine(t *testing.T) {
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()
 			if testing.Short() && part != autobench.PushPart && part != autobench.ScanPart {
-				t.Skip("takes longer than the short suites may")
+				t.Skip("takes minutes, and a quiet machine: make integration SUITE=engine")
 			}
 			opts := small()
 			opts.Only, opts.Program, opts.Say = []string{part}, program, t.Logf
