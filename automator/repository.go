@@ -95,15 +95,15 @@ func (r *repository) refresh(ctx context.Context) error {
 			r.trouble.Store(nil)
 			r.fetched.Store(true)
 		}
-		if err := r.sleep(ctx, wait); err != nil {
+		if err := sleep(ctx, wait, r.fetch, r.mirror.Rest); err != nil {
 			return err
 		}
 	}
 }
 
 // sleep waits until the repository is to be fetched: for a time, or until somebody hints that it changed and the mirror has
-// had its rest.
-func (r *repository) sleep(ctx context.Context, wait time.Duration) error {
+// had its rest, whichever comes first.
+func sleep(ctx context.Context, wait time.Duration, hinted <-chan struct{}, rest func() time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -111,15 +111,15 @@ func (r *repository) sleep(ctx context.Context, wait time.Duration) error {
 		return ctx.Err()
 	case <-timer.C:
 		return nil
-	case <-r.fetch:
+	case <-hinted:
 	}
-	rest := time.NewTimer(r.mirror.Rest())
-	defer rest.Stop()
+	rested := time.NewTimer(rest())
+	defer rested.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-timer.C:
-	case <-rest.C:
+	case <-rested.C:
 	}
 	return nil
 }
