@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
+
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 )
 
 // ecrHost matches private registries, with their dual-stack and FIPS forms; see "Amazon ECR endpoints and quotas" in the
@@ -43,10 +45,10 @@ func parseECR(host string) (ecrRegistry, bool) {
 
 // fromAWS finds credentials in the order of the AWS SDK: variables, web identity of a service account, shared files,
 // container and machine.
-func fromAWS(ctx context.Context, host string) (Credentials, error) {
+func fromAWS(ctx context.Context, host string) (shortlived.Credentials, error) {
 	registry, ok := parseECR(host)
 	if !ok {
-		return Credentials{}, errors.New("not a registry of ECR")
+		return shortlived.Credentials{}, errors.New("not a registry of ECR")
 	}
 	options := []func(*config.LoadOptions) error{config.WithRegion(registry.region)}
 	if registry.fips {
@@ -54,18 +56,18 @@ func fromAWS(ctx context.Context, host string) (Credentials, error) {
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return Credentials{}, err
+		return shortlived.Credentials{}, err
 	}
 	if registry.public {
 		got, err := ecrpublic.NewFromConfig(cfg).GetAuthorizationToken(ctx, &ecrpublic.GetAuthorizationTokenInput{})
 		if err != nil || got.AuthorizationData == nil {
-			return Credentials{}, orEmpty(err)
+			return shortlived.Credentials{}, orEmpty(err)
 		}
 		return splitToken(got.AuthorizationData.AuthorizationToken, got.AuthorizationData.ExpiresAt)
 	}
 	got, err := ecr.NewFromConfig(cfg).GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil || len(got.AuthorizationData) == 0 {
-		return Credentials{}, orEmpty(err)
+		return shortlived.Credentials{}, orEmpty(err)
 	}
 	return splitToken(got.AuthorizationData[0].AuthorizationToken, got.AuthorizationData[0].ExpiresAt)
 }
@@ -78,11 +80,11 @@ func orEmpty(err error) error {
 }
 
 // splitToken reads base64 of "AWS:password".
-func splitToken(token *string, expires *time.Time) (Credentials, error) {
+func splitToken(token *string, expires *time.Time) (shortlived.Credentials, error) {
 	pair, err := base64.StdEncoding.DecodeString(aws.ToString(token))
 	username, password, ok := strings.Cut(string(pair), ":")
 	if err != nil || !ok || expires == nil {
-		return Credentials{}, errors.New("the answer is no token of ECR")
+		return shortlived.Credentials{}, errors.New("the answer is no token of ECR")
 	}
-	return Credentials{Username: username, Password: password, Expires: *expires}, nil
+	return shortlived.Credentials{Username: username, Password: password, Expires: *expires}, nil
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 )
 
 const (
@@ -54,40 +56,40 @@ func newAzure() *azure {
 	}
 }
 
-func (a *azure) exchange(ctx context.Context, host string) (Credentials, error) {
+func (a *azure) exchange(ctx context.Context, host string) (shortlived.Credentials, error) {
 	identity, err := a.identity()
 	if err != nil {
-		return Credentials{}, err
+		return shortlived.Credentials{}, err
 	}
 	access, err := identity.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{azureScope}})
 	if err != nil {
-		return Credentials{}, err
+		return shortlived.Credentials{}, err
 	}
 	form := url.Values{"grant_type": {"access_token"}, "service": {host}, "access_token": {access.Token}}
 	at := a.scheme + "://" + host + "/oauth2/exchange"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at, strings.NewReader(form.Encode()))
 	if err != nil {
-		return Credentials{}, err
+		return shortlived.Credentials{}, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	asked := time.Now()
 	resp, err := a.client.Do(req)
 	if err != nil {
-		return Credentials{}, err
+		return shortlived.Credentials{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(http.MaxBytesReader(nil, resp.Body, maxAnswerBytes))
 	if err != nil {
-		return Credentials{}, err
+		return shortlived.Credentials{}, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return Credentials{}, fmt.Errorf("the registry's token exchange answers %d; has the identity the role AcrPull on it?", resp.StatusCode)
+		return shortlived.Credentials{}, fmt.Errorf("the registry's token exchange answers %d; has the identity the role AcrPull on it?", resp.StatusCode)
 	}
 	var answer struct {
 		RefreshToken string `json:"refresh_token"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return Credentials{}, errors.New("the registry's token exchange answers with something that is not JSON")
+		return shortlived.Credentials{}, errors.New("the registry's token exchange answers with something that is not JSON")
 	}
-	return Credentials{Username: azureUser, Password: answer.RefreshToken, Expires: asked.Add(azureLife)}, nil
+	return shortlived.Credentials{Username: azureUser, Password: answer.RefreshToken, Expires: asked.Add(azureLife)}, nil
 }

@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
+
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 )
 
 const (
@@ -22,15 +24,15 @@ func isGoogle(host string) bool {
 
 // fromGoogle finds Application Default Credentials: the file that GOOGLE_APPLICATION_CREDENTIALS names (a key, or workload
 // identity federation), or the metadata server.
-func fromGoogle(ctx context.Context, _ string) (Credentials, error) {
+func fromGoogle(ctx context.Context, _ string) (shortlived.Credentials, error) {
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Timeout: exchangeTimeout})
 	found, err := google.FindDefaultCredentials(ctx, googleScope)
 	if err != nil {
-		return Credentials{}, err
+		return shortlived.Credentials{}, err
 	}
 	token, err := found.TokenSource.Token()
 	if err != nil {
-		return Credentials{}, err
+		return shortlived.Credentials{}, err
 	}
-	return Credentials{Username: googleUser, Password: token.AccessToken, Expires: token.Expiry}, nil
+	return shortlived.Credentials{Username: googleUser, Password: token.AccessToken, Expires: token.Expiry}, nil
 }

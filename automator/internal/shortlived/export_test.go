@@ -1,0 +1,7 @@
+package shortlived
+
+// What tests wait for.
+const (
+	Pause       = pause
+	RenewBefore = renewBefore
+)

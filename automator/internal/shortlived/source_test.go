@@ -1,0 +1,185 @@
+package shortlived_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
+	"github.com/tandem-cd/tandem/shared/fault"
+)
+
+// fakeIssuer gives credentials for an hour, or what fails.
+type fakeIssuer struct {
+	asked atomic.Int32
+	life  time.Duration
+	err   atomic.Pointer[error]
+}
+
+func (f *fakeIssuer) issue(context.Context) (shortlived.Credentials, error) {
+	number := f.asked.Add(1)
+	if err := f.err.Load(); err != nil {
+		return shortlived.Credentials{}, *err
+	}
+	return shortlived.Credentials{Username: "user", Password: fmt.Sprintf("token-%d", number), Expires: time.Now().Add(f.life)}, nil
+}
+
+func (f *fakeIssuer) fail(err error) { f.err.Store(&err) }
+
+func (f *fakeIssuer) source() *shortlived.Source {
+	return shortlived.New("credentials of the test", f.issue)
+}
+
+func TestCredentialsAreKeptUntilShortlyBeforeTheirEnd(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ life, fresh, stale time.Duration }{
+		"Long":  {time.Hour, 54 * time.Minute, 56 * time.Minute},
+		"Short": {2 * time.Minute, 50 * time.Second, 70 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				issuer := &fakeIssuer{life: tc.life}
+				source := issuer.source()
+				var together sync.WaitGroup
+				for range 10 {
+					together.Go(func() {
+						if got, err := source.Credentials(t.Context()); err != nil || !strings.HasPrefix(got.Password, "token") {
+							t.Errorf("Credentials: %+v, %v", got, err)
+						}
+					})
+				}
+				together.Wait()
+				<-time.After(tc.fresh)
+				if _, err := source.Credentials(t.Context()); err != nil || issuer.asked.Load() != 1 {
+					t.Errorf("%d issues, error %v; want one for all", issuer.asked.Load(), err)
+				}
+				<-time.After(tc.stale - tc.fresh)
+				if _, err := source.Credentials(t.Context()); err != nil || issuer.asked.Load() != 2 {
+					t.Errorf("%d issues, error %v; want another shortly before the end", issuer.asked.Load(), err)
+				}
+			})
+		})
+	}
+}
+
+func TestAFailureCountsForAWhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := &fakeIssuer{life: time.Hour}
+		issuer.fail(errors.New("no role"))
+		source := issuer.source()
+		for range 5 {
+			_, err := source.Credentials(t.Context())
+			if !fault.Is(err, fault.Unauthorized) || !strings.Contains(err.Error(), "no role") || !strings.Contains(err.Error(), "of the test") {
+				t.Fatalf("Credentials: %v, want what failed, for whom", err)
+			}
+		}
+		if issuer.asked.Load() != 1 {
+			t.Errorf("%d issues within the pause, want 1", issuer.asked.Load())
+		}
+		issuer.err.Store(nil)
+		<-time.After(shortlived.Pause)
+		if _, err := source.Credentials(t.Context()); err != nil {
+			t.Errorf("after the pause: %v", err)
+		}
+	})
+}
+
+func TestWhatStillCountsOutlivesAFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := &fakeIssuer{life: time.Hour}
+		source := issuer.source()
+		if _, err := source.Credentials(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		issuer.fail(errors.New("down"))
+		<-time.After(time.Hour - shortlived.RenewBefore)
+		if got, err := source.Credentials(t.Context()); err != nil || !strings.HasPrefix(got.Password, "token") {
+			t.Errorf("a renewal that fails early: %+v, %v; want what still counts", got, err)
+		}
+		<-time.After(shortlived.RenewBefore)
+		if got, err := source.Credentials(t.Context()); err == nil {
+			t.Errorf("after their end: %+v, want an error", got)
+		}
+	})
+}
+
+func TestWhoGivesUpTakesNothingFromOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		answer := make(chan struct{})
+		source := shortlived.New("", func(ctx context.Context) (shortlived.Credentials, error) {
+			select {
+			case <-answer:
+				return shortlived.Credentials{Username: "user", Password: "token", Expires: time.Now().Add(time.Hour)}, nil
+			case <-ctx.Done():
+				return shortlived.Credentials{}, ctx.Err()
+			}
+		})
+		impatient, cancel := context.WithCancel(t.Context())
+		var asking sync.WaitGroup
+		gone := make(chan struct{})
+		asking.Go(func() {
+			defer close(gone)
+			if _, err := source.Credentials(impatient); !errors.Is(err, context.Canceled) {
+				t.Errorf("who gives up: %v", err)
+			}
+		})
+		synctest.Wait()
+		asking.Go(func() {
+			if _, err := source.Credentials(t.Context()); err != nil {
+				t.Errorf("who waits: %v", err)
+			}
+		})
+		cancel()
+		<-gone
+		synctest.Wait()
+		close(answer)
+		asking.Wait()
+	})
+}
+
+func TestRefusedCredentialsAreIssuedAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := &fakeIssuer{life: time.Hour}
+		source := issuer.source()
+		issued := func() string {
+			t.Helper()
+			got, err := source.Credentials(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got.Password
+		}
+		first := issued()
+		for range 2 {
+			if !source.Refused(t.Context(), first) {
+				t.Error("no others are promised to both who found the same refused")
+			}
+		}
+		second := issued()
+		if first == second || issuer.asked.Load() != 2 {
+			t.Errorf("%d issues, %q after %q", issuer.asked.Load(), second, first)
+		}
+		if source.Refused(t.Context(), second) {
+			t.Error("others are promised again at once")
+		}
+		<-time.After(shortlived.Pause)
+		issuer.fail(errors.New("down"))
+		if !source.Refused(t.Context(), second) {
+			t.Error("no others are promised after a while")
+		}
+		if got, err := source.Credentials(t.Context()); err == nil {
+			t.Errorf("Credentials: %+v, want what was refused forgotten", got)
+		}
+	})
+}
