@@ -26,7 +26,7 @@ type catFile struct {
 func (r *Repo) startCatFile() (*catFile, error) {
 	// It lives longer than any caller: whoever is reading when his context ends stops it himself.
 	cmd := exec.Command(r.git, "cat-file", "--batch-command") //nolint:noctx // see above
-	cmd.Env, cmd.Dir = r.cfg.environment(r.gitDir(), credentials{}), r.cfg.Dir
+	cmd.Env, cmd.Dir = r.cfg.environment(r.gitDir(), access{}), r.cfg.Dir
 	r.contain(cmd)
 	cmd.Cancel = nil // only for commands with a context
 	c := &catFile{cmd: cmd, stderr: &bounded{limit: maxMessages, drop: true}}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"time"
@@ -23,13 +22,12 @@ const (
 // command is one run of git.
 type command struct {
 	args    []string
-	stdin   io.Reader
 	remote  bool // it talks to the remote, and needs credentials
 	timeout time.Duration
 }
 
-// run runs git to its end and returns what it printed. It never leaves a process behind: git and all it started are one
-// group, which is stopped together when the context ends.
+// run runs git to its end and returns what it printed. A remote that refuses a token is shown another one, if there is: it
+// has done nothing yet.
 func (r *Repo) run(ctx context.Context, c command) ([]byte, error) {
 	timeout := c.timeout
 	if timeout <= 0 {
@@ -37,18 +35,30 @@ func (r *Repo) run(ctx context.Context, c command) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var password credentials
-	if c.remote {
-		var err error
-		if password, err = r.credentials(); err != nil {
-			return nil, err
-		}
+	if !c.remote {
+		return r.once(ctx, c, access{})
 	}
-	env := r.cfg.environment(r.gitDir(), password)
+	shown, err := r.access(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out, err := r.once(ctx, c, shown)
+	if !saysWhoAreYou(err) || !r.refused(ctx, shown) {
+		return out, err
+	}
+	if shown, err = r.access(ctx); err != nil {
+		return nil, err
+	}
+	return r.once(ctx, c, shown)
+}
+
+// once runs git one time. It never leaves a process behind: git and all it started are one group, which is stopped together
+// when the context ends.
+func (r *Repo) once(ctx context.Context, c command, shown access) ([]byte, error) {
 	stdout, stderr := &bounded{limit: maxOutput}, &bounded{limit: maxMessages, drop: true}
 	cmd := exec.CommandContext(ctx, r.git, c.args...)
-	cmd.Env, cmd.Dir = env, r.cfg.Dir
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, stdout, stderr
+	cmd.Env, cmd.Dir = r.cfg.environment(r.gitDir(), shown), r.cfg.Dir
+	cmd.Stdout, cmd.Stderr = stdout, stderr
 	r.contain(cmd)
 	began := time.Now()
 	err := cmd.Run()

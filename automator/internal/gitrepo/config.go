@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -23,8 +24,8 @@ type Config struct {
 	Dir string
 	// Auth is how the remote knows us.
 	Auth Auth
-	// CAFile holds the certificates an https remote is checked against; empty means the system's.
-	CAFile string
+	// TLS is how an https remote is connected to.
+	TLS TLSFiles
 	// FetchTimeout bounds a fetch, the first one too; 0 means 10 minutes.
 	FetchTimeout time.Duration
 	// PushTimeout bounds a push; 0 means 1 minute.
@@ -33,19 +34,6 @@ type Config struct {
 	OnChange func([]RefChange)
 	// Metrics is where metrics are registered; nil counts for nobody. Each mirror needs labels of its own.
 	Metrics prometheus.Registerer
-}
-
-// Auth is how the remote knows us. Every secret is a file, read anew for each command, so that a rotated one is used at
-// once.
-type Auth struct {
-	// SSHKeyFile is the private key for an ssh remote.
-	SSHKeyFile string
-	// KnownHostsFile holds the host keys an ssh remote may show. Without it no host is known and none is accepted.
-	KnownHostsFile string
-	// Username goes with the password; empty means "git", which hosts accept beside a token.
-	Username string
-	// PasswordFile holds the password or token for an https remote.
-	PasswordFile string
 }
 
 const (
@@ -66,6 +54,9 @@ func (c Config) complete() (Config, error) {
 	if _, err := protocolOf(c.URL); err != nil {
 		return c, fault.New(fault.Invalid, "repository %q: %w", c.Name, err)
 	}
+	if err := c.checkAccess(); err != nil {
+		return c, fault.New(fault.Invalid, "repository %q: %w", c.Name, err)
+	}
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {
 		return c, err
@@ -84,6 +75,22 @@ func (c Config) complete() (Config, error) {
 		c.OnChange = func([]RefChange) {}
 	}
 	return c, nil
+}
+
+// checkAccess refuses what the remote would never be shown, or in the clear.
+func (c Config) checkAccess() error {
+	secure := strings.HasPrefix(c.URL, "https:")
+	switch {
+	case c.TLS != TLSFiles{} && !secure:
+		return errors.New("certificates are for https; the URL is not https://")
+	case (c.TLS.CertFile == "") != (c.TLS.KeyFile == ""):
+		return errors.New("clientCertFile and clientKeyFile go together")
+	case c.Auth.Source != nil && !secure:
+		return errors.New("tokens are sent over https only; the URL is not https://")
+	case c.Auth.Source != nil && c.Auth.PasswordFile != "":
+		return errors.New("the password comes from a file or from a source of tokens; remove one of them")
+	}
+	return nil
 }
 
 // protocolOf names the one protocol that git may speak for this remote. Helpers such as ext:: would run a program.

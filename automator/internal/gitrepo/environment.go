@@ -1,13 +1,10 @@
 package gitrepo
 
 import (
-	"encoding/base64"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
-
-	"github.com/tandem-cd/tandem/shared/fault"
 )
 
 // remoteName is what the commands call the one remote.
@@ -40,6 +37,7 @@ func (c Config) settings() []setting {
 		{"pack.threads", "1"},
 		{"pack.windowMemory", "64m"},
 		{"http.followRedirects", "false"}, // a redirect must not choose who gets our credentials
+		{"http.sslVersion", "tlsv1.2"},    // or later
 		{"http.lowSpeedLimit", "1000"},
 		{"http.lowSpeedTime", "30"},
 		{"remote." + remoteName + ".url", c.URL},
@@ -53,14 +51,18 @@ func (c Config) settings() []setting {
 	for _, prefix := range []string{"refs/heads/", "refs/tags/", "refs/tandem/"} {
 		out = append(out, setting{"remote." + remoteName + ".fetch", "+" + prefix + "*:" + prefix + "*"})
 	}
-	if c.CAFile != "" {
-		out = append(out, setting{"http.sslCAInfo", c.CAFile})
+	for _, s := range []setting{
+		{"http.sslCAInfo", c.TLS.CAFile}, {"http.sslCert", c.TLS.CertFile}, {"http.sslKey", c.TLS.KeyFile},
+	} {
+		if s.value != "" {
+			out = append(out, s)
+		}
 	}
 	return out
 }
 
 // environment is the whole environment of a command. Only one that talks to the remote gets credentials.
-func (c Config) environment(gitDir string, with credentials) []string {
+func (c Config) environment(gitDir string, with access) []string {
 	env := []string{
 		"LC_ALL=C", // messages are read, in push.go and failure.go
 		"HOME=" + c.Dir,
@@ -94,37 +96,6 @@ func (c Config) environment(gitDir string, with credentials) []string {
 		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, s.key), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, s.value))
 	}
 	return env
-}
-
-// credentials are what a request to the remote carries; empty ones are none.
-type credentials struct {
-	password string
-	basic    string // name and password in the form of HTTP
-}
-
-// credentials reads the password as it is now. What is read is kept out of errors from then on.
-func (r *Repo) credentials() (credentials, error) {
-	read, err := r.cfg.Auth.read()
-	if err != nil {
-		return read, fault.New(fault.Unauthorized, "repository %q: %w", r.cfg.Name, err)
-	}
-	r.secrets.Add(read.password, read.basic)
-	return read, nil
-}
-
-func (a Auth) read() (credentials, error) {
-	if a.PasswordFile == "" {
-		return credentials{}, nil
-	}
-	raw, err := os.ReadFile(a.PasswordFile)
-	if err != nil {
-		return credentials{}, fmt.Errorf("password: %w", err)
-	}
-	password := strings.TrimRight(string(raw), "\r\n")
-	if password == "" || strings.ContainsAny(password, "\r\n\x00") {
-		return credentials{}, fmt.Errorf("password file %s does not hold one line", a.PasswordFile)
-	}
-	return credentials{password: password, basic: base64.StdEncoding.EncodeToString([]byte(a.Username + ":" + password))}, nil
 }
 
 // sshCommand is what git runs to reach an ssh remote: with one key, to hosts that are known, and never asking.

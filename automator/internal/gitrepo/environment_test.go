@@ -85,8 +85,8 @@ func TestPasswordFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := &Repo{cfg: Config{Name: "app", Auth: Auth{PasswordFile: file}}, secrets: &redact.Secrets{}}
-		if got, err := r.credentials(); !fault.Is(err, fault.Unauthorized) || strings.Contains(err.Error(), "two") {
-			t.Errorf("credentials of %q: got %v, %v, want it refused", content, got, err)
+		if got, err := r.access(t.Context()); !fault.Is(err, fault.Unauthorized) || strings.Contains(err.Error(), "two") {
+			t.Errorf("access with %q: got %v, %v, want it refused", content, got, err)
 		}
 	}
 }

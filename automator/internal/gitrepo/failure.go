@@ -56,6 +56,14 @@ func withKind(err error) error {
 	return err
 }
 
+// whoAreYou is what git says when the remote knows nobody by what it was shown.
+var whoAreYou = regexp.MustCompile(`(?:returned error:|HTTP) 401\b|Authentication failed|could not read (?:Username|Password)`)
+
+func saysWhoAreYou(err error) bool {
+	failed, ok := errors.AsType[*commandError](err)
+	return ok && whoAreYou.MatchString(failed.raw)
+}
+
 // What git and hosts say, in git's English (LC_ALL=C).
 var (
 	saysUnauthorized = regexp.MustCompile(`(?:returned error:|HTTP) 40[13]\b|Authentication failed|` +

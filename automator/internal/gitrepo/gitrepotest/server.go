@@ -4,6 +4,7 @@ package gitrepotest
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"net/http/cgi" //nolint:gosec // the danger was in Go 1.6
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 // Server is a Git host with one bare repository.
@@ -31,6 +34,23 @@ type Server struct {
 // New starts a host with one empty repository, which ends with the test.
 func New(tb testing.TB, initArgs ...string) *Server {
 	tb.Helper()
+	s := prepare(tb, initArgs)
+	s.server.Start()
+	return s
+}
+
+// NewTLS starts a host that speaks TLS with one empty repository.
+func NewTLS(tb testing.TB, config *tls.Config, initArgs ...string) *Server {
+	tb.Helper()
+	s := prepare(tb, initArgs)
+	s.server.TLS = config
+	s.server.Config.ErrorLog = zap.NewStdLog(zap.NewNop()) // handshakes that fail are what tests are about
+	s.server.StartTLS()
+	return s
+}
+
+func prepare(tb testing.TB, initArgs []string) *Server {
+	tb.Helper()
 	s := &Server{Dir: filepath.Join(tb.TempDir(), "repo.git")}
 	args := append([]string{"init", "--quiet", "--bare", "--initial-branch=main"}, initArgs...)
 	Git(tb, "", append(args, s.Dir)...)
@@ -46,7 +66,7 @@ func New(tb testing.TB, initArgs ...string) *Server {
 		InheritEnv: []string{"PATH"},
 		Stderr:     io.Discard,
 	}
-	s.server = httptest.NewServer(s.handler(backend))
+	s.server = httptest.NewUnstartedServer(s.handler(backend))
 	tb.Cleanup(s.server.Close)
 	return s
 }

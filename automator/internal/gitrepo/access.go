@@ -1,0 +1,119 @@
+package gitrepo
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
+	"github.com/tandem-cd/tandem/shared/config"
+	"github.com/tandem-cd/tandem/shared/fault"
+)
+
+// Auth is how the remote knows us. Every secret is a file, read anew for each command, so that a rotated one is used at
+// once.
+type Auth struct {
+	// SSHKeyFile is the private key for an ssh remote.
+	SSHKeyFile string
+	// KnownHostsFile holds the host keys an ssh remote may show. Without it no host is known and none is accepted.
+	KnownHostsFile string
+	// Username goes with the password; empty means "git", which hosts accept beside a token.
+	Username string
+	// PasswordFile holds the password or token for an https remote.
+	PasswordFile string
+	// Source gives both instead, for a remote whose passwords end by themselves.
+	Source *shortlived.Source
+}
+
+// TLSFiles are what the connection to an https remote is made with. All are PEM, and read anew for each connection.
+type TLSFiles struct {
+	// CAFile holds the certificates that the remote's is checked against; empty means the system's.
+	CAFile string
+	// CertFile and KeyFile are the certificate that the remote is shown, and its key without a passphrase; empty shows none.
+	CertFile, KeyFile string
+}
+
+// Client reads the files into what a client needs.
+func (f TLSFiles) Client() (*tls.Config, error) {
+	client := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.CAFile != "" {
+		pem, err := config.ReadSecret(f.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("caFile: %w", err)
+		}
+		client.RootCAs = x509.NewCertPool()
+		if !client.RootCAs.AppendCertsFromPEM([]byte(pem)) {
+			return nil, fmt.Errorf("caFile: %s has no certificate in PEM", f.CAFile)
+		}
+	}
+	if f.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("clientCertFile: %w", err)
+		}
+		client.Certificates = []tls.Certificate{pair}
+	}
+	return client, nil
+}
+
+// access is what a request to the remote carries, and what its connection shows and checks, as of now. Empty credentials
+// are none.
+type access struct {
+	password string
+	basic    string      // name and password in the form of HTTP
+	tls      *tls.Config // nil for remotes without TLS
+}
+
+// access reads what the remote is to be shown now. What is read is kept out of errors from then on.
+func (r *Repo) access(ctx context.Context) (access, error) {
+	read, err := r.cfg.readAccess(ctx)
+	if err != nil {
+		return read, fault.New(fault.Unauthorized, "repository %q: %w", r.cfg.Name, err)
+	}
+	r.secrets.Add(read.password, read.basic)
+	return read, nil
+}
+
+func (c Config) readAccess(ctx context.Context) (read access, err error) {
+	username := c.Auth.Username
+	switch {
+	case c.Auth.Source != nil:
+		got, err := c.Auth.Source.Credentials(ctx)
+		if err != nil {
+			return access{}, err
+		}
+		username, read.password = got.Username, got.Password
+	case c.Auth.PasswordFile != "":
+		if read.password, err = readPassword(c.Auth.PasswordFile); err != nil {
+			return access{}, err
+		}
+	}
+	if read.password != "" {
+		read.basic = base64.StdEncoding.EncodeToString([]byte(username + ":" + read.password))
+	}
+	if strings.HasPrefix(c.URL, "https:") {
+		read.tls, err = c.TLS.Client()
+	}
+	return read, err
+}
+
+func readPassword(file string) (string, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("password: %w", err)
+	}
+	password := strings.TrimRight(string(raw), "\r\n")
+	if password == "" || strings.ContainsAny(password, "\r\n\x00") {
+		return "", fmt.Errorf("password file %s does not hold one line", file)
+	}
+	return password, nil
+}
+
+// refused tells that the remote did not take what it was shown, and reports whether something else is to be had.
+func (r *Repo) refused(ctx context.Context, shown access) bool {
+	return r.cfg.Auth.Source != nil && r.cfg.Auth.Source.Refused(ctx, shown.password)
+}
