@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/authority"
+	"github.com/tandem-cd/tandem/automator/internal/githost"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/store"
@@ -108,6 +109,10 @@ type RepositoryConfig struct {
 	Auth AuthConfig `yaml:"auth"`
 	// CAFile holds the CA of an https remote; the system's by default.
 	CAFile string `yaml:"caFile"`
+	// ClientCertFile and ClientKeyFile are a certificate in PEM, and its key, that an https remote is shown. Both are read
+	// again for every connection.
+	ClientCertFile string `yaml:"clientCertFile"`
+	ClientKeyFile  string `yaml:"clientKeyFile"`
 	// PollInterval is how often it is fetched when no webhook says that it changed; 30s by default.
 	PollInterval config.Duration `yaml:"pollInterval"`
 }
@@ -120,6 +125,20 @@ type AuthConfig struct {
 	// Username and PasswordFile are for http remotes; the file holds a password or token.
 	Username     string `yaml:"username"`
 	PasswordFile string `yaml:"passwordFile"`
+	// GitHubApp has GitHub give tokens for an https remote instead.
+	GitHubApp GitHubAppConfig `yaml:"githubApp"`
+}
+
+// GitHubAppConfig is a GitHub App that is installed at the owner of a repository, with the right to write contents.
+type GitHubAppConfig struct {
+	// ID is the App's id or client id.
+	ID string `yaml:"id"`
+	// Installation is the number of its installation, the end of the address of its settings.
+	Installation string `yaml:"installation"`
+	// KeyFile holds a private key of the App; it is read again for every token.
+	KeyFile string `yaml:"keyFile"`
+	// API is the address of the API, where it is neither api.github.com nor below /api/v3 of the remote's host.
+	API string `yaml:"api"`
 }
 
 // Validate fills defaults and returns every problem.
@@ -192,6 +211,11 @@ func (c *Config) validateRepositories() error {
 		if err := (revision.Source{Repository: r.Name, Ref: r.ref()}).Validate(); err != nil {
 			problems = append(problems, fmt.Errorf("repositories[%d]: %w", i, err))
 		}
+		if app := githost.App(r.Auth.GitHubApp); app.Given() {
+			if err := app.Validate(r.URL); err != nil {
+				problems = append(problems, fmt.Errorf("repositories[%d].auth.githubApp: %w", i, err))
+			}
+		}
 		if seen[r.Name] {
 			problems = append(problems, fmt.Errorf("repositories[%d]: name %q is given twice", i, r.Name))
 		}
@@ -202,14 +226,25 @@ func (c *Config) validateRepositories() error {
 
 func (r RepositoryConfig) ref() string { return "refs/heads/" + r.Branch }
 
-func (r RepositoryConfig) mirror(dir string) gitrepo.Config {
-	return gitrepo.Config{
-		Name: r.Name, URL: r.URL, Dir: dir, CAFile: r.CAFile,
+// mirror says how the repository is mirrored in a folder, or why it cannot be.
+func (r RepositoryConfig) mirror(dir string) (gitrepo.Config, error) {
+	mirror := gitrepo.Config{
+		Name: r.Name, URL: r.URL, Dir: dir,
+		TLS: gitrepo.TLSFiles{CAFile: r.CAFile, CertFile: r.ClientCertFile, KeyFile: r.ClientKeyFile},
 		Auth: gitrepo.Auth{
 			SSHKeyFile: r.Auth.SSHKeyFile, KnownHostsFile: r.Auth.KnownHostsFile,
 			Username: r.Auth.Username, PasswordFile: r.Auth.PasswordFile,
 		},
 	}
+	app := githost.App(r.Auth.GitHubApp)
+	if !app.Given() {
+		return mirror, nil
+	}
+	var err error
+	if mirror.Auth.Source, err = app.Source(r.URL, mirror.TLS.Client); err != nil {
+		err = fmt.Errorf("repository %q: auth.githubApp: %w", r.Name, err)
+	}
+	return mirror, err
 }
 
 // Load reads the configuration file.

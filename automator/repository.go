@@ -46,11 +46,13 @@ func openRepositories(ctx context.Context, a *Automator, signer ssh.Signer) (rep
 	all := repositories{}
 	for _, cfg := range a.cfg.Repositories {
 		r := &repository{cfg: cfg, owner: a, fetch: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
-		mirror := cfg.mirror(filepath.Join(a.cfg.StateDir, "repositories", cfg.Name))
+		mirror, err := cfg.mirror(filepath.Join(a.cfg.StateDir, "repositories", cfg.Name))
+		if err != nil {
+			return all, err
+		}
 		mirror.OnChange = func([]gitrepo.RefChange) { signal(r.moved) }
 		metrics := prometheus.WrapRegistererWith(prometheus.Labels{"repository": cfg.Name}, a.metrics)
 		mirror.Metrics = metrics
-		var err error
 		if r.mirror, err = gitrepo.Open(ctx, mirror); err != nil {
 			return all, err
 		}

@@ -37,7 +37,7 @@
 {{- $_ := set $config "signing" (dict "name" .Values.signing.name "email" .Values.signing.email "sshKeyFile" "/etc/tandem/signing/ssh-privatekey") -}}
 {{- $repositories := list -}}
 {{- range $i, $from := .Values.repositories -}}
-{{- $repository := omit $from "auth" "caSecret" -}}
+{{- $repository := omit $from "auth" "caSecret" "clientCertSecret" -}}
 {{- $auth := dict -}}
 {{- with $from.auth -}}
 {{- if .sshSecret -}}
@@ -46,9 +46,18 @@
 {{- end -}}
 {{- if .username }}{{ $_ := set $auth "username" .username }}{{ end -}}
 {{- if .passwordSecret }}{{ $_ := set $auth "passwordFile" (printf "/etc/tandem/git/%d/password" $i) }}{{ end -}}
+{{- with .githubApp -}}
+{{- $app := omit . "keySecret" -}}
+{{- $_ := set $app "keyFile" (printf "/etc/tandem/git/%d/private-key.pem" $i) -}}
+{{- $_ := set $auth "githubApp" $app -}}
+{{- end -}}
 {{- end -}}
 {{- if $auth }}{{ $_ := set $repository "auth" $auth }}{{ end -}}
 {{- if $from.caSecret }}{{ $_ := set $repository "caFile" (printf "/etc/tandem/git/%d/ca.crt" $i) }}{{ end -}}
+{{- if $from.clientCertSecret -}}
+{{- $_ := set $repository "clientCertFile" (printf "/etc/tandem/git/%d/tls.crt" $i) -}}
+{{- $_ := set $repository "clientKeyFile" (printf "/etc/tandem/git/%d/tls.key" $i) -}}
+{{- end -}}
 {{- $repositories = append $repositories $repository -}}
 {{- end -}}
 {{- $_ := set $config "repositories" $repositories -}}
@@ -111,7 +120,8 @@ keys it has all of one. */}}
 {{- if .Values.registries.dockerConfigSecret }}{{ $all = append $all (dict "name" "registries" "path" "registries" "secrets" (list (dict "name" .Values.registries.dockerConfigSecret))) }}{{ end -}}
 {{- range $i, $from := .Values.repositories -}}
 {{- $auth := default dict $from.auth -}}
-{{- $keys := list (dict "name" $auth.sshSecret "keys" (list "ssh-privatekey" "known_hosts")) (dict "name" $auth.passwordSecret "keys" (list "password")) (dict "name" $from.caSecret "keys" (list "ca.crt")) -}}
+{{- $app := default dict $auth.githubApp -}}
+{{- $keys := list (dict "name" $auth.sshSecret "keys" (list "ssh-privatekey" "known_hosts")) (dict "name" $auth.passwordSecret "keys" (list "password")) (dict "name" $app.keySecret "keys" (list "private-key.pem")) (dict "name" $from.caSecret "keys" (list "ca.crt")) (dict "name" $from.clientCertSecret "keys" (list "tls.crt" "tls.key")) -}}
 {{- $named := include "automator.named" $keys | fromJsonArray -}}
 {{- if $named }}{{ $all = append $all (dict "name" (printf "git-%d" $i) "path" (printf "git/%d" $i) "secrets" $named) }}{{ end -}}
 {{- end -}}
