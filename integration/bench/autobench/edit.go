@@ -60,8 +60,21 @@ func (b *bench) edit(ctx context.Context, w *world) error {
 		return err
 	}
 	moved := w.watchPushes()
+	if err := w.profiled(ctx, EditPart, func(ctx context.Context) error { return w.measureBumps(ctx, e, r, moved) }); err != nil {
+		return err
+	}
+	if e.Resident, err = measure.Peak(w.automator.ID()); err != nil {
+		return err
+	}
+	b.report.Edit = e
+	b.say("  committed in %.1f ms (%.1f ms when somebody was before us), bare push %.1f ms; %.1f MiB", e.Commit, e.Behind, e.Bare, e.Resident)
+	return nil
+}
+
+// measureBumps has an image change again and again, every second time right after somebody else's push.
+func (w *world) measureBumps(ctx context.Context, e *Edit, r *rival, moved moves) error {
 	var ours, bareOnes, behind []time.Duration
-	for i := 1; i <= 2*o.Bumps; i++ {
+	for i := 1; i <= 2*w.opts.Bumps; i++ {
 		into := &ours
 		if i%2 == 0 {
 			into = &behind
@@ -82,11 +95,6 @@ func (b *bench) edit(ctx context.Context, w *world) error {
 	s := summary(ours, bareOnes)
 	e.Commit, e.P99, e.Bare, e.Samples = s.P50, s.P99, s.BareP50, s.Samples
 	e.Behind = measure.Of(behind).P50
-	if e.Resident, err = measure.Peak(w.automator.ID()); err != nil {
-		return err
-	}
-	b.report.Edit = e
-	b.say("  committed in %.1f ms (%.1f ms when somebody was before us), bare push %.1f ms; %.1f MiB", e.Commit, e.Behind, e.Bare, e.Resident)
 	return nil
 }
 

@@ -43,6 +43,8 @@ type Options struct {
 	Pause            time.Duration
 	// Program is the automator.
 	Program string
+	// Profiles is a folder for profiles of the automator in scan, edit and race; empty makes none.
+	Profiles string
 	// Keep is a folder for what is left behind; by default a temporary one that is removed.
 	Keep string
 	// Say tells what goes on.

@@ -70,9 +70,11 @@ func (b *bench) race(ctx context.Context, w *world) error {
 	moved := w.hintPushes()
 	began := time.Now()
 	var took []time.Duration
-	err = crowd.during(ctx, func(ctx context.Context) error {
-		took, err = w.updates(ctx, crowd, moved)
-		return err
+	err = w.profiled(ctx, RacePart, func(ctx context.Context) error {
+		return crowd.during(ctx, func(ctx context.Context) (err error) {
+			took, err = w.updates(ctx, crowd, moved)
+			return err
+		})
 	})
 	if err != nil {
 		return err

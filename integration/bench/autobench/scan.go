@@ -59,7 +59,11 @@ func (b *bench) scan(ctx context.Context, w *world) error {
 	if err := w.quiet(ctx); err != nil {
 		return err
 	}
-	s, err := w.measureRounds(ctx)
+	var s *Scan
+	err := w.profiled(ctx, ScanPart, func(ctx context.Context) (err error) {
+		s, err = w.measureRounds(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ type world struct {
 	token     string
 	admin     string // host:port
 	webhook   string // host:port
+	debug     string // host:port of profiles
 }
 
 // settings are what one part sets otherwise than the automator does by itself; zeros leave it to that.
@@ -113,7 +114,7 @@ func (w *world) image(repo string) string { return w.front.Host() + "/" + repo }
 
 // configure writes the automator's configuration and has the registry notify it.
 func (w *world) configure(ctx context.Context, s settings) error {
-	ports, err := process.FreePorts(ctx, 3)
+	ports, err := process.FreePorts(ctx, 4)
 	if err != nil {
 		return err
 	}
@@ -126,6 +127,7 @@ func (w *world) configure(ctx context.Context, s settings) error {
 		return err
 	}
 	w.admin, w.webhook = net.JoinHostPort(loopback, ports[0]), net.JoinHostPort(loopback, ports[1])
+	w.debug = net.JoinHostPort(loopback, ports[3])
 	type fields = map[string]any
 	git := fields{"name": repository, "url": w.git.URL(repository)}
 	host := fields{"insecure": true}
@@ -136,6 +138,9 @@ func (w *world) configure(ctx context.Context, s settings) error {
 		"signing":      fields{"name": robot, "email": robotEmail, "sshKeyFile": w.file("keys", "signing")},
 		"repositories": []any{git},
 		"registries":   fields{"hosts": fields{w.front.Host(): host}},
+	}
+	if w.opts.Profiles != "" {
+		config["debug"] = w.debug
 	}
 	if s.scanInterval > 0 {
 		config["scanInterval"] = s.scanInterval.String()

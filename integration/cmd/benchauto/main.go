@@ -74,6 +74,7 @@ func parse(args []string, usage io.Writer) (autobench.Options, *figures.Format, 
 	flags.IntVar(&opts.Writers, "writers", opts.Writers, "race: others who push to the branch")
 	flags.IntVar(&opts.Updates, "updates", opts.Updates, "race: images, one after the other")
 	flags.DurationVar(&opts.Pause, "pause", opts.Pause, "race: how long each of the others rests after a push that was taken")
+	flags.StringVar(&opts.Profiles, "profiles", opts.Profiles, "`folder` for profiles of the automator in scan, edit and race; none by default")
 	flags.StringVar(&opts.Keep, "keep", "", "work in this `folder` and leave it behind")
 	if err := flags.Parse(args); err != nil {
 		return opts, format, err
