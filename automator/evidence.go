@@ -86,7 +86,7 @@ func (i images) Tags(repository string) update.Seen {
 	}
 	return update.Seen{
 		Tags: snapshot.Listed, Gone: snapshot.Gone, Problem: snapshot.Scan.LastError,
-		Looked: !snapshot.Scan.LastAttempt.IsZero() || len(snapshot.Tags) > 0,
+		Looked: !snapshot.Scan.LastAttempt.IsZero() || len(snapshot.Listed)+len(snapshot.Gone) > 0,
 	}
 }
 

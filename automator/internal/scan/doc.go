@@ -14,6 +14,6 @@
 //  1. A repository that is new is loaded from the cache.
 //  2. Hints that are due are asked, at most one at a time for a tag; a hint that comes meanwhile is asked once more after.
 //  3. Looks that are due are made, the most overdue first, a bounded number at a time and of those a part at a host.
-//  4. What changed is announced, then written to the cache.
+//  4. What changed is announced, then written to the cache. Looks that found nothing are written together, four times a minute.
 //  5. The next time is set: interval, backoff, or the end of the pause of the host.
 package scan

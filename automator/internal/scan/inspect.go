@@ -45,6 +45,9 @@ func (s *Scanner) Inspect(repository string, tags []string) {
 		if !ok || looked(&known.Tag) || r.inspections[tag] != nil || len(r.inspections) >= maxInspections {
 			continue
 		}
+		if r.inspections == nil {
+			r.inspections = make(map[string]*inspection)
+		}
 		r.inspections[tag] = &inspection{}
 	}
 	s.signal()
@@ -115,7 +118,7 @@ func (s *Scanner) settleInspection(r *repository, tag string, image registry.Ima
 		return news{}
 	}
 	i.done, i.problem = true, err.Error()[:min(maxErrorText, len(err.Error()))]
-	r.tags = nil
+	r.stale = true
 	n.inspected++
 	return n
 }
@@ -138,7 +141,7 @@ func (r *repository) retryInspections(now time.Time) {
 		case i.running:
 		case !ok || !known.LastSeen.IsZero():
 			delete(r.inspections, tag)
-			r.tags = nil
+			r.stale = true
 		case i.done:
 			i.done, i.attempt, i.next = false, 0, now
 		}

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 )
@@ -87,7 +88,53 @@ func (s *Scanner) look(ctx context.Context, r *repository, moving []string) {
 	}
 	s.report(r, before, err)
 	s.announce(r, n, now)
+	if s.isUneventful(r, before) {
+		return
+	}
 	s.save(ctx, r, true)
+}
+
+// isUneventful tells whether the last look changed nothing that the cache has, but for its time. That is recorded later: what a
+// crash takes of it is when it was looked at, and the next process looks at once.
+func (s *Scanner) isUneventful(r *repository, before string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	uneventful := len(r.dirty) == 0 && r.scan.LastError == before
+	if uneventful {
+		s.uneventful[r.name] = true
+	}
+	return uneventful
+}
+
+// record writes to the cache when looks were made that found nothing.
+func (s *Scanner) record(ctx context.Context) {
+	scans := s.takeUneventful()
+	err := s.deps.Cache.PutScans(ctx, scans)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recording, s.recorded = false, time.Now()
+	if err == nil {
+		return
+	}
+	for name := range scans {
+		s.uneventful[name] = true
+	}
+	if ctx.Err() == nil {
+		s.deps.Log.Warn("looks not recorded", zap.Error(err))
+	}
+}
+
+func (s *Scanner) takeUneventful() map[string]store.Scan {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	scans := make(map[string]store.Scan, len(s.uneventful))
+	for name := range s.uneventful {
+		if r := s.repositories[name]; r != nil {
+			scans[name] = r.scan
+		}
+	}
+	clear(s.uneventful)
+	return scans
 }
 
 // record takes note of how a look went.

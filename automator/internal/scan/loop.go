@@ -19,6 +19,8 @@ const (
 	maxAsks = 16
 	// hintAttempts is how often a hint is asked when the registry does not know the tag yet, or fails.
 	hintAttempts = 6
+	// recordEvery is how often looks that found nothing are recorded, all of them at once.
+	recordEvery = 15 * time.Second
 	// idle is the longest sleep.
 	idle = time.Hour
 	// retryFloor is the least time between two looks that fail.
@@ -74,6 +76,9 @@ func (s *Scanner) due(now time.Time) (jobs []job, wait time.Duration) {
 	next := now.Add(idle)
 	var ready []*repository
 	for _, r := range s.repositories {
+		if r.quiet() && (r.busy || r.next.After(next)) {
+			continue // most of them, at every wake
+		}
 		if !r.loaded {
 			if job := s.startLoad(r); job != nil {
 				jobs = append(jobs, job)
@@ -103,6 +108,8 @@ func (s *Scanner) due(now time.Time) (jobs []job, wait time.Duration) {
 			ready = append(ready, r)
 		}
 	}
+	record, at := s.startRecord(now)
+	jobs, next = append(jobs, record...), earlier(next, at)
 	slices.SortFunc(ready, func(a, b *repository) int { return a.next.Compare(b.next) })
 	for _, r := range ready {
 		if job := s.startLook(r); job != nil {
@@ -139,6 +146,19 @@ func (s *Scanner) startLook(r *repository) job {
 	s.atHost[r.host]++
 	moving := r.moving
 	return func(ctx context.Context) { s.look(ctx, r, moving) }
+}
+
+// startRecord has looks that found nothing recorded, and returns when that is due.
+func (s *Scanner) startRecord(now time.Time) (jobs []job, next time.Time) {
+	at := s.recorded.Add(recordEvery)
+	switch {
+	case s.recording || len(s.uneventful) == 0:
+		return nil, now.Add(idle)
+	case at.After(now):
+		return nil, at
+	}
+	s.recording = true
+	return []job{s.record}, now.Add(idle)
 }
 
 // reschedule sets when a repository is looked at next, by how the last look went.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/scan"
 	"github.com/tandem-cd/tandem/automator/internal/store"
@@ -205,13 +207,12 @@ func (w *world) seen(repository string) []string {
 		w.t.Fatalf("%s is not followed", repository)
 	}
 	var tags []string
-	for _, tag := range snapshot.Tags {
-		text := tag.Name + "=" + tag.Digest
-		if !tag.LastSeen.IsZero() {
-			text = "-" + text
+	for sign, known := range map[string][]policy.Tag{"": snapshot.Listed, "-": snapshot.Gone} {
+		for _, tag := range known {
+			tags = append(tags, sign+tag.Name+"="+tag.Digest)
 		}
-		tags = append(tags, text)
 	}
+	slices.SortFunc(tags, func(a, b string) int { return strings.Compare(strings.TrimPrefix(a, "-"), strings.TrimPrefix(b, "-")) })
 	return tags
 }
 
@@ -279,11 +280,12 @@ func (w *world) answer(ctx context.Context, what string, f func() error) error {
 
 // memory is a cache in memory.
 type memory struct {
-	mu    sync.Mutex
-	fail  error
-	puts  int
-	scans map[string]store.Scan
-	tags  map[string]map[string]store.Tag
+	mu      sync.Mutex
+	fail    error
+	puts    int
+	batches []int // sizes of PutScans
+	scans   map[string]store.Scan
+	tags    map[string]map[string]store.Tag
 }
 
 func (m *memory) Tags(_ context.Context, repository string) (store.Scan, []store.Tag, error) {
@@ -312,6 +314,27 @@ func (m *memory) PutTags(_ context.Context, repository string, s store.Scan, cha
 	return nil
 }
 
+func (m *memory) PutScans(_ context.Context, scans map[string]store.Scan) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	if m.scans == nil {
+		m.scans, m.tags = map[string]store.Scan{}, map[string]map[string]store.Tag{}
+	}
+	m.batches = append(m.batches, len(scans))
+	maps.Copy(m.scans, scans)
+	return nil
+}
+
+// recorded returns how many looks each write recorded that found nothing.
+func (m *memory) recorded() []int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.batches)
+}
+
 func (m *memory) broken(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -323,12 +346,6 @@ func (m *memory) written(repository string) (puts, tags int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.puts, len(m.tags[repository])
-}
-
-func (m *memory) empty(repository string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.tags[repository] = nil
 }
 
 func every(d time.Duration) scan.Config { return scan.Config{Interval: config.Duration(d)} }

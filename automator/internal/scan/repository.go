@@ -24,17 +24,17 @@ type repository struct {
 	urgent bool // a hint came that only a look can answer
 	failed int  // looks in a row
 	next   time.Time
-	hints  map[string]*hint
-	news   time.Time // when a tag came or moved, after the first complete list; zero for not since
+	hints  map[string]*hint // nil until there is one
+	news   time.Time        // when a tag came or moved, after the first complete list; zero for not since
 
-	inspections map[string]*inspection
+	inspections map[string]*inspection // nil until there is one
 
 	scan  store.Scan
 	known map[string]knownTag
 	dirty map[string]bool // tags that the cache does not have like this
-	tags  []store.Tag     // known, sorted; nil when it has to be made anew
 
-	listed, gone []policy.Tag // the same for policies
+	listed, gone []policy.Tag // known, as policies want it, by name
+	stale        bool         // they have to be made anew
 
 	saving chan struct{} // holds one token: who writes to the cache
 }
@@ -56,17 +56,17 @@ type knownTag struct {
 
 func newRepository(name string) *repository {
 	return &repository{
-		name:  name,
-		host:  hostOf(name),
-		hints: make(map[string]*hint),
-
-		inspections: make(map[string]*inspection),
+		name: name,
+		host: hostOf(name),
 
 		known:  make(map[string]knownTag),
 		dirty:  make(map[string]bool),
 		saving: make(chan struct{}, 1),
 	}
 }
+
+// quiet tells whether there is nothing to do but the next look.
+func (r *repository) quiet() bool { return r.loaded && len(r.hints) == 0 && len(r.inspections) == 0 }
 
 // hint takes note of a hint.
 func (r *repository) hint(tag string, now time.Time) {
@@ -83,6 +83,9 @@ func (r *repository) hint(tag string, now time.Time) {
 		}
 		r.lookSoon(now)
 		return
+	}
+	if r.hints == nil {
+		r.hints = make(map[string]*hint)
 	}
 	r.hints[tag] = &hint{next: now}
 }
@@ -110,7 +113,7 @@ func (r *repository) restore(scan store.Scan, tags []store.Tag) (n news) {
 			n.added++
 		}
 	}
-	r.tags = nil
+	r.stale = true
 	return n
 }
 
@@ -213,7 +216,7 @@ func (r *repository) confirm(tag, digest string, now time.Time) (n news) {
 func (r *repository) set(tag knownTag) {
 	r.known[tag.Name] = tag
 	r.dirty[tag.Name] = true
-	r.tags = nil
+	r.stale = true
 }
 
 // takeDirty returns the tags to write to the cache, and takes them for written.
@@ -227,14 +230,9 @@ func (r *repository) takeDirty() []store.Tag {
 }
 
 func (r *repository) snapshot() Snapshot {
-	if r.tags == nil {
-		r.tags = make([]store.Tag, 0, len(r.known))
-		for _, known := range r.known {
-			r.tags = append(r.tags, known.Tag)
-		}
-		slices.SortFunc(r.tags, func(a, b store.Tag) int { return strings.Compare(a.Name, b.Name) })
-		r.listed, r.gone = nil, nil
-		for _, tag := range r.tags {
+	if r.stale {
+		r.listed, r.gone, r.stale = nil, nil, false
+		for _, tag := range r.sorted() {
 			known := r.forPolicy(&tag)
 			if tag.LastSeen.IsZero() {
 				r.listed = append(r.listed, known)
@@ -243,11 +241,21 @@ func (r *repository) snapshot() Snapshot {
 			}
 		}
 	}
-	s := Snapshot{Repository: r.name, Tags: r.tags, Listed: r.listed, Gone: r.gone, Scan: r.scan}
+	s := Snapshot{Repository: r.name, Listed: r.listed, Gone: r.gone, Scan: r.scan}
 	if !r.busy {
 		s.Next = r.next
 	}
 	return s
+}
+
+// sorted returns all tags that are known, by name.
+func (r *repository) sorted() []store.Tag {
+	tags := make([]store.Tag, 0, len(r.known))
+	for _, known := range r.known {
+		tags = append(tags, known.Tag)
+	}
+	slices.SortFunc(tags, func(a, b store.Tag) int { return strings.Compare(a.Name, b.Name) })
+	return tags
 }
 
 // news counts what changed.

@@ -18,7 +18,7 @@ func TestKnownTagsOnlyGrow(t *testing.T) {
 		cached := map[string]bool{} // by what the dirty marks promise
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			now = now.Add(time.Minute)
-			before := r.snapshot().Tags
+			before := r.sorted()
 			if rapid.Bool().Draw(t, "confirm") {
 				tag := name.Draw(t, "tag")
 				r.confirm(tag, "sha256:"+name.Draw(t, "digest"), now)
@@ -33,7 +33,7 @@ func TestKnownTagsOnlyGrow(t *testing.T) {
 				for _, tag := range tags {
 					listed[tag] = true
 				}
-				for _, tag := range r.snapshot().Tags {
+				for _, tag := range r.sorted() {
 					switch gone := !tag.LastSeen.IsZero(); {
 					case listed[tag.Name] && gone:
 						t.Fatalf("%s is listed and counts as vanished", tag.Name)
@@ -51,7 +51,7 @@ func TestKnownTagsOnlyGrow(t *testing.T) {
 				}
 			}
 			after := map[string]bool{}
-			for _, tag := range r.snapshot().Tags {
+			for _, tag := range r.sorted() {
 				after[tag.Name] = true
 			}
 			for _, tag := range before {

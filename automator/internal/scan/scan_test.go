@@ -2,6 +2,7 @@ package scan_test
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -319,14 +320,44 @@ func TestABrokenCacheStopsNothing(t *testing.T) {
 	})
 }
 
-func TestALookWithoutNewsWritesNoTag(t *testing.T) {
+func TestLooksWithoutNewsAreRecordedTogether(t *testing.T) {
 	inWorld(t, func(w *world) {
 		cache, _ := w.cache.(*memory)
-		before, _ := cache.written(api)
-		cache.empty(api)
+		w.after(time.Minute)
+		puts, _ := cache.written(api)
+		before := len(cache.recorded())
+		w.asked()
 		w.after(2 * interval)
-		if puts, tags := cache.written(api); puts == before || tags != 0 {
-			t.Errorf("%d writes of %d tags; want the record of the look only", puts-before, tags)
+		looks := len(w.asked())
+		if now, _ := cache.written(api); now != puts {
+			t.Errorf("%d writes of single looks that found nothing", now-puts)
+		}
+		batches := cache.recorded()[before:]
+		recorded := 0
+		for _, n := range batches {
+			recorded += n
+		}
+		if recorded < looks-10 || len(batches) > 2*int(interval/(15*time.Second)) {
+			t.Errorf("%d of %d looks recorded in %d writes", recorded, looks, len(batches))
+		}
+	}, numbered(100)...)
+}
+
+func TestLooksAreRecordedOnceTheCacheWorksAgain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		cache, _ := w.cache.(*memory)
+		w.after(interval)
+		before := len(cache.recorded())
+		cache.broken(errBoom)
+		w.after(2 * interval)
+		cache.broken(nil)
+		w.after(15 * time.Second)
+		if got := cache.recorded()[before:]; !slices.Equal(got, []int{1}) {
+			t.Errorf("looks recorded: %v, want the one repository at once", got)
+		}
+		last, _ := w.Seen(api)
+		if scan, _, _ := cache.Tags(t.Context(), api); scan != last.Scan {
+			t.Errorf("recorded %+v, want %+v", scan, last.Scan)
 		}
 	}, api)
 }

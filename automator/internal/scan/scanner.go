@@ -41,6 +41,8 @@ type Cache interface {
 	Tags(ctx context.Context, repository string) (store.Scan, []store.Tag, error)
 	// PutTags records how a look went and the tags that it changed.
 	PutTags(ctx context.Context, repository string, scan store.Scan, changed []store.Tag) error
+	// PutScans records how looks went that changed no tag, by repository.
+	PutScans(ctx context.Context, scans map[string]store.Scan) error
 }
 
 // Config says how often and how much at a time.
@@ -95,9 +97,7 @@ type Target struct {
 type Snapshot struct {
 	// Repository is its name.
 	Repository string
-	// Tags are all tags that are known, by name; a vanished one has LastSeen. MUST NOT be changed.
-	Tags []store.Tag
-	// Listed are those that are listed, and Gone those that are not any more, as policies want them. MUST NOT be changed.
+	// Listed are the tags that are listed, and Gone those that are not any more, by name. MUST NOT be changed.
 	Listed, Gone []policy.Tag
 	// Scan says how looking went.
 	Scan store.Scan
@@ -121,6 +121,10 @@ type Scanner struct {
 	asks       int            // loads and hints under way
 	inspecting int            // images that are looked at
 	atHost     map[string]int // looks under way, by registry
+	// uneventful are the repositories whose last look is not recorded, because it found nothing.
+	uneventful map[string]bool
+	recorded   time.Time // when looks that found nothing were recorded last
+	recording  bool      // it is under way
 }
 
 // New returns a scanner that follows nothing yet.
@@ -138,6 +142,7 @@ func New(cfg Config, deps Deps) (*Scanner, error) {
 		repositories: make(map[string]*repository),
 		paused:       make(map[string]time.Time),
 		atHost:       make(map[string]int),
+		uneventful:   make(map[string]bool),
 	}
 	s.metrics = newMetrics(deps.Metrics, s)
 	return s, nil

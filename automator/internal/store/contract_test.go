@@ -380,6 +380,15 @@ func tags(t *testing.T, open func(store.Retention) *store.Store) {
 	if err := s.PutTags(t.Context(), repository, scan, []store.Tag{gone}); err != nil {
 		t.Fatal(err)
 	}
+	later := store.Scan{LastAttempt: at.Add(2 * time.Hour), LastComplete: at.Add(2 * time.Hour)}
+	if err := s.PutScans(t.Context(), map[string]store.Scan{repository: {LastAttempt: at}, "ghcr.io/acme/other": later, "ghcr.io/acme/new": later}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"ghcr.io/acme/other", "ghcr.io/acme/new"} {
+		if got, _, err := s.Tags(t.Context(), name); err != nil || got != later {
+			t.Errorf("scan of %s = %+v, %v; want %+v", name, got, err, later)
+		}
+	}
 	gotScan, got, err := s.Tags(t.Context(), repository)
 	if err != nil {
 		t.Fatal(err)

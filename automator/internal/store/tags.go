@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -76,12 +78,37 @@ const (
 		ON CONFLICT (repository) DO UPDATE SET
 			last_attempt = excluded.last_attempt, last_complete = excluded.last_complete, last_error = excluded.last_error`
 
+	// What was recorded since of the same repository is newer.
+	putUneventfulScan = putScan + ` WHERE excluded.last_attempt > scans.last_attempt`
+
 	putTag = `INSERT INTO tags (repository, tag, digest, first_seen, last_seen, moved, inspected, created, platforms)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (repository, tag) DO UPDATE SET
 			digest = excluded.digest, first_seen = excluded.first_seen, last_seen = excluded.last_seen, moved = excluded.moved,
 			inspected = excluded.inspected, created = excluded.created, platforms = excluded.platforms`
 )
+
+// PutScans records how scans went that changed no tag, by repository. A scan is left out where a later one is recorded.
+func (s *Store) PutScans(ctx context.Context, scans map[string]Scan) error {
+	err := s.inTransaction(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		put, err := tx.PrepareContext(ctx, putUneventfulScan)
+		if err != nil {
+			return err
+		}
+		defer put.Close()
+		for _, repository := range slices.Sorted(maps.Keys(scans)) { // in one order, so that no two writers wait for each other
+			scan := scans[repository]
+			if _, err := put.ExecContext(ctx, repository, toMicros(scan.LastAttempt), toMicros(scan.LastComplete), storable(scan.LastError)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write %d scans: %w", len(scans), err)
+	}
+	return nil
+}
 
 // PutTags records how a scan went and the tags that it changed. Tags that are not named stay as they are.
 func (s *Store) PutTags(ctx context.Context, repository string, scan Scan, changed []Tag) error {
