@@ -63,10 +63,12 @@ var parts = map[string]part{
 	"automator/internal/registry":   adapter,
 	"automator/internal/relay":      adapter,
 	"automator/internal/scan":       loop,
+	"automator/internal/signature":  core,
 	"automator/internal/shortlived": infra,
 	"automator/internal/store":      adapter,
 	"automator/internal/traces":     adapter,
 	"automator/internal/update":     loop,
+	"automator/internal/verify":     loop,
 	"automator/internal/webhook":    adapter,
 
 	"synchronizer":                     top,
