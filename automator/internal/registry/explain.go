@@ -28,10 +28,14 @@ const maxForeignText = 200
 type subject struct {
 	repository name.Repository
 	tag        string
+	signed     string // the digest whose signatures were asked for
 }
 
 func (s subject) String() string {
-	if s.tag == "" {
+	switch {
+	case s.signed != "":
+		return "signatures of " + s.repository.Name() + "@" + s.signed
+	case s.tag == "":
 		return "list tags of " + s.repository.Name()
 	}
 	return "digest of " + s.repository.Name() + ":" + s.tag

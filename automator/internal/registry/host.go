@@ -94,7 +94,17 @@ func (h *host) getPuller() (*remote.Puller, error) {
 		}
 		h.base = base
 	}
-	puller, err := remote.NewPuller(
+	puller, err := remote.NewPuller(h.options()...)
+	if err != nil {
+		return nil, err
+	}
+	h.puller, h.made = puller, time.Now()
+	return puller, nil
+}
+
+// options are how the registry is talked to, once its transport is made.
+func (h *host) options() []remote.Option {
+	return []remote.Option{
 		remote.WithTransport(&guard{host: h.name, insecure: h.cfg.Insecure, trusted: h.cfg.TokenServers, budget: h.budget, metrics: h.metrics, secrets: h.secrets, inner: h.base}),
 		remote.WithAuthFromKeychain(&keychain{cfg: h.cfg, cloud: h.cloud, secrets: h.secrets}),
 		remote.WithUserAgent(h.userAgent),
@@ -102,12 +112,7 @@ func (h *host) getPuller() (*remote.Puller, error) {
 		// The scan loop decides when to ask again; a retry in here would sleep past the end of the context.
 		remote.WithRetryStatusCodes(),
 		remote.WithRetryPredicate(func(error) bool { return false }),
-	)
-	if err != nil {
-		return nil, err
 	}
-	h.puller, h.made = puller, time.Now()
-	return puller, nil
 }
 
 // maxSeen bounds the digests that are remembered; beyond it all are asked for once more.

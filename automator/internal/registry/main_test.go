@@ -42,7 +42,7 @@ func newWorld(t testing.TB, wrap ...middleware) *world {
 }
 
 func (w *world) handler(wrap []middleware) http.Handler {
-	handler := ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))) //nolint:forbidigo // what the library wants
+	handler := ggcr.New(ggcr.WithReferrersSupport(true), ggcr.Logger(log.New(io.Discard, "", 0))) //nolint:forbidigo // what the library wants
 	for _, m := range wrap {
 		handler = m(handler)
 	}

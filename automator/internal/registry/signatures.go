@@ -1,0 +1,228 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/tandem-cd/tandem/automator/internal/signature"
+	"github.com/tandem-cd/tandem/shared/fault"
+)
+
+// Limits on what is read about the signatures of one image, besides those of package signature.
+const (
+	// maxReferrers bounds the artifacts that are asked for; a list may name more.
+	maxReferrers = 64
+	// signaturesTimeout bounds all requests about one image.
+	signaturesTimeout = time.Minute
+)
+
+// cosignArtifactType begins the artifact types of what cosign attaches, besides bundles.
+const cosignArtifactType = "application/vnd.dev.cosign.artifact."
+
+// emptyConfigType is the media type of a configuration that says nothing.
+const emptyConfigType = "application/vnd.oci.empty.v1+json"
+
+// errMalformed says that something was pushed which is of no use, and will not be the next time.
+var errMalformed = errors.New("malformed")
+
+// Signatures reads what a registry has about the signatures of an image: the artifacts that refer to it, by the registry's
+// own list or by the tag that stands for one, and the tags of cosign's older form. What is there and cannot be read is
+// counted; an error says that the registry did not answer, so that nothing is known.
+func (c *Client) Signatures(ctx context.Context, repository, digest string) (signature.Material, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, signaturesTimeout, errDigestTimeout)
+	defer cancel()
+	hash, err := v1.NewHash(digest)
+	if err != nil {
+		return signature.Material{}, fault.New(fault.Invalid, "signatures of %s: %.100q is not a digest", repository, digest)
+	}
+	var material signature.Material
+	err = c.each(ctx, repository, func(ctx context.Context, p place) error {
+		r := signatureReader{place: p, subject: hash}
+		err := p.ask(ctx, func(puller *remote.Puller) error {
+			r.puller = puller
+			return r.read(ctx)
+		})
+		material = r.material
+		return p.explain(ctx, subject{repository: p.repository, signed: digest}, err)
+	})
+	if err != nil {
+		return signature.Material{}, err
+	}
+	return material.Bounded(), nil
+}
+
+// tagOf is the tag that stands for the referrers of a digest, and begins those of cosign's older form.
+func tagOf(digest v1.Hash) string { return digest.Algorithm + "-" + digest.Hex }
+
+// signatureReader collects what refers to one image.
+type signatureReader struct {
+	place
+
+	puller   *remote.Puller
+	subject  v1.Hash
+	material signature.Material
+	bytes    int64
+}
+
+func (r *signatureReader) read(ctx context.Context) error {
+	r.material, r.bytes = signature.Material{}, 0
+	for _, suffix := range []string{".att", ".sig"} {
+		err := r.artifact(ctx, r.repository.Tag(tagOf(r.subject)+suffix), false)
+		if err != nil && !missing(err) {
+			return err
+		}
+	}
+	return r.referrers(ctx)
+}
+
+// missing reports whether the registry has no such thing.
+func missing(err error) bool {
+	answer, ok := errors.AsType[*transport.Error](err)
+	return ok && answer.StatusCode == http.StatusNotFound
+}
+
+// referrers reads the artifacts that the registry, or the tag that stands for its list, names.
+func (r *signatureReader) referrers(ctx context.Context) error {
+	list, err := remote.Referrers(r.repository.Digest(r.subject.String()), append(r.options(), remote.WithContext(ctx))...)
+	if err != nil {
+		return err
+	}
+	var manifest struct {
+		Manifests []v1.Descriptor `json:"manifests"`
+	}
+	if raw, err := list.RawManifest(); err != nil {
+		return err
+	} else if json.Unmarshal(raw, &manifest) != nil {
+		r.material.Skipped++ // a tag of that name may be anything
+		return nil
+	}
+	var wanted []v1.Hash
+	for i := range manifest.Manifests {
+		d := &manifest.Manifests[i]
+		if attaches(d.ArtifactType) && !slices.Contains(wanted, d.Digest) {
+			wanted = append(wanted, d.Digest)
+		}
+	}
+	if more := len(wanted) - maxReferrers; more > 0 {
+		r.material.Skipped += more
+		wanted = wanted[more:] // the newest stand last where the list is a tag
+	}
+	for _, digest := range wanted {
+		err := r.artifact(ctx, r.repository.Digest(digest.String()), true)
+		if missing(err) {
+			r.material.Skipped++
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attaches tells whether an artifact of a type may be a signature or an attestation. Some registries do not say, or take the
+// type of its configuration, which is empty, for its own.
+func attaches(artifactType string) bool {
+	return artifactType == "" || artifactType == emptyConfigType || strings.HasPrefix(artifactType, signature.BundleType) || strings.HasPrefix(artifactType, cosignArtifactType)
+}
+
+// artifact reads the layers of one manifest; one of a list must say itself that it refers to the image.
+func (r *signatureReader) artifact(ctx context.Context, ref name.Reference, listed bool) error {
+	got, err := r.puller.Get(ctx, ref)
+	if err != nil {
+		return err
+	}
+	var manifest struct {
+		Subject *v1.Descriptor  `json:"subject"`
+		Layers  []v1.Descriptor `json:"layers"`
+	}
+	readable := json.Unmarshal(got.Manifest, &manifest) == nil
+	if !readable || listed && (manifest.Subject == nil || manifest.Subject.Digest != r.subject) {
+		r.material.Skipped++
+		return nil
+	}
+	where := "tag " + ref.Identifier()
+	if listed {
+		where = "referrer " + got.Digest.Hex[:min(len(got.Digest.Hex), shownHex)]
+	}
+	layers := manifest.Layers
+	if more := len(layers) - signature.MaxItems; more > 0 {
+		r.material.Skipped += more
+		layers = layers[more:] // cosign appends
+	}
+	for i := range layers {
+		if err := r.layer(ctx, where, &layers[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shownHex is how much of a digest is told.
+const shownHex = 12
+
+// layer reads one signature or attestation.
+func (r *signatureReader) layer(ctx context.Context, where string, d *v1.Descriptor) error {
+	kind := kindOf(string(d.MediaType))
+	if kind == 0 || d.Size < 0 || d.Size > signature.MaxBody || r.bytes+d.Size > signature.MaxBytes || len(r.material.Items) >= signature.MaxItems {
+		r.material.Skipped++
+		return nil
+	}
+	body, err := r.blob(ctx, d)
+	if missing(err) || errors.Is(err, errMalformed) {
+		r.material.Skipped++
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	item := signature.Item{Kind: kind, Where: where, Body: body, Annotations: map[string]string{}}
+	for _, key := range signature.Annotations() {
+		if text, found := d.Annotations[key]; found {
+			item.Annotations[key] = text
+		}
+	}
+	r.material.Items = append(r.material.Items, item)
+	r.bytes += int64(len(body))
+	return nil
+}
+
+func kindOf(mediaType string) signature.Kind {
+	switch {
+	case strings.HasPrefix(mediaType, signature.BundleType):
+		return signature.Bundle
+	case mediaType == signature.SimpleSigningType:
+		return signature.SimpleSigning
+	case mediaType == signature.EnvelopeType:
+		return signature.Envelope
+	}
+	return 0
+}
+
+// blob reads a layer whose size is known to be within bounds. What the registry sends is checked against its name on the way.
+func (r *signatureReader) blob(ctx context.Context, d *v1.Descriptor) ([]byte, error) {
+	layer, err := r.puller.Layer(ctx, r.repository.Digest(d.Digest.String()))
+	if err != nil {
+		return nil, err
+	}
+	stream, err := layer.Compressed()
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	body, err := io.ReadAll(io.LimitReader(stream, d.Size+1))
+	if int64(len(body)) > d.Size {
+		return nil, fmt.Errorf("%w: more than %d bytes", errMalformed, d.Size)
+	}
+	return body, err
+}

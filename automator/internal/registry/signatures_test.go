@@ -1,0 +1,252 @@
+package registry_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tandem-cd/tandem/automator/internal/registry"
+	"github.com/tandem-cd/tandem/automator/internal/signature"
+	"github.com/tandem-cd/tandem/automator/internal/signature/signaturetest"
+)
+
+const artifactManifest = "application/vnd.oci.image.manifest.v1+json"
+
+// blob pushes bytes and returns their digest.
+func (w *world) blob(repository string, body []byte) string {
+	w.t.Helper()
+	digest := signaturetest.Digest(string(body))
+	w.put("/v2/"+repository+"/blobs/uploads/?digest="+digest, http.MethodPost, "application/octet-stream", body)
+	return digest
+}
+
+func (w *world) put(path, method, mediaType string, body []byte) {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.server.URL+path, bytes.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", mediaType)
+	resp, err := w.server.Client().Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		w.t.Fatalf("%s %s: %s", method, path, resp.Status)
+	}
+}
+
+type layer struct {
+	MediaType   string            `json:"mediaType"`
+	Size        int               `json:"size"`
+	Digest      string            `json:"digest"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// layerOf pushes an item's bytes.
+func (w *world) layerOf(repository, mediaType string, item signature.Item) layer {
+	return layer{MediaType: mediaType, Size: len(item.Body), Digest: w.blob(repository, item.Body), Annotations: item.Annotations}
+}
+
+// artifact pushes a manifest of layers, and returns its digest. A subject is what it refers to; empty for none.
+func (w *world) artifact(repository, tag, subject string, layers ...layer) string {
+	w.t.Helper()
+	manifest := map[string]any{
+		"schemaVersion": 2, "mediaType": artifactManifest, "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+		"config": layer{MediaType: "application/vnd.oci.empty.v1+json", Size: 2, Digest: w.blob(repository, []byte("{}"))}, "layers": layers,
+	}
+	if subject != "" {
+		manifest["subject"] = layer{MediaType: artifactManifest, Size: 1, Digest: subject}
+	}
+	body, err := json.Marshal(manifest)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	digest := signaturetest.Digest(string(body))
+	if tag == "" {
+		tag = digest
+	}
+	w.put("/v2/"+repository+"/manifests/"+tag, http.MethodPut, artifactManifest, body)
+	return digest
+}
+
+const bundleLayer = "application/vnd.dev.sigstore.bundle.v0.3+json"
+
+// TestSignatures reads what cosign attaches, in each of its forms, from a registry with a list of referrers and without.
+func TestSignatures(t *testing.T) {
+	t.Parallel()
+	noReferrers := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			if strings.Contains(req.URL.Path, "/referrers/") {
+				http.NotFound(rw, req)
+				return
+			}
+			next.ServeHTTP(rw, req)
+		})
+	}
+	cases := map[string]struct {
+		wrap []middleware
+		tag  bool // the list is a tag
+	}{
+		"Referrers":    {},
+		"ReferrersTag": {wrap: []middleware{noReferrers}, tag: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, tc.wrap...)
+			image := signature.Image{Repository: w.host + "/acme/api", Digest: w.push("acme/api", "1.0.0", "one")}
+			base := strings.Replace(image.Digest, ":", "-", 1)
+			key := signaturetest.ECDSA(t)
+			simple := key.Simple(signaturetest.Payload(image))
+			attested := key.Envelope(signaturetest.Statement(image, "https://slsa.dev/provenance/v1", "{}"))
+			bundle := key.Bundle(signaturetest.Statement(image, signaturetest.SignaturePredicate, "{}"))
+			w.artifact("acme/api", base+".sig", "", w.layerOf("acme/api", signature.SimpleSigningType, simple))
+			w.artifact("acme/api", base+".att", "", w.layerOf("acme/api", signature.EnvelopeType, attested))
+			referrer := w.artifact("acme/api", "", image.Digest, w.layerOf("acme/api", bundleLayer, bundle))
+			if tc.tag {
+				w.index("acme/api", base, referrer)
+			}
+			got, err := w.client().Signatures(t.Context(), image.Repository, image.Digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var kinds []signature.Kind
+			for _, item := range got.Items {
+				kinds = append(kinds, item.Kind)
+			}
+			slices.Sort(kinds)
+			if !slices.Equal(kinds, []signature.Kind{signature.Bundle, signature.SimpleSigning, signature.Envelope}) || got.Skipped != 0 {
+				t.Fatalf("Signatures(...): kinds %v, %d skipped", kinds, got.Skipped)
+			}
+			for _, config := range []signature.Config{{Keys: []string{key.Public}}, {Keys: []string{key.Public}, Attestation: "https://slsa.dev/provenance/v1"}} {
+				rule, err := signature.New(config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				verifier, err := signature.Rules{rule}.With(signature.Trust{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if verdict := verifier.Verify(image, got); !verdict.Kept {
+					t.Errorf("Verify(...): %s", verdict.Reason)
+				}
+			}
+		})
+	}
+}
+
+// index pushes a list of referrers under a tag.
+func (w *world) index(repository, tag string, digests ...string) {
+	w.t.Helper()
+	w.put("/v2/"+repository+"/manifests/"+tag, http.MethodPut, "application/vnd.oci.image.index.v1+json", indexOf(w.t, digests...))
+}
+
+func indexOf(t testing.TB, digests ...string) []byte {
+	t.Helper()
+	var manifests []map[string]any
+	for _, digest := range digests {
+		manifests = append(manifests, map[string]any{"mediaType": artifactManifest, "size": 1, "digest": digest, "artifactType": bundleLayer})
+	}
+	body, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// TestSignaturesOfNone finds nothing, and that is an answer.
+func TestSignaturesOfNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	digest := w.push("acme/api", "1.0.0", "one")
+	got, err := w.client().Signatures(t.Context(), w.host+"/acme/api", digest)
+	if err != nil || len(got.Items) != 0 || got.Skipped != 0 {
+		t.Errorf("Signatures(...): %d items, %d skipped, %v", len(got.Items), got.Skipped, err)
+	}
+	if _, err := w.client().Signatures(t.Context(), w.host+"/acme/api", "1.0.0"); err == nil {
+		t.Error("Signatures(...): a tag is taken for a digest")
+	}
+}
+
+// TestSignaturesHostile reads what anybody may have pushed who may push to the repository: what is of no use is counted, is
+// within bounds, and keeps nothing else from being read.
+func TestSignaturesHostile(t *testing.T) {
+	t.Parallel()
+	var list []byte
+	w := newWorld(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			if !strings.Contains(req.URL.Path, "/referrers/") {
+				next.ServeHTTP(rw, req)
+				return
+			}
+			rw.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+			_, _ = rw.Write(list)
+		})
+	})
+	image := signature.Image{Repository: w.host + "/acme/api", Digest: w.push("acme/api", "1.0.0", "one")}
+	base := strings.Replace(image.Digest, ":", "-", 1)
+	key := signaturetest.ECDSA(t)
+	good := w.layerOf("acme/api", signature.SimpleSigningType, key.Simple(signaturetest.Payload(image)))
+	small := func(size int, digest, mediaType string) layer {
+		return layer{MediaType: mediaType, Size: size, Digest: digest}
+	}
+	one := w.blob("acme/api", []byte("{}"))
+	layers := make([]layer, 0, 3000)
+	for range 2990 {
+		layers = append(layers, small(2, one, signature.EnvelopeType))
+	}
+	layers = append(layers,
+		small(2, one, "application/vnd.oci.image.layer.v1.tar+gzip"),
+		small(signature.MaxBody+1, one, signature.SimpleSigningType),
+		small(-1, one, signature.SimpleSigningType),
+		small(1, one, signature.SimpleSigningType), // more than it says
+		small(2, signaturetest.Digest("nobody has this"), signature.SimpleSigningType),
+		good,
+	)
+	w.artifact("acme/api", base+".sig", "", layers...)
+	// A loop: an artifact that refers to itself by a list, one that refers to another image, and one that is not there.
+	loop := w.artifact("acme/api", "loop", signaturetest.Digest("another image"), good)
+	list = indexOf(t, loop, image.Digest, signaturetest.Digest("not there"))
+	got, err := w.client().Signatures(t.Context(), image.Repository, image.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Items) > signature.MaxItems || got.Skipped < 2870 || got.Skipped > 2880 {
+		t.Errorf("Signatures(...): %d items, %d skipped", len(got.Items), got.Skipped)
+	}
+	if last := got.Items; !slices.ContainsFunc(last, func(i signature.Item) bool { return i.Kind == signature.SimpleSigning && len(i.Body) > 2 }) {
+		t.Error("Signatures(...): the newest signature is not among what was read")
+	}
+}
+
+// TestSignaturesUnreachable tells a registry that does not answer from one that has nothing.
+func TestSignaturesUnreachable(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{"/referrers/", ".sig", ".att", "/blobs/"} {
+		t.Run(strings.Trim(part, "/."), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+					if req.Method == http.MethodGet && strings.Contains(req.URL.Path, part) {
+						http.Error(rw, "{}", http.StatusInternalServerError)
+						return
+					}
+					next.ServeHTTP(rw, req)
+				})
+			})
+			image := signature.Image{Repository: w.host + "/acme/api", Digest: w.push("acme/api", "1.0.0", "one")}
+			item := signaturetest.ECDSA(t).Simple(signaturetest.Payload(image))
+			w.artifact("acme/api", strings.Replace(image.Digest, ":", "-", 1)+".sig", "", w.layerOf("acme/api", signature.SimpleSigningType, item))
+			_, err := w.client(func(*registry.Host) {}).Signatures(t.Context(), image.Repository, image.Digest)
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("signatures of %s@%s", image.Repository, image.Digest)) {
+				t.Errorf("Signatures(...): %v", err)
+			}
+		})
+	}
+}
