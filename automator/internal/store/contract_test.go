@@ -36,6 +36,7 @@ func TestContract(t *testing.T) {
 		"PruneByAge":         pruneByAge,
 		"Tags":               tags,
 		"PruneTags":          pruneTags,
+		"Verifications":      verifications,
 		"ForeignText":        foreignText,
 		"Identities":         identities,
 		"RedeemOnce":         redeemOnce,
