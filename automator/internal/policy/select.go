@@ -32,6 +32,8 @@ const (
 	RuleUnknown    Rule = "unknown"     // nobody has looked at the image yet
 	RulePlatform   Rule = "platform"    // the image is not there for the platform
 	RuleAge        Rule = "age"         // too young
+	RuleUnchecked  Rule = "unchecked"   // nobody has checked who signed it yet
+	RuleUnsigned   Rule = "unsigned"    // not signed by whom it must be
 	RuleOutranked  Rule = "outranked"   // a candidate, but not the newest
 	RuleNewest     Rule = "newest"      // the selected tag
 )
@@ -40,7 +42,8 @@ const (
 func rules() []Rule {
 	return []Rule{
 		RuleName, RuleSignature, RuleCurrent, RuleOther, RuleDeny, RuleAllow, RuleMatch, RuleVersion, RuleNumber, RuleCalver, RuleTime,
-		RuleVariant, RulePreRelease, RuleRange, RulePrecision, RuleOlder, RuleUnknown, RulePlatform, RuleAge, RuleOutranked, RuleNewest,
+		RuleVariant, RulePreRelease, RuleRange, RulePrecision, RuleOlder, RuleUnknown, RulePlatform, RuleAge, RuleUnchecked, RuleUnsigned,
+		RuleOutranked, RuleNewest,
 	}
 }
 
@@ -78,6 +81,17 @@ type Input struct {
 	Current Tag
 	// Now is the clock, for policies with a least age.
 	Now time.Time
+	// Signed says whether a tag's image is signed by whom it must be, for an image that has to be; nil asks for nothing.
+	Signed func(*Tag) Signed
+}
+
+// Signed is what is known of the signatures of an image.
+type Signed struct {
+	// Checked is whether somebody looked; Kept is whether the image is signed by whom it must be, and Reason says why not.
+	Checked, Kept bool
+	Reason        string
+	// By names who has signed.
+	By []string
 }
 
 // Selection is what an image should have.
@@ -94,6 +108,8 @@ type Selection struct {
 	Reason string
 	// Inspect are tags that have to be looked at before anything can be selected, at most [MaxInspect].
 	Inspect []string
+	// Check are tags whose signatures have to be checked before anything can be selected, with the digest if one is meant.
+	Check []Tag
 	// Again is when a tag becomes old enough; zero if none waits for that.
 	Again time.Time
 	// Counts says how many tags each rule decided about, in the order of the
@@ -150,6 +166,7 @@ type judgement struct {
 	policy  *Policy
 	order   order
 	now     time.Time
+	signed  func(*Tag) Signed
 	current entry
 	// precision is how many numbers a candidate has; 0 if that does not matter.
 	precision int
@@ -159,7 +176,7 @@ type judgement struct {
 }
 
 func judge(p Policy, in Input) *judgement {
-	j := &judgement{policy: &p, order: p.ordered(), now: in.Now, current: p.current(&in.Current)}
+	j := &judgement{policy: &p, order: p.ordered(), now: in.Now, signed: in.Signed, current: p.current(&in.Current)}
 	tags := sorted(in.Tags)
 	if pin, ok := j.order.(named); ok && pin.digest != "" && !slices.ContainsFunc(tags, func(t Tag) bool { return t.Name == pin.tag }) {
 		tags = append(slices.Clone(tags), Tag{Name: pin.tag}) // whoever names the digest need not wait for the tag
@@ -286,10 +303,10 @@ func (j *judgement) older(e *entry) bool {
 // ripe asks what depends on the image and on the clock.
 func (j *judgement) ripe(e *entry) Rule {
 	p := j.policy
-	if one, ok := j.order.(named); ok && !one.follow {
-		return RuleOutranked // whoever pins has looked
-	}
+	one, ok := j.order.(named)
+	pinned := ok && !one.follow // whoever pins has looked
 	switch {
+	case pinned:
 	case p.platform != "" && !e.Inspected && e.Problem == "":
 		return RuleUnknown
 	case p.platform != "" && !p.runsOn(e.Platforms):
@@ -297,7 +314,32 @@ func (j *judgement) ripe(e *entry) Rule {
 	case p.minAge > 0 && (e.Pushed.IsZero() || j.now.Sub(e.Pushed) < p.minAge):
 		return RuleAge
 	}
+	return j.vouched(e)
+}
+
+// vouched asks who has signed the image.
+func (j *judgement) vouched(e *entry) Rule {
+	if j.signed == nil {
+		return RuleOutranked
+	}
+	switch signed := j.signed(j.written(e)); {
+	case !signed.Checked:
+		return RuleUnchecked
+	case !signed.Kept:
+		return RuleUnsigned
+	}
 	return RuleOutranked
+}
+
+// written is a tag with the digest that would be written: that of a pin, or what the tag points to.
+func (j *judgement) written(e *entry) *Tag {
+	one, ok := j.order.(named)
+	if !ok || one.digest == "" {
+		return e.Tag
+	}
+	tag := *e.Tag
+	tag.Digest = one.digest
+	return &tag
 }
 
 // settleVariant finds the variant of a current tag that is no version: the
@@ -325,7 +367,9 @@ func (j *judgement) settlePrecision() {
 	if v, ok := j.order.(versions); !ok || v.anyNumbers || j.current.precision != 0 {
 		return
 	}
-	waiting := func(e *entry) bool { return e.rule == RuleOutranked || e.rule == RuleUnknown || e.rule == RuleAge }
+	waiting := func(e *entry) bool {
+		return e.rule == RuleOutranked || e.rule == RuleUnknown || e.rule == RuleAge || e.rule == RuleUnchecked
+	}
 	for _, e := range j.judged {
 		if waiting(e) {
 			j.precision = max(j.precision, e.precision)
@@ -375,7 +419,7 @@ func order01(placed bool) int {
 
 func rank(e *entry) int {
 	switch {
-	case e.rule == RuleOutranked, e.rule == RuleUnknown:
+	case e.rule == RuleOutranked, e.rule == RuleUnknown, e.rule == RuleUnchecked:
 		return 0
 	case e.rule == RuleCurrent:
 		return 1

@@ -17,8 +17,15 @@ func (j *judgement) selection() Selection {
 		s.Tag, s.Changed = first.Name, true
 		s.Digest = j.digest(first)
 		s.Reason = j.newestReason(first)
+	case first != nil && first.rule == RuleUnchecked:
+		for _, e := range j.ahead(RuleUnchecked) {
+			s.Check = append(s.Check, *j.written(e))
+		}
+		s.Reason = fmt.Sprintf("%s until the signatures of %s are checked, which may be newer", j.stay(), first.Name)
 	case first != nil && first.rule == RuleUnknown:
-		s.Inspect = j.unknown()
+		for _, e := range j.ahead(RuleUnknown) {
+			s.Inspect = append(s.Inspect, e.Name)
+		}
 		s.Reason = fmt.Sprintf("%s until %s looked at, which may be newer", j.stay(), are(len(s.Inspect), first.Name))
 	default:
 		s.Reason = j.unchangedReason(first)
@@ -34,8 +41,12 @@ func (j *judgement) selection() Selection {
 func (j *judgement) digest(e *entry) string {
 	one, ok := j.order.(named)
 	switch {
-	case ok && !one.follow:
+	case ok && !one.follow && one.digest != "":
 		return one.digest
+	case j.signed != nil:
+		return e.Digest // the one that was checked
+	case ok && !one.follow:
+		return ""
 	case ok || e.Inspected:
 		return e.Digest
 	}
@@ -50,20 +61,17 @@ func (j *judgement) held(s Selection) Selection {
 	return Selection{Tag: j.current.Name, Digest: j.current.Digest, Reason: reason, Counts: s.Counts}
 }
 
-// unknown are the tags that stand before everything that is known.
-func (j *judgement) unknown() []string {
+// ahead are the tags of a rule that stand before everything else.
+func (j *judgement) ahead(rule Rule) []*entry {
 	most := MaxInspect
 	if len(j.judged) > 0 && j.judged[0].placed {
 		most = maxAhead // its image decides whether the next one matters
 	}
-	var names []string
-	for _, e := range j.judged {
-		if e.rule != RuleUnknown || len(names) == most {
-			break
-		}
-		names = append(names, e.Name)
+	n := 0
+	for n < min(most, len(j.judged)) && j.judged[n].rule == rule {
+		n++
 	}
-	return names
+	return j.judged[:n]
 }
 
 // again is when the first of the tags that are too young is old enough.
@@ -180,6 +188,10 @@ func (j *judgement) reason(e *entry) string {
 			return "when it was pushed is not known"
 		}
 		return fmt.Sprintf("seen for %s, less than %s", j.now.Sub(e.Pushed).Truncate(time.Second), j.policy.minAge)
+	case RuleUnchecked:
+		return "nobody has checked its signatures yet"
+	case RuleUnsigned:
+		return j.signed(j.written(e)).Reason
 	case RuleCurrent:
 		return "the current tag"
 	case RuleNewest:
