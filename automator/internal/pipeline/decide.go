@@ -13,6 +13,8 @@ type Input struct {
 	Candidates map[string]Candidate
 	// Environments are what the others know of each environment, by its name.
 	Environments map[string]Observed
+	// Refusals are the digests that environments have and that may not be written to another one.
+	Refusals []Refusal
 	// Now is the clock. It decides nothing; it measures how long an environment
 	// has been healthy.
 	Now time.Time

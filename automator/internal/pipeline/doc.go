@@ -18,6 +18,10 @@
 //	  platform: linux/arm64                # an image without it is no candidate
 //	  minAge: 3d                           # since the tag was seen first
 //	  hold: the auditors are here          # changes nothing, and says why
+//	  verify:                              # all of these, or the image is never written
+//	  - keys: [release]                    # any of these; a name of the automator's configuration, or PEM
+//	  - attestation: https://slsa.dev/provenance/v1
+//	    identities: [{issuer: https://token.actions.githubusercontent.com, subjectPattern: "https://github.com/acme/api/.+"}]
 //	environments:                          # in the order of promotion
 //	- {name: dev, path: env/dev, cluster: dev-eu}
 //	- {name: prod, path: env/prod, cluster: prod-eu, promote: auto}

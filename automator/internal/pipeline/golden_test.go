@@ -73,6 +73,9 @@ func TestLoad(t *testing.T) {
 			fmt.Fprintf(&out, "%s:%d: pipeline %s\n", p.File, p.Line, p.App)
 			for _, i := range p.Images {
 				fmt.Fprintf(&out, "  %d: image %s, %s, %s\n", i.Line, i.Name, i.Repository.Name(), i.Policy)
+				for _, rule := range i.Verify {
+					fmt.Fprintf(&out, "    %s\n", rule)
+				}
 			}
 			for _, e := range p.Environments {
 				fmt.Fprintf(&out, "  %d: environment %s, path %q, cluster %q, promote %s\n", e.Line, e.Name, e.Path, e.Cluster, e.Promote)

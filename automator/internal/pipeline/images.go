@@ -17,13 +17,14 @@ func policyKeys() []string {
 
 func (r *reader) image(n *yaml.Node) Image {
 	image := Image{Line: n.Line}
-	m, ok := r.mapping(n, "an image", "name", "repository", "policy", "allow", "deny", "platform", "minAge", "hold")
+	m, ok := r.mapping(n, "an image", "name", "repository", "policy", "allow", "deny", "platform", "minAge", "hold", "verify")
 	if !ok {
 		return image
 	}
 	image.Name = m.name("name", "api")
 	image.Repository = m.repository()
 	image.Policy = m.policy()
+	image.Verify = m.verify()
 	return image
 }
 

@@ -7,6 +7,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tandem-cd/tandem/automator/internal/policy"
+	"github.com/tandem-cd/tandem/automator/internal/signature"
 	"github.com/tandem-cd/tandem/shared/imageref"
 	"github.com/tandem-cd/tandem/shared/revision"
 )
@@ -29,6 +30,8 @@ type Image struct {
 	// Repository has neither a tag nor a digest.
 	Repository imageref.Reference
 	Policy     policy.Policy
+	// Verify says by whom an image must be signed before it is written.
+	Verify signature.Rules
 	// Line is where it is written.
 	Line int
 }

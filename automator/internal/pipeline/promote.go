@@ -32,7 +32,7 @@ func (o *Outcome) next(p *Pipeline, before, e Environment, in Input) {
 	if !ok {
 		return // it has no image, and each has its reason
 	}
-	if reason := p.notNext(before, release, moves, observed, proven.Evidence); reason != "" {
+	if reason := p.notNext(before, release, moves, observed, &in); reason != "" {
 		o.waitf(e.Name, "", "%s", reason)
 		return
 	}
@@ -60,7 +60,7 @@ func unnameable(p *Pipeline, e Environment, observed Observed) string {
 }
 
 // notNext says why a release stays out of the next environment.
-func (p *Pipeline) notNext(before Environment, release Release, moves []Decision, observed Observed, evidence Evidence) string {
+func (p *Pipeline) notNext(before Environment, release Release, moves []Decision, observed Observed, in *Input) string {
 	if len(moves) == 0 {
 		return fmt.Sprintf("has release %s of %s already", release.ID(), before.Name)
 	}
@@ -68,6 +68,9 @@ func (p *Pipeline) notNext(before Environment, release Release, moves []Decision
 		running, rule := observed.Images[d.Image], p.policyOf(d.Image)
 		if reason := rule.Held(); reason != "" {
 			return fmt.Sprintf("%s is held in %s: %s", d.Image, p.File, reason)
+		}
+		if reason := in.refused(d.Image, d.To.Digest); reason != "" {
+			return fmt.Sprintf("%s %s of %s may not be written: %s", d.Image, d.To, before.Name, reason)
 		}
 		if ours := observed.Ours[d.Image]; held(rule, d.To, ours) {
 			return d.Image + " is " + heldReason(running, ours)
@@ -79,7 +82,7 @@ func (p *Pipeline) notNext(before Environment, release Release, moves []Decision
 			}
 		}
 	}
-	return unproven(before, release, evidence)
+	return unproven(before, release, in.Environments[before.Name].Evidence)
 }
 
 // policyOf returns the policy of an image.
