@@ -31,6 +31,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/scan"
 	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/automator/internal/traces"
+	"github.com/tandem-cd/tandem/automator/internal/verify"
 	"github.com/tandem-cd/tandem/automator/internal/webhook"
 	enrollmentv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/enrollment/v1"
 	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
@@ -56,6 +57,7 @@ type Automator struct {
 	fleet    *fleet.State
 	registry *registry.Client
 	scanner  *scan.Scanner
+	checker  *verify.Checker
 	repos    repositories
 	relay    *relay.Server
 	hooks    *webhook.Hooks
@@ -72,7 +74,7 @@ type Automator struct {
 func New(ctx context.Context, cfg Config, log *zap.Logger) (*Automator, error) {
 	a := &Automator{cfg: cfg, log: log, fleet: fleet.New(), calls: rpc.NewCalls(), metrics: telemetry.NewMetrics("tandem_automator", Version)}
 	a.measure()
-	for _, open := range []func(context.Context) error{a.openStore, a.openScanner, a.openRepositories, a.openRelay, a.openWebhooks, a.openEnrollment, a.openServer} {
+	for _, open := range []func(context.Context) error{a.openStore, a.openScanner, a.openChecker, a.openRepositories, a.openRelay, a.openWebhooks, a.openEnrollment, a.openServer} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, a.close())
 		}
@@ -107,6 +109,13 @@ func (a *Automator) openScanner(context.Context) (err error) {
 		Registry: a.registry, Cache: a.store, Log: a.log, Metrics: a.metrics, Changed: a.imageChanged,
 	})
 	return err
+}
+
+func (a *Automator) openChecker(context.Context) error {
+	a.checker = verify.New(a.cfg.Verification, verify.Deps{
+		Registry: signatures{a.scanner, a.registry}, Store: a.store, Log: a.log, Metrics: a.metrics, Changed: a.wakeWriters,
+	})
+	return nil
 }
 
 func (a *Automator) openRepositories(ctx context.Context) error {
@@ -193,7 +202,7 @@ func (a *Automator) newServer(config *tls.Config) *rpc.Server {
 	statusv1.RegisterStatusServiceServer(server.GRPC, &fleet.Service{
 		State: a.fleet, Events: eventLog{a.store}, Contents: a.repos, Asker: api.NewQuestions(a.relay, a.fleet, a.repos),
 	})
-	pipelinev1.RegisterPipelineServiceServer(server.GRPC, api.New(a.repos, a.scanner))
+	pipelinev1.RegisterPipelineServiceServer(server.GRPC, api.New(a.repos, a.scanner, a.checker))
 	return server
 }
 
@@ -205,6 +214,7 @@ func (a *Automator) Run(ctx context.Context) error {
 	}
 	tasks := []run.Task{
 		{Name: "scan", Run: a.scanner.Run},
+		{Name: "signatures", Run: a.checker.Run},
 		{Name: "store", Run: a.keepStore},
 		{Name: "revocations", Run: a.enroll.Run},
 		{Name: "evidence", Run: a.watchEvidence},

@@ -12,6 +12,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/automator/internal/traces"
+	"github.com/tandem-cd/tandem/automator/internal/verify"
 	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/rpc"
@@ -65,6 +66,8 @@ type Config struct {
 	Repositories []RepositoryConfig `yaml:"repositories"`
 	// Registries says how to reach registries that need more than their name.
 	Registries registry.Config `yaml:"registries"`
+	// Verification has the keys that images are signed with, and whose identities are believed.
+	Verification verify.Config `yaml:"verification"`
 	// ScanInterval is how often each repository of images is looked at; 5m by default.
 	ScanInterval config.Duration `yaml:"scanInterval"`
 }
@@ -161,6 +164,9 @@ func (c *Config) Validate() error {
 		if err := c.Store.Validate(); err != nil {
 			problems = append(problems, fmt.Errorf("store: %w", err))
 		}
+	}
+	if err := c.Verification.Validate(); err != nil {
+		problems = append(problems, fmt.Errorf("verification: %w", err))
 	}
 	require(c.Signing.Name, "signing.name", "who makes commits")
 	require(c.Signing.Email, "signing.email", "who makes commits")

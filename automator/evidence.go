@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/scan"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
@@ -96,4 +97,16 @@ func (i images) Inspect(repository string, tags []string) { i.scanner.Inspect(re
 // Digest returns what a tag points to.
 func (i images) Digest(ctx context.Context, repository, tag string) (string, error) {
 	return i.scanner.Resolve(ctx, repository, tag)
+}
+
+// signatures is how registries are asked who signed images: by the scanner what tags point to, which remembers it, and by
+// the client the rest.
+type signatures struct {
+	scanner *scan.Scanner
+	*registry.Client
+}
+
+// Digest returns what a tag points to.
+func (s signatures) Digest(ctx context.Context, repository, tag string) (string, error) {
+	return s.scanner.Resolve(ctx, repository, tag)
 }

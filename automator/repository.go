@@ -60,7 +60,7 @@ func openRepositories(ctx context.Context, a *Automator, signer ssh.Signer) (rep
 		source := revision.Source{Repository: cfg.Name, Ref: cfg.ref()}
 		r.updater = update.New(
 			update.Config{Source: source, Name: a.cfg.Signing.Name, Email: a.cfg.Signing.Email, Signer: signer},
-			update.Deps{Repository: r.mirror, Images: images{a.scanner}, Evidence: evidence{a.fleet}, Events: eventLog{a.store}, Log: a.log, Metrics: metrics},
+			update.Deps{Repository: r.mirror, Images: images{a.scanner}, Signatures: a.checker, Evidence: evidence{a.fleet}, Events: eventLog{a.store}, Log: a.log, Metrics: metrics},
 		)
 	}
 	return all, nil
@@ -277,8 +277,13 @@ func (rs repositories) ContentAt(ctx context.Context, name string, commit gitobj
 	return relay.ContentAt(ctx, r.mirror, commit, paths)
 }
 
-// imageChanged wakes the writers: a tag or a digest became known or changed.
-func (a *Automator) imageChanged(string, time.Time) {
+// imageChanged wakes the writers: a tag or a digest became known or changed. It may be that of a signature.
+func (a *Automator) imageChanged(repository string, _ time.Time) {
+	a.checker.Recheck(repository)
+	a.wakeWriters()
+}
+
+func (a *Automator) wakeWriters() {
 	for _, r := range a.repos {
 		r.updater.Wake()
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/scan"
+	"github.com/tandem-cd/tandem/automator/internal/signature"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
 	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
@@ -40,16 +41,22 @@ type Images interface {
 	Seen(repository string) (scan.Snapshot, bool)
 }
 
+// Signatures says what is known of who signed images.
+type Signatures interface {
+	Signed(repository string, tag *policy.Tag, rules signature.Rules) policy.Signed
+}
+
 // Pipelines answers PipelineService.
 type Pipelines struct {
 	pipelinev1.UnimplementedPipelineServiceServer
-	updates Updates
-	images  Images
+	updates    Updates
+	images     Images
+	signatures Signatures
 }
 
 // New returns the service.
-func New(updates Updates, images Images) *Pipelines {
-	return &Pipelines{updates: updates, images: images}
+func New(updates Updates, images Images, signatures Signatures) *Pipelines {
+	return &Pipelines{updates: updates, images: images, signatures: signatures}
 }
 
 // ListPipelines returns a page of pipelines.
@@ -121,7 +128,7 @@ func (s *Pipelines) pipeline(status update.Status, p update.PipelineStatus) *pip
 }
 
 func (s *Pipelines) image(p update.PipelineStatus, image pipeline.Image) *pipelinev1.PipelineImage {
-	out := &pipelinev1.PipelineImage{Name: image.Name, Repository: image.Repository.String(), Policy: image.Policy.String()}
+	out := &pipelinev1.PipelineImage{Name: image.Name, Repository: image.Repository.String(), Policy: policyText(image)}
 	if candidate, ok := p.Candidates[image.Name]; ok && candidate.Pin.Tag != "" {
 		out.Candidate = &revisionv1.Image{
 			Name: image.Name, Repository: image.Repository.String(), Tag: candidate.Pin.Tag, Digest: candidate.Pin.Digest,
@@ -131,6 +138,14 @@ func (s *Pipelines) image(p update.PipelineStatus, image pipeline.Image) *pipeli
 		out.Scanned = timestamppb.New(snapshot.Scan.LastAttempt)
 	}
 	return out
+}
+
+// policyText is a policy in words, with who must have signed the image.
+func policyText(image pipeline.Image) string {
+	if len(image.Verify) == 0 {
+		return image.Policy.String()
+	}
+	return image.Policy.String() + ", with " + image.Verify.String()
 }
 
 func environments(p update.PipelineStatus) []*pipelinev1.Environment {
@@ -200,6 +215,11 @@ func (s *Pipelines) explain(req *pipelinev1.ExplainImageRequest, status update.S
 	}
 	out.TagsSeen = int32(len(snapshot.Listed))
 	in := policy.Input{Tags: snapshot.Listed, Current: runs(p, image, snapshot.Listed, snapshot.Gone), Now: time.Now()}
+	if len(image.Verify) > 0 {
+		in.Signed = func(tag *policy.Tag) policy.Signed {
+			return s.signatures.Signed(image.Repository.Name(), tag, image.Verify)
+		}
+	}
 	_, verdicts := policy.Select(image.Policy, in)
 	if req.GetTag() != "" {
 		verdicts = append([]policy.Verdict{policy.Explain(image.Policy, in, req.GetTag())}, verdicts...)

@@ -89,10 +89,13 @@ func (u *Updater) choose(v *view, a *app, image pipeline.Image, now time.Time) (
 	current := newest(image.Policy, running.Pins)
 	in := policy.Input{Tags: seen.Tags, Current: seen.find(current.Tag), Now: now}
 	in.Current.Digest = current.Digest
-	selection := u.selections.choose(chooser{a.Pipeline, image.Name}, image.Policy, in)
+	signed := signedBy{u.deps.Signatures, repository, image.Verify}
+	in.Signed = signed.asked()
+	selection := u.selections.choose(chooser{a.Pipeline, image.Name}, image.Policy, in, signed.generation())
 	if len(selection.Inspect) > 0 {
 		u.deps.Images.Inspect(repository, selection.Inspect)
 	}
+	signed.check(selection.Check...)
 	if again := selection.Again; !again.IsZero() && (u.ripe.IsZero() || again.Before(u.ripe)) {
 		u.ripe = again
 	}
@@ -104,8 +107,12 @@ func (u *Updater) choose(v *view, a *app, image pipeline.Image, now time.Time) (
 	case !selection.Changed && current.Digest != "":
 		pin = current
 	}
+	reason := selection.Reason
+	if len(image.Verify) > 0 && pin.Tag != "" && pin.Digest == "" { // the tag that is there, without a digest yet
+		pin, reason = signed.pin(seen.find(pin.Tag))
+	}
 	a.seen[image.Name] = seen.find(pin.Tag).Pushed
-	c = choice{app: a, image: image, candidate: pipeline.Candidate{Pin: pin, Reason: selection.Reason, Moves: moves}}
+	c = choice{app: a, image: image, candidate: pipeline.Candidate{Pin: pin, Reason: reason, Moves: moves}}
 	if pin.Tag != "" && pin.Digest == "" && len(running.Pins) > 0 {
 		c.open = question{repository, pin.Tag}
 	}

@@ -69,6 +69,7 @@ func (u *Updater) decide(ctx context.Context, v *view) error {
 	}
 	u.candidates(ctx, v)
 	for _, a := range v.apps {
+		a.input.Refusals = u.refusals(a)
 		a.input.Now = time.Now()
 		a.outcome = pipeline.Decide(a.Pipeline, a.input)
 	}

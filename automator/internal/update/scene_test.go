@@ -33,6 +33,8 @@ type scene struct {
 	evidence *evidence
 	events   *events
 	updater  *update.Updater
+
+	signatures update.Signatures
 }
 
 const (
@@ -81,10 +83,20 @@ func pinned(repository, tag string) string {
 // play runs a test in a bubble, where time passes when nothing else happens.
 func play(t *testing.T, files map[string]string, test func(s *scene)) {
 	t.Helper()
+	playWith(t, files, nil, test)
+}
+
+// playWith is play with something that knows who signed images, if it is given.
+func playWith(t *testing.T, files map[string]string, k *signers, test func(s *scene)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, files)
 		s.images.push(api, "1.0.0")
 		s.images.push(web, "1.0.0")
+		if k != nil {
+			k.images, s.signatures = s.images, k
+			s.updater = s.newUpdater()
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.updater.Run(ctx) }()
@@ -107,7 +119,7 @@ func newScene(t *testing.T, files map[string]string) *scene {
 func (s *scene) newUpdater() *update.Updater {
 	log, _ := logtest.New(s.t)
 	return update.New(config(), update.Deps{
-		Repository: s.pushes, Images: s.images, Evidence: s.evidence, Events: s.events, Log: log,
+		Repository: s.pushes, Images: s.images, Signatures: s.signatures, Evidence: s.evidence, Events: s.events, Log: log,
 	})
 }
 

@@ -23,6 +23,7 @@ type chooser struct {
 type selected struct {
 	tags            []policy.Tag
 	current, digest string
+	generation      uint64
 	selection       policy.Selection
 }
 
@@ -30,12 +31,12 @@ type selected struct {
 func (s *selections) begin() { s.last, s.now = s.now, map[chooser]selected{} }
 
 // choose asks a policy, unless it was asked the same before: the same tags as Images gave, which are never written to, and
-// none of them has become old enough since.
-func (s *selections) choose(who chooser, p policy.Policy, in policy.Input) policy.Selection {
+// none of them has become old enough since. A generation is that of the signatures, for an image that has to be signed.
+func (s *selections) choose(who chooser, p policy.Policy, in policy.Input, generation uint64) policy.Selection {
 	known, asked := s.last[who]
-	if !asked || !known.answers(in) {
+	if !asked || known.generation != generation || !known.answers(in) {
 		selection, _ := policy.Select(p, in)
-		known = selected{tags: in.Tags, current: in.Current.Name, digest: in.Current.Digest, selection: selection}
+		known = selected{tags: in.Tags, current: in.Current.Name, digest: in.Current.Digest, generation: generation, selection: selection}
 	}
 	s.now[who] = known
 	return known.selection

@@ -44,14 +44,14 @@ func TestSelections(t *testing.T) {
 		if known := s.last[who].answers(in); known != step.known {
 			t.Errorf("%s answers(...): got %t", step.reason, known)
 		}
-		if got := s.choose(who, young, in); got.Tag != step.want {
+		if got := s.choose(who, young, in, 0); got.Tag != step.want {
 			t.Errorf("%s choose(...): got %s, want %s", step.reason, got.Tag, step.want)
 		}
 	}
 	s = selections{}
 	s.begin()
 	in := policy.Input{Tags: first, Current: policy.Tag{Name: "1.0.0"}, Now: now}
-	s.choose(who, young, in)
+	s.choose(who, young, in, 0)
 	s.begin()
 	in.Now = now.Add(time.Hour)
 	if s.last[who].answers(in) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/policy"
+	"github.com/tandem-cd/tandem/automator/internal/signature"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/telemetry"
@@ -69,6 +70,17 @@ type Images interface {
 	Inspect(repository string, tags []string)
 }
 
+// Signatures knows who has signed images.
+type Signatures interface {
+	// Signed returns what is known of a tag's image in a repository. It asks nobody.
+	Signed(repository string, tag *policy.Tag, rules signature.Rules) policy.Signed
+	// Check has tags' images checked: those of their digests, or whatever they point to. It returns at once; what came of it
+	// is in Signed later.
+	Check(repository string, tags []policy.Tag, rules signature.Rules)
+	// Generation changes whenever an answer of Signed may have.
+	Generation() uint64
+}
+
 // find returns what is known of a tag, listed or not.
 func (s *Seen) find(name string) policy.Tag {
 	for _, tags := range [][]policy.Tag{s.Tags, s.Gone} {
@@ -112,6 +124,8 @@ type Report struct {
 type Deps struct {
 	Repository Repository
 	Images     Images
+	// Signatures is asked about images that have to be signed; without it none of them is written.
+	Signatures Signatures
 	Evidence   Evidence
 	Events     Events
 	Log        *zap.Logger
