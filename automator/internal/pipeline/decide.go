@@ -27,6 +27,8 @@ type Candidate struct {
 	Pin Pin
 	// Reason says why this one, or why none.
 	Reason string
+	// Unresolved says why Pin has a tag and no digest, where asking for it failed.
+	Unresolved string
 	// Moves is whether the policy wants this digest of the tag in place of another one of the same tag.
 	Moves bool
 }
@@ -138,7 +140,7 @@ func notFirst(image Image, running Running, candidate Candidate, ours Pin) strin
 	case candidate.Pin.Tag == "":
 		return orElse(candidate.Reason, fmt.Sprintf("no tag of %s was looked at yet", image.Repository))
 	case candidate.Pin.Digest == "":
-		return fmt.Sprintf("the digest of %s is not known yet", candidate.Pin.Tag)
+		return orElse(candidate.Unresolved, fmt.Sprintf("the digest of %s is not known yet", candidate.Pin.Tag))
 	case len(running.Pins) == 1 && running.Pins[0] == candidate.Pin:
 		return why(candidate)
 	case held(image.Policy, candidate.Pin, ours):

@@ -68,6 +68,7 @@ func (u *Updater) candidates(ctx context.Context, v *view) {
 		if c.open != (question{}) {
 			c.candidate.Pin.Digest = answers[c.open]
 			if failed := u.digests[c.open]; failed != nil && c.candidate.Pin.Digest == "" {
+				c.candidate.Unresolved = failed.why
 				v.problems = append(v.problems, imageProblem(c.app, c.image, failed.why))
 			}
 		}
@@ -170,7 +171,7 @@ func (u *Updater) ask(ctx context.Context, questions []question) map[question]st
 				delete(u.digests, q)
 				return
 			}
-			u.failed(q, fmt.Sprintf("digest of %s:%s: %v", q.repository, q.tag, err))
+			u.failed(q, err.Error())
 		})
 	}
 	wg.Wait()

@@ -81,7 +81,7 @@ func (i *images) Digest(_ context.Context, repository, tag string) (string, erro
 	defer i.mu.Unlock()
 	i.asked++
 	if i.missing[repository+":"+tag] {
-		return "", fault.New(fault.NotFound, "%s:%s is not in the registry", repository, tag)
+		return "", fault.New(fault.NotFound, "digest of %s:%s: it is not in the registry", repository, tag)
 	}
 	return digest(repository, tag), nil
 }

@@ -187,9 +187,12 @@ func TestImageThatIsNotInTheRegistry(t *testing.T) {
 		s.images.push(api, "1.1.0")
 		s.release(web, "1.1.0")
 		s.has(map[string]string{"env/dev/api.yaml": pinned(api, "1.0.0"), "env/dev/web.yaml": pinned(web, "1.1.0")})
-		want := []string{".tandem/shop.yaml:4: image api: digest of registry.test/acme/api:1.1.0: registry.test/acme/api:1.1.0 is not in the registry"}
+		want := []string{".tandem/shop.yaml:4: image api: digest of registry.test/acme/api:1.1.0: it is not in the registry"}
 		if diff := cmp.Diff(want, s.problems()); diff != "" {
 			t.Errorf("problems: -want, +got:\n%s", diff)
+		}
+		if reasons := fmt.Sprint(s.updater.Status().Pipelines[0].Environments[0].Reasons); !strings.Contains(reasons, "1.1.0: it is not in the registry") {
+			t.Errorf("the environment says %s", reasons)
 		}
 		asked := s.images.asked
 		for range 10 {
