@@ -47,7 +47,7 @@ func (w *World) automatorConfig(files rpc.TLSFiles) (fields, error) {
 		"webhook":      fields{"listen": w.addresses.webhook, "tokenFile": w.file("keys", "webhook-token")},
 		"signing":      fields{"name": "Tandem", "email": "tandem@example.com", "sshKeyFile": w.file("keys", "robot")},
 		"repositories": []any{repository},
-		"registries":   fields{"hosts": fields{w.Registry.Host(): w.registryConfig()}},
+		"registries":   w.registriesConfig(),
 	}
 	if life := w.opts.Enroll; life > 0 {
 		delete(config, "tls")
@@ -67,6 +67,18 @@ func (w *World) automatorConfig(files rpc.TLSFiles) (fields, error) {
 		config["scanInterval"] = every.String()
 	}
 	return config, nil
+}
+
+func (w *World) registriesConfig() fields {
+	hosts := fields{w.Registry.Host(): w.registryConfig()}
+	for host, config := range w.opts.Registries {
+		hosts[host] = config
+	}
+	config := fields{"hosts": hosts}
+	if w.opts.Timeouts != nil {
+		config["timeouts"] = w.opts.Timeouts
+	}
+	return config
 }
 
 func (w *World) registryConfig() fields {

@@ -84,6 +84,10 @@ type Options struct {
 	Shards int
 	// Private has the registry ask for a name and a password.
 	Private bool
+	// Registries are more registries that the automator knows: what its configuration says of each, by host. Timeouts are those
+	// for all; its own by default.
+	Registries map[string]map[string]any
+	Timeouts   map[string]any
 	// Traces is the collector that the automator sends traces to; none by default.
 	Traces string
 	// Queries are the questions that the sites answer through the automator; nil leaves it to the synchronizer.
