@@ -146,9 +146,9 @@ func (b *bench) bareApply(ctx context.Context, i int) (time.Duration, error) {
 	return applied, err
 }
 
-// applyBare applies objects to a new namespace. It returns how long that took, and how long until the controllers had seen
-// all Deployments.
-func (b *bench) applyBare(ctx context.Context, namespace string, texts []string) (applied, seen time.Duration, err error) {
+// applyBare applies objects to a new namespace. It returns how long that took, and how long until the controllers had rolled
+// out all Deployments.
+func (b *bench) applyBare(ctx context.Context, namespace string, texts []string) (applied, healthy time.Duration, err error) {
 	_, err = b.world.Client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 	if err != nil {
 		return 0, 0, err

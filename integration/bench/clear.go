@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -43,13 +44,13 @@ func (b *bench) clear(ctx context.Context, i int) error {
 	return nil
 }
 
-// settled waits until the controllers have done what the Deployments of a namespace ask for.
+// settled waits until the controllers have rolled out the Deployments of a namespace, as a Sync does before it is healthy.
 func (b *bench) settled(ctx context.Context, namespace string) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	waiting := map[string]bool{}
 	look := func(d *appsv1.Deployment) {
-		if delete(waiting, d.Name); d.Status.ObservedGeneration < d.Generation {
+		if delete(waiting, d.Name); !rolledOut(d) {
 			waiting[d.Name] = true
 		}
 	}
@@ -71,6 +72,17 @@ func (b *bench) settled(ctx context.Context, namespace string) error {
 		return fmt.Errorf("controllers in namespace %s: %w", namespace, err)
 	}
 	return nil
+}
+
+// newReplicaSetAvailable is how the Deployment controller says that a rollout is complete.
+const newReplicaSetAvailable = "NewReplicaSetAvailable"
+
+// rolledOut reports whether the controller has completed the rollout of a Deployment.
+func rolledOut(d *appsv1.Deployment) bool {
+	complete := slices.ContainsFunc(d.Status.Conditions, func(c appsv1.DeploymentCondition) bool {
+		return c.Type == appsv1.DeploymentProgressing && c.Reason == newReplicaSetAvailable
+	})
+	return complete && d.Status.ObservedGeneration >= d.Generation
 }
 
 func poll(ctx context.Context, timeout time.Duration, done wait.ConditionWithContextFunc) error {

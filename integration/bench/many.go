@@ -16,6 +16,7 @@ import (
 
 	"github.com/tandem-cd/tandem/integration/env"
 	"github.com/tandem-cd/tandem/integration/env/gitserver"
+	"github.com/tandem-cd/tandem/integration/env/kubecluster"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 )
@@ -67,79 +68,145 @@ func (b *syncBench) many(ctx context.Context, report *SyncReport) (err error) {
 	b.opts.Say("One commit for %d Syncs of 4 objects, beside a bare client.", b.opts.Syncs)
 	ctx, cancel := context.WithTimeout(ctx, manyTimeout)
 	defer cancel()
-	world, err := env.New(ctx, b.ground, env.Options{Name: "many", Sites: []string{site}, LogLevel: "warn"})
+	world, err := env.New(ctx, b.ground, env.Options{Name: "many", Sites: []string{site}, LogLevel: "warn", Profiles: b.opts.Profiles != ""})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, world.Close()) }()
 	b.bench = &bench{world: world, site: world.Sites[site]}
-	bare, err := b.bareMany(ctx)
+	var bare time.Duration
+	err = b.profiled("bare", func(ctx context.Context, report *SyncReport) (err error) {
+		bare, err = b.bareMany(ctx, report)
+		return err
+	})(ctx, report)
 	if err != nil {
 		return fmt.Errorf("bare client: %w", err)
 	}
-	tandem, err := b.commitMany(ctx, report)
-	if err != nil {
+	if err := b.makeMany(ctx); err != nil {
+		return fmt.Errorf("before there are objects: %w", err)
+	}
+	if err := b.profiled("many", b.commitMany)(ctx, report); err != nil {
 		return err
 	}
-	b.opts.Say("  Tandem %.2f s, bare client %.2f s", tandem.Seconds(), bare.Seconds())
-	report.Many.Seconds, report.Many.Ratio = seconds(tandem), ratio(tandem, bare)
+	b.opts.Say("  Tandem %.2f s, bare client %.2f s", report.Many.Seconds, bare.Seconds())
+	report.Many.Ratio = ratio(time.Duration(report.Many.Seconds*float64(time.Second)), bare)
 	return nil
 }
 
 // countMany counts what the Syncs asked since a moment, and says which requests those were.
 func (b *syncBench) countMany(since time.Time, report *SyncReport) error {
-	ours, _, err := b.bench.requests(since, time.Now())
+	requests, err := b.bench.world.Kube.Requests("")
 	if err != nil {
 		return err
 	}
-	kinds := map[string]int{}
-	for _, r := range ours {
-		kinds[strings.TrimSuffix(r.Verb+" "+r.Resource+"/"+r.Subresource, "/")]++
-	}
-	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
-		b.opts.Say("  %.2f %s for each", float64(kinds[kind])/float64(b.opts.Syncs), kind)
-	}
-	report.Many.Requests = math.Round(float64(len(ours))/float64(b.opts.Syncs)*100) / 100
+	ours := b.tell(requests, since)["Tandem"]
+	report.Many.Requests = math.Round(float64(ours)/float64(b.opts.Syncs)*100) / 100
 	return nil
 }
 
-// bareMany applies the same objects, and waits until the controllers have seen the Deployments.
-func (b *syncBench) bareMany(ctx context.Context) (time.Duration, error) {
+// tell says who asked what since a moment, for each Sync, and returns how often each did.
+func (b *syncBench) tell(requests []kubecluster.Request, since time.Time) map[string]int {
+	asked, totals := map[string][]time.Time{}, map[string]int{}
+	for _, r := range requests {
+		if r.At.Before(since) {
+			continue
+		}
+		who := asker(r.User)
+		totals[who]++
+		what := strings.TrimSuffix(who+": "+r.Verb+" "+r.Resource+"/"+r.Subresource, "/")
+		asked[what] = append(asked[what], r.At)
+	}
+	for _, what := range slices.Sorted(maps.Keys(asked)) {
+		times := asked[what]
+		if each := float64(len(times)) / float64(b.opts.Syncs); each >= tellFrom {
+			first, last := slices.MinFunc(times, time.Time.Compare), slices.MaxFunc(times, time.Time.Compare)
+			b.opts.Say("  %.2f %s, from %.1f to %.1f s", each, what, first.Sub(since).Seconds(), last.Sub(since).Seconds())
+		}
+	}
+	return totals
+}
+
+// tellFrom is how often something is asked for each Sync, at least, to be told of.
+const tellFrom = 0.01
+
+// asker is what people call a user of the API server.
+func asker(user string) string {
+	switch user {
+	case env.SynchronizerUser:
+		return "Tandem"
+	case kubecluster.Admin:
+		return "benchmark"
+	default:
+		return "controllers"
+	}
+}
+
+// bareMany applies the same objects, and waits until the controllers have rolled out the Deployments.
+func (b *syncBench) bareMany(ctx context.Context, report *SyncReport) (time.Duration, error) {
 	var texts []string
 	for i := range b.opts.Syncs {
 		texts = append(texts, small(i)...)
 	}
-	_, seen, err := b.bench.applyBare(ctx, "bare-many", texts)
-	return seen, err
-}
-
-// commitMany makes the Syncs, of folders without objects, then commits the objects of all of them.
-func (b *syncBench) commitMany(ctx context.Context, report *SyncReport) (time.Duration, error) {
-	empty, full := map[string]string{}, map[string]string{}
-	for i := range b.opts.Syncs {
-		empty["many/"+manySync(i)+"/README.md"] = "Nothing yet.\n"
-		full["many/"+manySync(i)+"/objects.yaml"] = strings.Join(small(i), "---\n")
-	}
-	world := b.bench.world
-	if err := start(ctx, world, "many", empty); err != nil {
-		return 0, err
-	}
-	if err := b.makeSyncs(ctx); err != nil {
-		return 0, err
-	}
-	if err := b.all(ctx, env.Healthy); err != nil {
-		return 0, fmt.Errorf("before there are objects: %w", err)
-	}
-	commit, err := world.Commit(ctx, gitserver.Change{Files: full, Message: "Objects for all", Signer: world.Human})
+	before, err := b.bench.usage()
 	if err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	if err := b.all(ctx, env.HealthyAt(commit)); err != nil {
+	_, healthy, err := b.bench.applyBare(ctx, "bare-many", texts)
+	if err != nil {
 		return 0, err
 	}
-	took := time.Since(began)
-	return took, b.countMany(began, report)
+	after, err := b.bench.usage()
+	if err != nil {
+		return 0, err
+	}
+	report.Many.BareProcessor = after.since(before)
+	requests, err := b.bench.world.Kube.Requests("")
+	b.tell(requests, began)
+	return healthy, err
+}
+
+// makeMany makes the Syncs, of folders without objects.
+func (b *syncBench) makeMany(ctx context.Context) error {
+	empty := map[string]string{}
+	for i := range b.opts.Syncs {
+		empty["many/"+manySync(i)+"/README.md"] = "Nothing yet.\n"
+	}
+	if err := start(ctx, b.bench.world, "many", empty); err != nil {
+		return err
+	}
+	if err := b.makeSyncs(ctx); err != nil {
+		return err
+	}
+	return b.all(ctx, env.Healthy)
+}
+
+// commitMany commits objects for all Syncs at once.
+func (b *syncBench) commitMany(ctx context.Context, report *SyncReport) error {
+	full := map[string]string{}
+	for i := range b.opts.Syncs {
+		full["many/"+manySync(i)+"/objects.yaml"] = strings.Join(small(i), "---\n")
+	}
+	before, err := b.bench.usage()
+	if err != nil {
+		return err
+	}
+	world := b.bench.world
+	commit, err := world.Commit(ctx, gitserver.Change{Files: full, Message: "Objects for all", Signer: world.Human})
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := b.all(ctx, env.HealthyAt(commit)); err != nil {
+		return err
+	}
+	report.Many.Seconds = seconds(time.Since(began))
+	after, err := b.bench.usage()
+	if err != nil {
+		return err
+	}
+	report.Many.Processor = after.since(before)
+	return b.countMany(began, report)
 }
 
 func (b *syncBench) makeSyncs(ctx context.Context) error {

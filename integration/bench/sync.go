@@ -37,7 +37,8 @@ type SyncOptions struct {
 	Grown int
 	// Syncs is how many small Syncs one commit changes.
 	Syncs int
-	// Profiles is a folder for profiles of the synchronizer during one-object commits and heals; empty makes none.
+	// Profiles is a folder for profiles of the API server and both agents while something changes, and of the synchronizer's
+	// memory; empty makes none.
 	Profiles string
 	// Say tells what goes on.
 	Say func(format string, args ...any)
@@ -78,12 +79,16 @@ type SyncReport struct {
 }
 
 // ManySyncs compares one commit for many Syncs of four objects, until all are healthy, with the bare client, until the
-// controllers have seen all.
+// controllers have rolled out all.
 type ManySyncs struct {
 	Seconds float64 `json:"s"`
 	Ratio   float64 `json:"ratio"`
 	// Requests are what each Sync cost the API server until all were healthy.
 	Requests float64 `json:"requests_per_sync"`
+	// Processor is what each process took of its processor meanwhile, in seconds; BareProcessor the same while the bare client
+	// worked, which is the benchmark itself.
+	Processor     map[string]float64 `json:"processor_s"`
+	BareProcessor map[string]float64 `json:"bare_processor_s"`
 }
 
 // JSON is the report on one line.
@@ -100,7 +105,7 @@ type syncBench struct {
 // RunSync measures the synchronizer on a control plane and a Git server of its own.
 func RunSync(ctx context.Context, opts SyncOptions) (report SyncReport, err error) {
 	opts.Say("Starting a control plane.")
-	ground, err := env.StartGround(ctx, env.GroundOptions{Audit: true, Progress: func(line string) { opts.Say("%s", line) }})
+	ground, err := env.StartGround(ctx, env.GroundOptions{Audit: true, Profiles: opts.Profiles != "", Progress: func(line string) { opts.Say("%s", line) }})
 	if err != nil {
 		return report, err
 	}

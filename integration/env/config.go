@@ -57,6 +57,9 @@ func (w *World) automatorConfig(files rpc.TLSFiles) (fields, error) {
 		}
 		config["admins"] = []string{User}
 	}
+	if w.addresses.debug != "" {
+		config["debug"] = w.addresses.debug
+	}
 	if w.opts.Traces != "" {
 		config["traces"] = fields{"endpoint": w.opts.Traces}
 	}

@@ -48,6 +48,8 @@ type GroundOptions struct {
 	Bare bool
 	// Audit records requests to the API server, see Kube.Requests.
 	Audit bool
+	// Profiles lets the API server be profiled, see Kube.Profile.
+	Profiles bool
 	// BetweenEtcd puts a proxy between the API server and etcd, see
 	// Kube.EtcdProxy.
 	BetweenEtcd bool
@@ -136,7 +138,7 @@ func (g *Ground) startKube(ctx context.Context) (err error) {
 		return err
 	}
 	g.Kube, err = kubecluster.Start(ctx, kubecluster.Options{
-		Dir: g.path("kubernetes"), LogDir: g.path("logs"), Controllers: true, Audit: g.opts.Audit, BetweenEtcd: g.opts.BetweenEtcd,
+		Dir: g.path("kubernetes"), LogDir: g.path("logs"), Controllers: true, Audit: g.opts.Audit, Profiles: g.opts.Profiles, BetweenEtcd: g.opts.BetweenEtcd,
 		Builder: kubecluster.Builder{Progress: func(p kubecluster.Progress) { g.opts.Progress(p.String()) }},
 	})
 	return err

@@ -32,8 +32,8 @@ const (
 	// User is who asks the automator's status API.
 	User = "ada"
 
-	// automatorPorts are its gRPC, webhooks and admin.
-	automatorPorts = 3
+	// automatorPorts are its gRPC, webhooks, admin and debug.
+	automatorPorts = 4
 )
 
 // Remote is how the automator reaches the Git server.
@@ -92,7 +92,7 @@ type Options struct {
 	Traces string
 	// Queries are the questions that the sites answer through the automator; nil leaves it to the synchronizer.
 	Queries []string
-	// Profiles lets the sites' synchronizers be profiled, see Agent.Profile.
+	// Profiles lets both agents be profiled, see Agent.Profile.
 	Profiles bool
 	// LogLevel of the agents; info by default.
 	LogLevel string
@@ -126,7 +126,10 @@ type World struct {
 }
 
 // automatorAddresses are where the automator listens.
-type automatorAddresses struct{ grpc, webhook, admin string }
+type automatorAddresses struct {
+	grpc, webhook, admin string
+	debug                string // empty for none
+}
 
 // New makes a world in which nothing runs yet but the registry and the Git
 // server.
@@ -210,6 +213,9 @@ func (w *World) prepareAutomator(ctx context.Context) error {
 	w.addresses = automatorAddresses{
 		grpc: net.JoinHostPort(loopback, ports[0]), webhook: net.JoinHostPort(loopback, ports[1]), admin: net.JoinHostPort(loopback, ports[2]),
 	}
+	if w.opts.Profiles {
+		w.addresses.debug = net.JoinHostPort(loopback, ports[3])
+	}
 	files, err := w.ca.Server("automator")
 	if err != nil {
 		return err
@@ -224,7 +230,7 @@ func (w *World) prepareAutomator(ctx context.Context) error {
 	}
 	w.Automator = newAgent(agentConfig{
 		name: automatorProgram, program: w.Program(automatorProgram), config: config,
-		log: w.file("logs", "automator.log"), admin: w.addresses.admin,
+		log: w.file("logs", "automator.log"), admin: w.addresses.admin, debug: w.addresses.debug,
 	})
 	w.Registry.Notify(registry.Webhook{
 		URL:    "http://" + w.addresses.webhook + "/hooks/registry",

@@ -2,13 +2,14 @@ package autobench
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tandem-cd/tandem/integration/env"
+	"github.com/tandem-cd/tandem/integration/env/profile"
 )
 
 // profileSpan is how long a profile looks: no longer than what is profiled takes at the defaults.
@@ -25,7 +26,7 @@ func (w *world) profiled(ctx context.Context, name string, what func(context.Con
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return env.Profile(ctx, w.debug, profileSpan, filepath.Join(w.opts.Profiles, name+".pprof"))
+		return profile.Processor(ctx, http.DefaultClient, "http://"+w.debug, profileSpan, filepath.Join(w.opts.Profiles, name+".pprof"))
 	})
 	group.Go(func() error { return what(ctx) })
 	return group.Wait()

@@ -36,7 +36,7 @@ func realMain(args []string, out, narration io.Writer) error {
 	flags.DurationVar(&opts.Noop, "noop", opts.Noop, "how long to watch while nothing changes")
 	flags.IntVar(&opts.Grown, "grown", opts.Grown, "objects in the end, to see what each costs; 0 measures none")
 	flags.IntVar(&opts.Syncs, "syncs", opts.Syncs, "small Syncs that one commit changes; 0 measures none")
-	flags.StringVar(&opts.Profiles, "profiles", opts.Profiles, "folder for profiles of the synchronizer during one-object commits and heals; none by default")
+	flags.StringVar(&opts.Profiles, "profiles", opts.Profiles, "folder for profiles of the API server and both agents while objects and Syncs change, and of the synchronizer's memory; none by default")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

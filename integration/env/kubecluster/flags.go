@@ -52,7 +52,7 @@ func (c *Cluster) apiserverArgs() []string {
 		"--service-cluster-ip-range=" + serviceNetwork,
 		"--endpoint-reconciler-type=none",
 		"--allow-privileged=true",
-		"--profiling=false",
+		"--profiling=" + strconv.FormatBool(c.opts.Profiles),
 	}
 	if c.opts.Audit {
 		args = append(args, "--audit-policy-file="+c.path("audit-policy.yaml"), "--audit-log-path="+c.auditLog(),

@@ -19,6 +19,8 @@ type Options struct {
 	Controllers bool
 	// Audit records the metadata of every request, for Requests.
 	Audit bool
+	// Profiles lets the API server be profiled, see Profile.
+	Profiles bool
 	// BetweenEtcd puts a proxy between the API server and etcd, see EtcdProxy.
 	BetweenEtcd bool
 	// APIServerArgs and ControllerArgs come after our own flags, and win.
