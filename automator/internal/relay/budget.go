@@ -19,8 +19,9 @@ const (
 	reportRate, reportBurst = 100, 25_000
 	// reportBytes and reportBytesBurst bound their bytes.
 	reportBytes, reportBytesBurst = 1 << 20, 64 << 20
-	// eventRate and eventBurst bound the events that are stored, which cost a disk and not just memory.
-	eventRate, eventBurst = 20, 2_000
+	// eventRate and eventBurst bound the events that are stored, which cost a disk and not just memory. The burst is what a
+	// synchronizer keeps at most while it is not heard: a commit that moves a thousand Syncs makes four thousand.
+	eventRate, eventBurst = 20, 10_000
 	// MaxEvent bounds one event, in bytes.
 	MaxEvent = 64 << 10
 	// maxClusterFetches bounds the transfers of a cluster that run, and maxClusterWaiting those that wait for that; further
@@ -83,8 +84,11 @@ func (b *budget) report(ctx context.Context, size int) error {
 	return b.bytes.WaitN(ctx, min(size, reportBytesBurst))
 }
 
-// event waits until an event may be stored.
-func (b *budget) event(ctx context.Context) error { return b.events.Wait(ctx) }
+// event waits until at least one of some events may be stored, and returns how many of them may be.
+func (b *budget) event(ctx context.Context, wanted int) (int, error) {
+	count := min(wanted, max(1, int(b.events.Tokens())))
+	return count, b.events.WaitN(ctx, count)
+}
 
 // fetch waits until a transfer may begin. What it returns is called at its end.
 func (b *budget) fetch(ctx context.Context, cluster string) (done func(), err error) {

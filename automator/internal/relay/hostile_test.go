@@ -25,7 +25,7 @@ func TestAFloodIsSlowedDownToItsRate(t *testing.T) {
 		var all budgets
 		began := time.Now()
 		for range eventBurst {
-			if err := all.of("mallory").event(t.Context()); err != nil {
+			if _, err := all.of("mallory").event(t.Context(), 1); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -33,15 +33,18 @@ func TestAFloodIsSlowedDownToItsRate(t *testing.T) {
 			t.Errorf("the burst: took %s, want no wait", took)
 		}
 		for range 10 * eventRate {
-			if err := all.of("mallory").event(t.Context()); err != nil {
+			if _, err := all.of("mallory").event(t.Context(), 1); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if took := time.Since(began).Round(time.Second); took != 10*time.Second {
 			t.Errorf("%d more events: took %s, want 10s", 10*eventRate, took)
 		}
+		if count, err := all.of("mallory").event(t.Context(), 100); err != nil || count != 1 {
+			t.Errorf("a hundred at once, with nothing left: %d are allowed, %v; want 1", count, err)
+		}
 		began = time.Now()
-		if err := all.of("dev").event(t.Context()); err != nil || time.Since(began) != 0 {
+		if _, err := all.of("dev").event(t.Context(), 1); err != nil || time.Since(began) != 0 {
 			t.Errorf("a neighbour's event: %v after %s, want no wait", err, time.Since(began))
 		}
 	})

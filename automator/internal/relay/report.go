@@ -15,7 +15,6 @@ import (
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/fleet"
-	"github.com/tandem-cd/tandem/shared/run"
 	"github.com/tandem-cd/tandem/shared/shard"
 )
 
@@ -25,6 +24,7 @@ type reporter struct {
 	cluster string
 	of      shard.Shard
 	budget  *budget
+	out     *speaker
 	full    []*statusv1.Sync // between begin and end
 	bytes   int              // of full
 	inFull  bool
@@ -59,8 +59,8 @@ func (s *Server) Report(stream grpc.BidiStreamingServer[relayv1.ReportRequest, r
 	defer forget()
 	stop := out.beat(s.cfg.Heartbeat)
 	defer stop()
-	r := &reporter{server: s, cluster: hello.GetCluster(), of: of, budget: s.budgets.of(hello.GetCluster())}
-	return r.run(ctx, stream, out)
+	r := &reporter{server: s, cluster: hello.GetCluster(), of: of, budget: s.budgets.of(hello.GetCluster()), out: out}
+	return r.run(ctx, stream)
 }
 
 type reportStream = grpc.BidiStreamingServer[relayv1.ReportRequest, relayv1.ReportResponse]
@@ -92,8 +92,23 @@ func (s *speaker) beat(every time.Duration) (stop func()) {
 	return func() { timer.Stop() }
 }
 
-// run reads and answers in turn. A client that was asked to connect anew ends the stream itself.
-func (r *reporter) run(ctx context.Context, stream reportStream, out *speaker) error {
+// run reads until the stream ends. A client that was asked to connect anew ends it itself.
+func (r *reporter) run(ctx context.Context, stream reportStream) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	events := newIntake(r)
+	err := r.read(ctx, stream, events)
+	if err != nil {
+		cancel(err) // what was read last need not be stored: the client has it still
+	}
+	if broken := events.end(); ctx.Err() == nil && broken != nil {
+		err = broken
+	}
+	cancel(nil)
+	return err
+}
+
+// read takes messages in turn.
+func (r *reporter) read(ctx context.Context, stream reportStream, events *intake) error {
 	for {
 		request, err := stream.Recv()
 		switch {
@@ -107,17 +122,19 @@ func (r *reporter) run(ctx context.Context, stream reportStream, out *speaker) e
 		if err := r.budget.report(ctx, proto.Size(request)); err != nil {
 			return err
 		}
-		run.Elsewhere(func() { err = r.take(ctx, request, out) }) // the store goes deep
-		if err != nil {
+		if err := r.take(ctx, request, events); err != nil {
 			return err
 		}
 	}
 }
 
-func (r *reporter) take(ctx context.Context, req *relayv1.ReportRequest, out *speaker) error {
+func (r *reporter) take(ctx context.Context, req *relayv1.ReportRequest, events *intake) error {
 	switch message := req.GetMessage().(type) {
 	case *relayv1.ReportRequest_Event:
-		return r.event(ctx, message.Event, out)
+		if err := r.check(message.Event); err != nil {
+			return err
+		}
+		return events.take(ctx, message.Event)
 	case *relayv1.ReportRequest_Begin:
 		r.inFull, r.full, r.bytes = true, nil, 0
 	case *relayv1.ReportRequest_Sync:
@@ -139,22 +156,39 @@ func (r *reporter) take(ctx context.Context, req *relayv1.ReportRequest, out *sp
 	return nil
 }
 
-// event stores an event and acknowledges it. While it is being stored those of other streams join, see appender.
-func (r *reporter) event(ctx context.Context, event *statusv1.Event, out *speaker) error {
+// check returns why an event may not be stored.
+func (r *reporter) check(event *statusv1.Event) error {
 	if event.GetCluster() != r.cluster || len(event.GetId()) != 32 {
 		return fault.New(fault.Invalid, "event is for cluster %q and has an id of %d bytes; want %q and 32", event.GetCluster(), len(event.GetId()), r.cluster)
 	}
 	if size := proto.Size(event); size > MaxEvent {
 		return fault.New(fault.Invalid, "event of %d bytes is larger than %d", size, MaxEvent)
 	}
-	if err := r.budget.event(ctx); err != nil {
+	return nil
+}
+
+// allow waits for the cluster's budget.
+func (r *reporter) allow(ctx context.Context, events int) (int, error) {
+	return r.budget.event(ctx, events)
+}
+
+// store stores events and acknowledges them. While they are being stored those of other streams join, see appender.
+func (r *reporter) store(ctx context.Context, events []*statusv1.Event) error {
+	if err := r.server.events.append(ctx, events); err != nil {
 		return err
 	}
-	if err := r.server.events.append(ctx, []*statusv1.Event{event}); err != nil {
-		return err
+	r.server.metrics.events.WithLabelValues().Add(float64(len(events)))
+	ids := make([][]byte, len(events))
+	for i, event := range events {
+		ids[i] = event.GetId()
 	}
-	r.server.metrics.events.WithLabelValues().Inc()
-	return out.send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Ack{Ack: &relayv1.EventAck{Ids: [][]byte{event.GetId()}}}})
+	return r.out.send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Ack{Ack: &relayv1.EventAck{Ids: ids}}})
+}
+
+// broken has the client come again with what could not be stored. The stream itself ends with the next message at the latest.
+func (r *reporter) broken() {
+	drain := &relayv1.Drain{Reason: "events could not be stored"}
+	_ = r.out.send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Drain{Drain: drain}})
 }
 
 func (r *reporter) sync(status *statusv1.Sync) error {
