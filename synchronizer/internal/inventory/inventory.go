@@ -17,6 +17,7 @@ import (
 	"hash/maphash"
 	"io"
 	"slices"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -155,6 +156,9 @@ func Split(entries map[object.Key]Entry, count int, wanted func(number int) bool
 	return shards, nil
 }
 
+// writers are for encode: a new one is larger than most inventories by far.
+var writers = sync.Pool{New: func() any { return gzip.NewWriter(nil) }} //nolint:gochecknoglobals // holds nothing of those who used it
+
 // encode returns the same bytes for the same entries.
 func encode(entries []Entry) ([]byte, error) {
 	slices.SortFunc(entries, func(a, b Entry) int { return a.Key.Compare(b.Key) })
@@ -163,7 +167,9 @@ func encode(entries []Entry) ([]byte, error) {
 		records = append(records, record{ID: e.Key.ID(), UID: e.UID, File: e.File, Desired: e.Desired[:], Baseline: e.Baseline[:]})
 	}
 	var out bytes.Buffer
-	zip := gzip.NewWriter(&out)
+	zip, _ := writers.Get().(*gzip.Writer)
+	defer writers.Put(zip)
+	zip.Reset(&out)
 	if err := errors.Join(json.NewEncoder(zip).Encode(records), zip.Close()); err != nil {
 		return nil, fmt.Errorf("encode inventory: %w", err)
 	}

@@ -156,6 +156,28 @@ func (w *world) patch(t *testing.T, name, patch string) {
 	}
 }
 
+// A Sync asks for the same kinds with every pass; what it asks for anew counts all the same.
+func TestWhatIsNeededStaysNeeded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	kinds := []v1alpha1.ObjectKind{configMapKind}
+	w.Need(w.label, kinds)
+	w.until(t, "synced", func() bool { return w.Synced(w.label) })
+	w.Need(w.label, kinds)
+	if !w.Synced(w.label) {
+		t.Error("the same kinds again: they are not listed any more")
+	}
+	w.Need(w.label, nil)
+	w.Need(w.label, []v1alpha1.ObjectKind{crdKind})
+	if w.Synced(w.label) {
+		t.Error("another kind: it is listed before it was looked for")
+	}
+	w.until(t, "synced again", func() bool { return w.Synced(w.label) })
+	if _, ok := w.Get(w.key("nothing")); ok {
+		t.Error("an object that nobody made is there")
+	}
+}
+
 func TestStoreSeesDrift(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

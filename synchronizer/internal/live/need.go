@@ -28,6 +28,9 @@ type need struct {
 // needed before. Watches are shared among Syncs and end with the last one that
 // needs them.
 func (s *Store) Need(label string, kinds []v1alpha1.ObjectKind) {
+	if s.meets(label, kinds) {
+		return
+	}
 	wanted := needs{}
 	for _, kind := range kinds {
 		wanted[kindOf(kind)] = &need{}
@@ -46,6 +49,20 @@ func (s *Store) Need(label string, kinds []v1alpha1.ObjectKind) {
 		s.needs[label] = wanted
 	})
 	s.look()
+}
+
+// meets reports whether just these kinds are watched for a Sync already, as they are whenever nothing new is asked for.
+func (s *Store) meets(label string, kinds []v1alpha1.ObjectKind) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	now, known := s.needs[label]
+	if !known || len(now) != len(kinds) {
+		return false
+	}
+	return !slices.ContainsFunc(kinds, func(kind v1alpha1.ObjectKind) bool {
+		n := now[kindOf(kind)]
+		return n == nil || n.watches == nil
+	})
 }
 
 // share lets a Sync use the watches that there are of a kind, so that it need not wait to be told of them. The caller holds mu.

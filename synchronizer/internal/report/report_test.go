@@ -292,14 +292,22 @@ func TestTheSpoolSurvivesAKill(t *testing.T) {
 
 func TestTheSpoolIsBounded(t *testing.T) {
 	t.Parallel()
-	s := &spool{dir: t.TempDir(), wake: make(chan struct{}, 1), events: make([]spooled, MaxSpooled), next: MaxSpooled}
+	s := &spool{dir: t.TempDir(), wake: make(chan struct{}, 1), events: make([]spooled, MaxSpooled), ids: map[string]bool{}, next: MaxSpooled}
 	for i := range s.events {
 		s.events[i] = spooled{number: int64(i), event: event(i)}
+		s.events[i].event.Id = EventID(s.events[i].event)
+		s.ids[string(s.events[i].event.GetId())] = true
 	}
 	e := event(MaxSpooled)
 	e.Id = EventID(e)
 	dropped, err := s.add(e)
 	if err != nil || dropped != 1 || len(s.events) != MaxSpooled {
 		t.Errorf("add(one more): dropped %d, kept %d, %v", dropped, len(s.events), err)
+	}
+	if dropped, err = s.add(e); err != nil || dropped != 0 {
+		t.Errorf("add(the same): dropped %d, %v; it waits already", dropped, err)
+	}
+	if count, err := s.acknowledge([][]byte{e.GetId()}); err != nil || count != 1 || len(s.ids) != MaxSpooled-1 {
+		t.Errorf("acknowledge: %d, %v, and %d ids are known; want 1 and %d", count, err, len(s.ids), MaxSpooled-1)
 	}
 }

@@ -27,7 +27,8 @@ type spool struct {
 	dir    string
 	mu     sync.Mutex
 	next   int64
-	events []spooled // oldest first
+	events []spooled       // oldest first
+	ids    map[string]bool // of events
 	wake   chan struct{}
 }
 
@@ -45,7 +46,7 @@ func openSpool(dir string) (*spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open event spool: %w", err)
 	}
-	s := &spool{dir: dir, wake: make(chan struct{}, 1)}
+	s := &spool{dir: dir, ids: map[string]bool{}, wake: make(chan struct{}, 1)}
 	for _, entry := range entries {
 		s.load(entry.Name())
 	}
@@ -63,6 +64,7 @@ func (s *spool) load(name string) {
 		return
 	}
 	s.events = append(s.events, spooled{number: number, event: event})
+	s.ids[string(event.GetId())] = true
 	s.next = max(s.next, number+1)
 }
 
@@ -74,7 +76,7 @@ func (s *spool) path(number int64) string {
 func (s *spool) add(event *statusv1.Event) (dropped int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slices.ContainsFunc(s.events, func(e spooled) bool { return string(e.event.GetId()) == string(event.GetId()) }) {
+	if s.ids[string(event.GetId())] {
 		return 0, nil
 	}
 	raw, err := proto.Marshal(event)
@@ -84,7 +86,9 @@ func (s *spool) add(event *statusv1.Event) (dropped int, err error) {
 	number := s.next
 	s.next++
 	s.events = append(s.events, spooled{number: number, event: event})
+	s.ids[string(event.GetId())] = true
 	for len(s.events) > MaxSpooled {
+		delete(s.ids, string(s.events[0].event.GetId()))
 		_ = os.Remove(s.path(s.events[0].number))
 		s.events = s.events[1:]
 		dropped++
@@ -121,6 +125,7 @@ func (s *spool) acknowledge(ids [][]byte) (count int, err error) {
 			return false
 		}
 		count++
+		delete(s.ids, string(e.event.GetId()))
 		if rmErr := os.Remove(s.path(e.number)); rmErr != nil && !errors.Is(rmErr, fs.ErrNotExist) {
 			err = rmErr
 		}
