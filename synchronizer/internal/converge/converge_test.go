@@ -64,6 +64,7 @@ func TestTheSameContentCostsNothing(t *testing.T) {
 			w.deliver(next)
 			same(t, "did", w.took(), []string{})
 			same(t, "told", w.told(), []string{})
+			w.pass(rebaseAfter)
 			if w.bases["shop/web"] != next {
 				t.Errorf("the next transfer starts from %s, want %s", w.bases["shop/web"], next)
 			}

@@ -36,13 +36,15 @@ type Loop struct {
 	kinds   kindBook
 	crowded func() bool   // whether Syncs wait for a worker
 	reshape chan struct{} // what is to be followed may have changed
+	rebased chan struct{} // a Sync stands elsewhere
 
 	mu        sync.Mutex
 	entries   map[types.NamespacedName]*entry
 	labels    map[string]types.NamespacedName // by LabelSync's value
 	elsewhere elsewhere                       // the Syncs of other replicas
 	waiters   waiters
-	listed    chan struct{} // closed when every Sync is known
+	owing     []types.NamespacedName // whose statuses are written when there is nothing more important, oldest first
+	listed    chan struct{}          // closed when every Sync is known
 }
 
 // entry is one Sync. The worker that holds its key owns work; the rest is what others tell it.
@@ -58,6 +60,8 @@ type entry struct {
 	healthy   bool           // what the last pass found; false while another works on a delivery
 	shown     *v1alpha1.Sync // what the last pass found, for those that depend on it; nil while another works on a delivery
 	waits     bool           // for a Sync that it depends on
+	owes      bool           // its status, to the API server; the key is among owing
+	settles   bool           // the next pass writes the status that is owed
 
 	supersede context.CancelFunc // ends the apply that runs now; nil when none does
 	work      *work
@@ -82,6 +86,7 @@ func New(deps Deps) *Loop {
 		elsewhere: elsewhere{syncs: map[types.NamespacedName]*foreign{}, labels: map[string]bool{}},
 		kinds:     kindBook{listed: map[v1alpha1.ObjectKind]int{}},
 		reshape:   make(chan struct{}, 1),
+		rebased:   make(chan struct{}, 1),
 		listed:    make(chan struct{}),
 	}
 	l.crowded = l.Crowded
@@ -373,15 +378,35 @@ func (l *Loop) resubscribe() {
 	}
 }
 
+// rebaseAfter is for how long the relay is not told that Syncs stand elsewhere: what is told is all Syncs, and a commit moves a
+// thousand of them one after the other. A transfer that begins where a Sync stood brings a little more than it needs.
+const rebaseAfter = 100 * time.Millisecond
+
 // follow tells the relay what to follow, until ctx is done.
 func (l *Loop) follow(ctx context.Context) {
+	var due <-chan time.Time // nil while every Sync stands where the relay knows
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-l.rebased:
+			if due == nil {
+				due = time.After(rebaseAfter)
+			}
+			continue
 		case <-l.reshape:
-			l.deps.Relay.Follow(l.subscriptions())
+		case <-due:
 		}
+		due = nil
+		l.deps.Relay.Follow(l.subscriptions())
+	}
+}
+
+// rebase has the relay told soon where Syncs stand.
+func (l *Loop) rebase() {
+	select {
+	case l.rebased <- struct{}{}:
+	default: // it is going to be told anyway
 	}
 }
 

@@ -20,10 +20,11 @@ import (
 const (
 	// countsEvery bounds how often a status is written in which only the counts of objects differ.
 	countsEvery = 5 * time.Second
-	// passingWait is how long a status waits that says no more than that something moves, and crowdedWait how long while
-	// Syncs wait for a worker: a commit that moves a thousand Syncs then costs the API server a thousand statuses and not
-	// two thousand.
-	passingWait, crowdedWait = time.Second, 10 * time.Second
+	// passingWait is how long a status waits that says no more than that something moves.
+	passingWait = time.Second
+	// crowdedWait is how long a status waits that tells of no trouble while Syncs wait for a worker, at most. A status costs
+	// the API server as much as several objects: when a commit moves a thousand Syncs, what they are made of goes first.
+	crowdedWait = 30 * time.Second
 )
 
 // publish says what the pass found: facts first, as they are kept on disk, then status to the automator. What only the next
@@ -58,6 +59,9 @@ func (p *pass) write(ctx context.Context) {
 	}
 	if wait := p.mayWait(); wait > 0 {
 		p.soon(wait)
+		if p.yields() {
+			p.owe()
+		}
 		return
 	}
 	if err := p.writeStatus(ctx); err != nil {
@@ -71,23 +75,30 @@ func (w *work) owesStatus() bool {
 	return !reflect.DeepEqual(w.status, w.written) && (!w.unsaved || reflect.DeepEqual(w.status.Applied, w.written.Applied))
 }
 
-// mayWait returns for how long the status need not be written. How something ended is written at once.
+// mayWait returns for how long the status need not be written. Trouble is written at once, and so is how something ended
+// unless there is more important work.
 func (p *pass) mayWait() time.Duration {
 	w := p.work
 	switch {
 	case onlyCounts(w.status, w.written):
 		return countsEvery - time.Since(w.wroteAt)
-	case w.status.State != v1alpha1.StateInProgress || len(w.status.Problems) > 0 || p.mustRemember():
+	case len(w.status.Problems) > 0 || p.mustRemember():
 		return 0
-	case !w.writeAt.IsZero():
-		return time.Until(w.writeAt)
+	case w.status.State != v1alpha1.StateInProgress && w.status.State != v1alpha1.StateHealthy:
+		return 0
 	}
-	wait := passingWait
-	if p.loop.crowded() {
-		wait = crowdedWait
+	if w.owedSince.IsZero() {
+		w.owedSince = now()
 	}
-	w.writeAt = now().Add(wait)
-	return wait
+	owed := time.Since(w.owedSince)
+	switch {
+	case p.yields():
+		return crowdedWait - owed
+	case w.status.State == v1alpha1.StateHealthy:
+		return 0
+	default:
+		return passingWait - owed
+	}
 }
 
 // mustRemember reports whether the next process would do harm if it did not know the status: it would take what we applied
@@ -115,7 +126,7 @@ func (p *pass) writeStatus(ctx context.Context) error {
 		return err
 	}
 	p.loop.kinds.replace(w.written.Kinds, w.status.Kinds)
-	w.written, w.wroteAt, w.writeAt = *w.status.DeepCopy(), now(), time.Time{}
+	w.written, w.wroteAt, w.owedSince = *w.status.DeepCopy(), now(), time.Time{}
 	return nil
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 )
 
-// What says only that something moves waits when there is much of it; how it ends does not.
+// What tells of no trouble waits when there is much of it.
 func TestManyMovingStatusesWait(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {
 		w.run(func() {
@@ -30,8 +30,32 @@ func TestManyMovingStatusesWait(t *testing.T) {
 			w.took()
 			w.touch("a", current)
 			w.touch("b", current)
-			same(t, "did when it ended", w.took(), []string{"status Healthy"})
+			same(t, "did when it ended", w.took(), []string{})
+			w.pass(crowdedWait)
+			same(t, "did when it is time", w.took(), []string{"status Healthy"})
 			same(t, "nothing follows", func() []string { w.pass(2 * crowdedWait); return w.took() }(), []string{})
+		})
+	})
+}
+
+// When nobody waits for a worker any more, what is owed is written without further delay.
+func TestAStatusThatIsOwedIsWrittenWhenThereIsNothingElse(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		crowded := true
+		w.run(func() {
+			w.loop.crowded = func() bool { return crowded }
+			deployed(w)
+			w.pass(crowdedWait / 2)
+			if got := w.status().State; got == v1alpha1.StateHealthy {
+				t.Errorf("while others wait: the API server knows that it is %s", got)
+			}
+			crowded = false
+			w.syncNamed("db", "uid-2", nil) // any other pass
+			if got := w.status().State; got != v1alpha1.StateHealthy {
+				t.Errorf("when nobody waits: the API server knows that it is %q", got)
+			}
+			w.took()
+			same(t, "did later", func() []string { w.pass(2 * crowdedWait); return w.took() }(), []string{})
 		})
 	})
 }

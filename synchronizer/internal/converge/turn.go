@@ -46,6 +46,7 @@ func (l *Loop) work(ctx context.Context, key types.NamespacedName) {
 		l.queue.Add(next)
 	}
 	l.queue.Done(key)
+	l.calm()
 	if again > 0 && ctx.Err() == nil {
 		l.queue.AddAfter(key, again)
 	}

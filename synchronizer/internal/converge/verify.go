@@ -136,7 +136,7 @@ func (p *pass) done(all bool) {
 	}
 	l.mu.Unlock()
 	if moved {
-		l.resubscribe()
+		l.rebase()
 	}
 }
 

@@ -27,7 +27,7 @@ type work struct {
 	status    v1alpha1.Status // what is true now
 	written   v1alpha1.Status // what the API server has
 	wroteAt   time.Time
-	writeAt   time.Time // when the status is to be written that says only that something moves; zero for none
+	owedSince time.Time // since when a status waits that may; zero for none
 	inventory map[object.Key]inventory.Entry
 	unsaved   bool // whether inventory is to be saved
 	failures  map[object.Key]failure
@@ -88,6 +88,7 @@ type pass struct {
 	again     time.Duration // when the next pass is due by the clock; 0 for never
 	facts     []report.Fact
 	events    []syncs.Event
+	settles   bool // whether a status that is owed is written, whoever waits
 	hindered  bool // whether something could not be done
 	listed    bool // whether all is known that can be
 }
@@ -147,7 +148,8 @@ func (l *Loop) begin(key types.NamespacedName) (*pass, bool) {
 	if e.delivery != nil {
 		e.healthy, e.shown = false, nil // whoever depends on this Sync waits for what becomes of it
 	}
-	e.now = false
+	p.settles = e.settles
+	e.now, e.settles = false, false
 	return p, true
 }
 
