@@ -1,0 +1,215 @@
+package gitobject_test
+
+import (
+	"bytes"
+	"crypto"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/gitobject/gitobjecttest"
+)
+
+var (
+	noon       = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	gpgPayload = []byte("tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\nmessage\n")
+)
+
+// verifyGPG is what a verifier does with one armored key: the key that a signature names, and whether it made it.
+func verifyGPG(public string, payload, armored []byte) (gitobject.GPGKey, error) {
+	keys, err := gitobject.ParseGPGKeys([]byte(public))
+	if err != nil {
+		return gitobject.GPGKey{}, err
+	}
+	signature, err := gitobject.ParseGPGSignature(armored)
+	if err != nil {
+		return gitobject.GPGKey{}, err
+	}
+	for _, key := range keys {
+		if signature.Issuer == key.Fingerprint || signature.Issuer == key.ID {
+			return key, key.Verify(payload, signature)
+		}
+	}
+	return gitobject.GPGKey{}, errUnknownKey
+}
+
+var errUnknownKey = errors.New("no such key")
+
+func TestSignVerifyGPG(t *testing.T) {
+	t.Parallel()
+	for name, algorithm := range map[string]packet.PublicKeyAlgorithm{
+		"EdDSA": packet.PubKeyAlgoEdDSA, "RSA": packet.PubKeyAlgoRSA, "ECDSA": packet.PubKeyAlgoECDSA,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			key := gitobjecttest.NewGPGKey("ann", noon, time.Hour, algorithm)
+			signer, err := gitobject.ParseGPGSigner([]byte(key.Private()), noon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			armored, err := signer.Sign(gpgPayload, noon.Add(time.Minute))
+			if err != nil {
+				t.Fatal(err)
+			}
+			by, err := verifyGPG(key.Public(), gpgPayload, armored)
+			if err != nil || !by.Signs || by.Revoked || !by.From.Equal(noon) || !by.Until.Equal(noon.Add(time.Hour)) {
+				t.Errorf("verified by %+v, %v", by, err)
+			}
+			if signature, err := gitobject.ParseGPGSignature(armored); err != nil || !signature.Made.Equal(noon.Add(time.Minute)) || !signature.Until.IsZero() {
+				t.Errorf("signature %+v, %v", signature, err)
+			}
+			if _, err := verifyGPG(key.Public(), []byte("other"), armored); !errors.Is(err, gitobject.ErrMalformed) {
+				t.Errorf("over other bytes: %v, want it refused", err)
+			}
+			if _, err := signer.Sign(gpgPayload, noon.Add(2*time.Hour)); err == nil {
+				t.Error("a key signed after its end")
+			}
+		})
+	}
+}
+
+func TestVerifyGPGRefuses(t *testing.T) {
+	t.Parallel()
+	key := gitobjecttest.NewGPGKey("ann", noon, 0, packet.PubKeyAlgoEdDSA)
+	sign := func(shape func(*packet.Signature)) []byte { return key.Sign(gpgPayload, key.PrivateKey, shape) }
+	good := sign(nil)
+	short := *key.PrivateKey
+	short.Fingerprint = nil
+	for _, armored := range [][]byte{good, key.Sign(gpgPayload, &short, nil)} { // by fingerprint, and by id as of old
+		if _, err := verifyGPG(key.Public(), gpgPayload, armored); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nameless := key.Sign(gpgPayload, &short, func(s *packet.Signature) { s.IssuerKeyId = nil })
+	cases := map[string]struct {
+		reason  string
+		armored []byte
+	}{
+		"WeakHash":  {"SHA-1 can be made to collide", sign(func(s *packet.Signature) { s.Hash = crypto.SHA1 })},
+		"ShortHash": {"it is not in the list", sign(func(s *packet.Signature) { s.Hash = crypto.SHA224 })},
+		"Text":      {"it covers other line ends", sign(func(s *packet.Signature) { s.SigType = packet.SigTypeText })},
+		"OfAKey":    {"it says something of a key", sign(func(s *packet.Signature) { s.SigType = packet.SigTypeDirectSignature })},
+		"Notation": {"who does not understand it must not believe it", sign(func(s *packet.Signature) {
+			s.Notations = []*packet.Notation{{Name: "x@example.com", Value: []byte("1"), IsCritical: true}}
+		})},
+		"NoIssuer":   {"nobody is named", nameless},
+		"Two":        {"one signature at a time", append(bytes.Clone(good), good...)},
+		"TextBefore": {"nothing before it", append([]byte("x\n"), good...)},
+		"TextAfter":  {"nothing after it", append(bytes.Clone(good), "x\n"...)},
+		"Cut":        {"all of it", bytes.Replace(good, []byte("-----END"), nil, 1)},
+		"Empty":      {"something in it", []byte("-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----\n")},
+		"Key":        {"a key is no signature", []byte(key.Public())},
+		"TooLarge":   {"size has a bound", append(bytes.Clone(good), strings.Repeat("\n", gitobject.MaxSignature)...)},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if by, err := verifyGPG(key.Public(), gpgPayload, tc.armored); !errors.Is(err, gitobject.ErrMalformed) {
+				t.Errorf("%s: verified by %+v, %v", tc.reason, by, err)
+			}
+		})
+	}
+}
+
+// A signature that names a key which did not make it is none of that key.
+func TestGPGSignatureInAnothersName(t *testing.T) {
+	t.Parallel()
+	ann := gitobjecttest.NewGPGKey("ann", noon, 0, packet.PubKeyAlgoEdDSA)
+	eve := gitobjecttest.NewGPGKey("ann", noon, 0, packet.PubKeyAlgoEdDSA) // the name is free for all
+	own := eve.Sign(gpgPayload, eve.PrivateKey, nil)
+	if by, err := verifyGPG(ann.Public(), gpgPayload, own); !errors.Is(err, errUnknownKey) {
+		t.Errorf("verified by %+v, %v", by, err)
+	}
+	as := *eve.PrivateKey
+	as.KeyId, as.Fingerprint = ann.PrimaryKey.KeyId, ann.PrimaryKey.Fingerprint
+	forged := eve.Sign(gpgPayload, &as, nil)
+	if by, err := verifyGPG(ann.Public(), gpgPayload, forged); !errors.Is(err, gitobject.ErrMalformed) {
+		t.Errorf("verified by %+v, %v", by, err)
+	}
+}
+
+func TestWhatAGPGKeySaysOfItself(t *testing.T) {
+	t.Parallel()
+	at := &packet.Config{Time: func() time.Time { return noon.Add(time.Minute) }}
+	revoked := gitobjecttest.NewGPGKey("eve", noon, 0, packet.PubKeyAlgoEdDSA)
+	if err := revoked.RevokeKey(packet.KeyRetired, "", at); err != nil {
+		t.Fatal(err)
+	}
+	encrypts := gitobjecttest.NewGPGKey("ben", noon, 0, packet.PubKeyAlgoRSA)
+	signing := gitobjecttest.NewGPGKey("cat", noon, 0, packet.PubKeyAlgoEdDSA)
+	if err := signing.AddSigningSubkey(&packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, KeyLifetimeSecs: 60, Time: at.Time}); err != nil {
+		t.Fatal(err)
+	}
+	lost := gitobjecttest.NewGPGKey("dan", noon, 0, packet.PubKeyAlgoEdDSA)
+	if err := lost.AddSigningSubkey(at); err != nil {
+		t.Fatal(err)
+	}
+	if err := lost.RevokeSubkey(&lost.Subkeys[1], packet.KeyCompromised, "", at); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		reason         string
+		key            gitobjecttest.GPGKey
+		by             *packet.PrivateKey
+		signs, revoked bool
+		until          time.Time
+	}{
+		"Revoked":           {"for whatever reason", revoked, revoked.PrivateKey, true, true, time.Time{}},
+		"EncryptionSubkey":  {"it could sign, and is not for it", encrypts, encrypts.Subkeys[0].PrivateKey, false, false, time.Time{}},
+		"SigningSubkey":     {"with an end of its own", signing, signing.Subkeys[1].PrivateKey, true, false, noon.Add(2 * time.Minute)},
+		"RevokedSubkey":     {"", lost, lost.Subkeys[1].PrivateKey, true, true, time.Time{}},
+		"BesideARevokedOne": {"its primary key goes on", lost, lost.PrivateKey, true, false, time.Time{}},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			by, err := verifyGPG(tc.key.Public(), gpgPayload, tc.key.Sign(gpgPayload, tc.by, nil))
+			if err != nil || by.Signs != tc.signs || by.Revoked != tc.revoked || !by.Until.Equal(tc.until) {
+				t.Errorf("%s: verified by %+v, %v", tc.reason, by, err)
+			}
+		})
+	}
+}
+
+func TestParseGPGKeysRefuses(t *testing.T) {
+	t.Parallel()
+	key := gitobjecttest.NewGPGKey("ann", noon, 0, packet.PubKeyAlgoEdDSA)
+	for name, text := range map[string]string{
+		"Private": key.Private(),
+		"Two":     key.Public() + key.Public(),
+		"Cut":     key.Public()[:200],
+		"Nothing": "",
+		"Changed": strings.Replace(key.Public(), "\n\n", "\n\nAAAA", 1),
+	} {
+		if keys, err := gitobject.ParseGPGKeys([]byte(text)); !errors.Is(err, gitobject.ErrMalformed) {
+			t.Errorf("%s: %d keys, %v", name, len(keys), err)
+		}
+	}
+}
+
+func FuzzParseGPG(f *testing.F) {
+	key := gitobjecttest.NewGPGKey("ann", noon, 0, packet.PubKeyAlgoEdDSA)
+	good := key.Sign(gpgPayload, key.PrivateKey, nil)
+	f.Add(good, []byte(key.Public()))
+	f.Add([]byte("-----BEGIN PGP SIGNATURE-----\n\niF0=\n-----END PGP SIGNATURE-----\n"), []byte(key.Private()))
+	keys, err := gitobject.ParseGPGKeys([]byte(key.Public()))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, signature, ring []byte) {
+		if _, err := gitobject.ParseGPGKeys(ring); err != nil && !errors.Is(err, gitobject.ErrMalformed) {
+			t.Errorf("ParseGPGKeys: %v", err)
+		}
+		read, err := gitobject.ParseGPGSignature(signature)
+		if err != nil {
+			return
+		}
+		if err := keys[0].Verify([]byte("other"), read); err == nil {
+			t.Errorf("%q verifies other bytes", signature)
+		}
+	})
+}
