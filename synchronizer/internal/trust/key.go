@@ -16,9 +16,10 @@ import (
 // maxKeyText bounds what one principal's keys may take, in bytes.
 const maxKeyText = 256 << 10
 
-// Key is a public key and when it counts.
+// Key is a public key, of SSH or of OpenPGP, and when it counts.
 type Key struct {
-	Public  ssh.PublicKey
+	Public  ssh.PublicKey     // nil for one of OpenPGP
+	GPG     *gitobject.GPGKey // nil for one of SSH
 	Comment string
 	From    time.Time // the first moment that counts; zero: always
 	Until   time.Time // the first moment that does not count any more; zero: never
@@ -30,10 +31,14 @@ type Key struct {
 // them. The names in allowed_signers mean nothing here. Its options
 // valid-after, valid-before and namespaces are honoured, with times in UTC; any
 // other option is refused, for ignoring it could make a key count for more than
-// its owner meant.
+// its owner meant. A text that is an armored block of OpenPGP holds those keys
+// instead.
 func ParseKeys(text string) ([]Key, error) {
 	if len(text) > maxKeyText {
 		return nil, fmt.Errorf("keys of %d bytes are more than %d", len(text), maxKeyText)
+	}
+	if strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN PGP") {
+		return parseGPGKeys(text)
 	}
 	var keys []Key
 	number := 0
@@ -51,6 +56,31 @@ func ParseKeys(text string) ([]Key, error) {
 	}
 	return keys, nil
 }
+
+func parseGPGKeys(text string) ([]Key, error) {
+	read, err := gitobject.ParseGPGKeys([]byte(text))
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(read, func(k gitobject.GPGKey) bool { return k.Signs }) {
+		return nil, errors.New("none of the OpenPGP keys may sign")
+	}
+	keys := make([]Key, len(read))
+	for i := range read {
+		keys[i] = Key{GPG: &read[i], From: read[i].From, Until: read[i].Until, Revoked: read[i].Revoked}
+	}
+	return keys, nil
+}
+
+// wire tells one key from any other.
+func (k *Key) wire() string {
+	if k.GPG != nil {
+		return gpgWire(k.GPG.Fingerprint)
+	}
+	return string(k.Public.Marshal())
+}
+
+func gpgWire(fingerprint string) string { return "OpenPGP " + fingerprint }
 
 func parseKey(line string) (Key, error) {
 	fields := splitFields(line)

@@ -43,7 +43,8 @@ type Principal struct {
 // what it signed before; that is what retiring is. A revoked key counts for
 // nothing.
 type Keys struct {
-	// Key holds lines of authorized_keys or allowed_signers: see ParseKeys.
+	// Key holds lines of authorized_keys or allowed_signers, or an armored block
+	// of OpenPGP: see ParseKeys.
 	Key     string    `json:"key"     yaml:"key"`
 	From    time.Time `json:"from"    yaml:"from"`
 	Until   time.Time `json:"until"   yaml:"until"`
@@ -53,8 +54,9 @@ type Keys struct {
 // Policy is a checked Config. It is immutable.
 type Policy struct {
 	mode  Mode
-	keys  map[string]owned // by marshalled key
-	names map[string]bool  // who counts
+	keys  map[string]owned  // by Key.wire
+	ids   map[string]string // of keys of OpenPGP: Key.wire by id
+	names map[string]bool   // who counts
 }
 
 // owned is a key with its owner.
@@ -87,7 +89,7 @@ type principal struct {
 
 // NewPolicy checks a configuration. The error lists everything that is wrong.
 func NewPolicy(c Config) (*Policy, error) {
-	p := &Policy{mode: c.Mode, keys: map[string]owned{}, names: map[string]bool{}}
+	p := &Policy{mode: c.Mode, keys: map[string]owned{}, ids: map[string]string{}, names: map[string]bool{}}
 	var problems []error
 	if c.Mode != Signed && c.Mode != Relay {
 		problems = append(problems, fmt.Errorf("mode is %q: choose %q or %q", c.Mode, Signed, Relay))
@@ -154,15 +156,22 @@ func (p *Policy) addKeys(owner *principal, config Keys) error {
 	for _, key := range keys {
 		key.From = later(key.From, config.From)
 		key.Until = earlier(key.Until, config.Until)
-		key.Revoked = config.Revoked
-		if !key.Until.IsZero() && !key.From.Before(key.Until) {
+		key.Revoked = key.Revoked || config.Revoked
+		if key.GPG == nil && !key.Until.IsZero() && !key.From.Before(key.Until) {
 			return errors.New("the key ends before it begins")
 		}
-		wire := string(key.Public.Marshal())
+		wire := key.wire()
 		if other, taken := p.keys[wire]; taken {
 			return fmt.Errorf("the key is listed already, for %q", other.owner.name)
 		}
 		p.keys[wire] = owned{Key: key, owner: owner}
+		if key.GPG == nil {
+			continue
+		}
+		if _, taken := p.ids[key.GPG.ID]; taken {
+			return fmt.Errorf("the id %s is of two OpenPGP keys", key.GPG.ID)
+		}
+		p.ids[key.GPG.ID] = wire
 	}
 	return nil
 }
@@ -194,7 +203,7 @@ func (p *Policy) Narrow(names []string) (*Policy, error) {
 	if len(names) == 0 {
 		return p, nil
 	}
-	narrow := &Policy{mode: p.mode, keys: p.keys, names: map[string]bool{}}
+	narrow := &Policy{mode: p.mode, keys: p.keys, ids: p.ids, names: map[string]bool{}}
 	for _, name := range names {
 		if !p.names[name] {
 			return nil, fmt.Errorf("signer %q is not in the cluster's trust configuration", name)

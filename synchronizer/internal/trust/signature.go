@@ -1,8 +1,6 @@
 package trust
 
 import (
-	"bytes"
-	"errors"
 	"sync"
 
 	"golang.org/x/crypto/ssh"
@@ -17,65 +15,74 @@ import (
 type Signatures struct {
 	mu         sync.Mutex
 	max        int
-	young, old map[gitobject.ID]signed
+	young, old map[signing]signed
+}
+
+// signing is an object and the key that it was held against, for signatures
+// that do not bring their own.
+type signing struct {
+	object gitobject.ID
+	key    string
 }
 
 // signed is the outcome of checking one signature.
 type signed struct {
-	key ssh.PublicKey
+	key ssh.PublicKey // the one that the signature brings
 	err error
 }
 
 // NewSignatures makes a memory of at least max and at most twice as many
 // objects.
 func NewSignatures(most int) *Signatures {
-	return &Signatures{max: max(most, 1), young: map[gitobject.ID]signed{}}
+	return &Signatures{max: max(most, 1), young: map[signing]signed{}}
 }
 
-func (s *Signatures) get(id gitobject.ID) (signed, bool) {
+func (s *Signatures) get(at signing) (signed, bool) {
 	if s == nil {
 		return signed{}, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if known, found := s.young[id]; found {
+	if known, found := s.young[at]; found {
 		return known, true
 	}
-	known, found := s.old[id]
+	known, found := s.old[at]
 	return known, found
 }
 
 // put drops the older half when the younger is full.
-func (s *Signatures) put(id gitobject.ID, known signed) {
+func (s *Signatures) put(at signing, known signed) {
 	if s == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.young) >= s.max {
-		s.old, s.young = s.young, map[gitobject.ID]signed{}
+		s.old, s.young = s.young, map[signing]signed{}
 	}
-	s.young[id] = known
+	s.young[at] = known
 }
 
-// keyOf is the key that signed the object id, whose content the caller has
+// keyOf is the SSH key that signed the object id, whose content the caller has
 // hashed.
 func (s *Signatures) keyOf(id gitobject.ID, payload func() []byte, armored []byte) (ssh.PublicKey, error) {
-	if len(armored) == 0 {
-		return nil, errUnsigned
-	}
-	if known, found := s.get(id); found {
+	at := signing{object: id}
+	if known, found := s.get(at); found {
 		return known.key, known.err
 	}
-	if !bytes.HasPrefix(armored, []byte("-----BEGIN SSH SIGNATURE-----")) {
-		return nil, errNotSSH
-	}
 	key, err := gitobject.VerifySSH(payload(), armored)
-	s.put(id, signed{key: key, err: err})
+	s.put(at, signed{key: key, err: err})
 	return key, err
 }
 
-var (
-	errUnsigned = errors.New("is not signed")
-	errNotSSH   = errors.New("is not signed by an SSH key, and no other signatures are verified here")
-)
+// madeBy tells whether an OpenPGP key made the signature of the object id, whose
+// content the caller has hashed.
+func (s *Signatures) madeBy(key *gitobject.GPGKey, id gitobject.ID, payload func() []byte, read *gitobject.GPGSignature) error {
+	at := signing{object: id, key: key.Fingerprint}
+	if known, found := s.get(at); found {
+		return known.err
+	}
+	err := key.Verify(payload(), read)
+	s.put(at, signed{err: err})
+	return err
+}

@@ -1,7 +1,7 @@
 package trust
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"time"
 
@@ -42,30 +42,80 @@ func (s signer) name() string {
 	return s.label
 }
 
+// identified is the key behind a claim.
+type identified struct {
+	owned
+
+	known       bool // somebody here has it
+	fingerprint string
+	made        time.Time
+}
+
 // signer identifies who made a claim. The key of a Git host, which signs for
 // whoever pressed a button, will count here as the class of the commit's
 // author; today it is an unknown key.
 func (p *Policy) signer(c claim, signatures *Signatures) signer {
-	key, err := signatures.keyOf(c.id, c.payload, c.signature)
+	if len(c.signature) == 0 {
+		return signer{problem: "is not signed"}
+	}
+	identify := p.bySSH
+	if gitobject.IsGPG(c.signature) {
+		identify = p.byGPG
+	} else if !bytes.HasPrefix(c.signature, []byte("-----BEGIN SSH SIGNATURE-----")) {
+		return signer{problem: "is signed neither by SSH nor by OpenPGP, and no other signatures are verified here"}
+	}
+	by, err := identify(c, signatures)
 	switch {
-	case errors.Is(err, errUnsigned), errors.Is(err, errNotSSH):
-		return signer{problem: err.Error()}
 	case err != nil:
 		return signer{problem: fmt.Sprintf("has a signature that is not valid (%v)", err)}
+	case !by.known:
+		return signer{label: by.fingerprint, problem: "is signed by the key " + by.fingerprint + ", which nobody here has"}
 	}
-	fingerprint := ssh.FingerprintSHA256(key)
-	known, found := p.keys[string(key.Marshal())]
-	if !found {
-		return signer{label: fingerprint, problem: "is signed by the key " + fingerprint + ", which nobody here has"}
-	}
-	name := known.owner.name
-	if problem := known.problemAt(c.made, c.seen); problem != "" {
-		return signer{label: name, problem: fmt.Sprintf("is signed by %s with the key %s, which %s", name, fingerprint, problem)}
+	name := by.owner.name
+	if problem := by.problemAt(by.made, c.seen); problem != "" {
+		return signer{label: name, problem: fmt.Sprintf("is signed by %s with the key %s, which %s", name, by.fingerprint, problem)}
 	}
 	if !p.names[name] {
 		return signer{label: name, problem: fmt.Sprintf("is signed by %s, whom this Sync does not list under trust.signers", name)}
 	}
-	return signer{who: known.owner, label: name}
+	return signer{who: by.owner, label: name}
+}
+
+// bySSH finds the key in the signature itself.
+func (p *Policy) bySSH(c claim, signatures *Signatures) (identified, error) {
+	key, err := signatures.keyOf(c.id, c.payload, c.signature)
+	if err != nil {
+		return identified{}, err
+	}
+	known, found := p.keys[string(key.Marshal())]
+	return identified{owned: known, known: found, fingerprint: ssh.FingerprintSHA256(key), made: c.made}, nil
+}
+
+// byGPG finds the key that the signature names among those that are known: only
+// that one can tell whether it made it. The time is the signature's own, by
+// which its owner bounds the key.
+func (p *Policy) byGPG(c claim, signatures *Signatures) (identified, error) {
+	read, err := gitobject.ParseGPGSignature(c.signature)
+	if err != nil {
+		return identified{}, err
+	}
+	by := identified{fingerprint: read.Issuer, made: read.Made}
+	if by.owned, by.known = p.gpgKey(read); !by.known {
+		return by, nil
+	}
+	by.fingerprint, by.Until = by.GPG.Fingerprint, earlier(by.Until, read.Until)
+	return by, signatures.madeBy(by.GPG, c.id, c.payload, read)
+}
+
+// gpgKey is the key that a signature names, by fingerprint or, as old ones do,
+// by id.
+func (p *Policy) gpgKey(read *gitobject.GPGSignature) (owned, bool) {
+	wire, byID := p.ids[read.Issuer]
+	if !byID {
+		wire = gpgWire(read.Issuer)
+	}
+	key, found := p.keys[wire]
+	return key, found
 }
 
 // problemAt says why the key does not count for what was made and seen at
@@ -76,6 +126,8 @@ func (k *Key) problemAt(made, seen time.Time) string {
 	switch {
 	case k.Revoked:
 		return "is revoked"
+	case k.GPG != nil && !k.GPG.Signs:
+		return "may not sign, by the word of its owner"
 	case made.Before(k.From):
 		return fmt.Sprintf("counts from %s; it signed at %s", stamp(k.From), stamp(made))
 	case k.Until.IsZero():
