@@ -54,6 +54,8 @@ type Options struct {
 	Name string
 	// Remote is how the automator reaches the Git server.
 	Remote Remote
+	// SHA256 has the repository name its objects by SHA-256.
+	SHA256 bool
 	// Sites are the names of the clusters that the automator knows.
 	Sites []string
 	// Between puts a proxy into each site's connection to the automator and to the
@@ -201,6 +203,9 @@ func (w *World) startGit(ctx context.Context) error {
 	}
 	if err := os.WriteFile(w.file("keys", "known_hosts"), []byte(w.Git.KnownHosts()), privateMode); err != nil {
 		return err
+	}
+	if w.opts.SHA256 {
+		return w.Git.Create(ctx, Repository, "--object-format=sha256")
 	}
 	return w.Git.Create(ctx, Repository)
 }

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,7 +18,7 @@ const (
 	mainRef = "refs/heads/main"
 	author  = "Test Author <author@example.com>"
 	// noCommit is the old value of a ref that is not there yet.
-	noCommit = "0000000000000000000000000000000000000000"
+	noCommit = ""
 )
 
 // Signer signs a commit's bytes and returns the armored signature that goes
@@ -119,5 +121,13 @@ func (c Change) encode(tree, parent string) ([]byte, error) {
 	}
 	// Lines after the first are continued by a space.
 	signature = strings.ReplaceAll(strings.TrimSpace(signature), "\n", "\n ")
-	return []byte(header + "gpgsig " + signature + "\n\n" + c.Message), nil
+	return []byte(header + signatureHeader(tree) + " " + signature + "\n\n" + c.Message), nil
+}
+
+// signatureHeader is the header for signatures of commits whose trees have such ids.
+func signatureHeader(tree string) string {
+	if len(tree) == hex.EncodedLen(sha256.Size) {
+		return "gpgsig-sha256"
+	}
+	return "gpgsig"
 }

@@ -22,12 +22,14 @@ type Commit struct {
 }
 
 // Create makes an empty bare repository whose first branch is main, and that
-// may be pushed to and partially cloned from.
-func (s *Server) Create(ctx context.Context, repo string) error {
+// may be pushed to and partially cloned from. Further arguments are those of git
+// init, such as --object-format=sha256.
+func (s *Server) Create(ctx context.Context, repo string, initArgs ...string) error {
 	if err := os.MkdirAll(filepath.Dir(s.git.dir(repo)), folderMode); err != nil {
 		return err
 	}
-	cmd := s.git.command(ctx, repo, "init", "--quiet", "--bare", "--initial-branch=main", s.git.dir(repo))
+	args := append([]string{"init", "--quiet", "--bare", "--initial-branch=main"}, initArgs...)
+	cmd := s.git.command(ctx, repo, append(args, s.git.dir(repo))...)
 	cmd.Dir = s.git.root // the repository's own is not there yet
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("create %s: %w: %s", repo, err, out)
