@@ -18,10 +18,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"golang.org/x/crypto/ssh"
 
 	"github.com/tandem-cd/tandem/automator/internal/api"
 	"github.com/tandem-cd/tandem/automator/internal/authority"
@@ -119,25 +119,12 @@ func (a *Automator) openChecker(context.Context) error {
 }
 
 func (a *Automator) openRepositories(ctx context.Context) error {
-	signer, err := readSigner(a.cfg.Signing.SSHKeyFile)
+	signer, err := a.cfg.Signing.signer(time.Now())
 	if err != nil {
 		return err
 	}
 	a.repos, err = openRepositories(ctx, a, signer)
 	return err
-}
-
-// readSigner reads the key that signs commits.
-func readSigner(path string) (ssh.Signer, error) {
-	pem, err := config.ReadSecret(path)
-	if err != nil {
-		return nil, fmt.Errorf("signing.sshKeyFile: %w", err)
-	}
-	signer, err := ssh.ParsePrivateKey([]byte(pem + "\n"))
-	if err != nil {
-		return nil, fmt.Errorf("signing.sshKeyFile: %s is not an SSH private key without a passphrase: %w", path, err)
-	}
-	return signer, nil
 }
 
 func (a *Automator) openRelay(context.Context) error {

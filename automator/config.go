@@ -98,6 +98,8 @@ type SigningConfig struct {
 	Email string `yaml:"email"`
 	// SSHKeyFile is the private key that signs; clusters verify with its public half.
 	SSHKeyFile string `yaml:"sshKeyFile"`
+	// GPGKeyFile is an armored private key of OpenPGP that signs instead.
+	GPGKeyFile string `yaml:"gpgKeyFile"`
 }
 
 // RepositoryConfig is one Git repository.
@@ -170,7 +172,10 @@ func (c *Config) Validate() error {
 	}
 	require(c.Signing.Name, "signing.name", "who makes commits")
 	require(c.Signing.Email, "signing.email", "who makes commits")
-	require(c.Signing.SSHKeyFile, "signing.sshKeyFile", "the key that signs commits; make one with ssh-keygen -t ed25519")
+	require(c.Signing.SSHKeyFile+c.Signing.GPGKeyFile, "signing.sshKeyFile", "the key that signs commits; make one with ssh-keygen -t ed25519")
+	if c.Signing.SSHKeyFile != "" && c.Signing.GPGKeyFile != "" {
+		problems = append(problems, errors.New("signing.sshKeyFile and signing.gpgKeyFile are both given; a commit has one signature"))
+	}
 	if c.Webhook.Listen != "" {
 		require(c.Webhook.TokenFile, "webhook.tokenFile", "the secret that callers show, or sign their bodies with")
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"golang.org/x/crypto/ssh"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
@@ -42,7 +41,7 @@ type repository struct {
 	folder  gitobject.ID                             // the tree that set was read from; follow's alone
 }
 
-func openRepositories(ctx context.Context, a *Automator, signer ssh.Signer) (repositories, error) {
+func openRepositories(ctx context.Context, a *Automator, signer gitobject.Signer) (repositories, error) {
 	all := repositories{}
 	for _, cfg := range a.cfg.Repositories {
 		r := &repository{cfg: cfg, owner: a, fetch: make(chan struct{}, 1), moved: make(chan struct{}, 1)}

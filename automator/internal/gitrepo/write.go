@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 )
@@ -22,8 +20,8 @@ type CommitMeta struct {
 	Author, Committer gitobject.Person
 	// Message ends with its trailers.
 	Message string
-	// Signer signs the commit as `git commit -S` does with an SSH key; nil leaves it unsigned.
-	Signer ssh.Signer
+	// Signer signs the commit as `git commit -S` does; nil leaves it unsigned.
+	Signer gitobject.Signer
 }
 
 // WriteFiles commits changes on top of base without a work tree and returns the commit, which only the mirror has and
@@ -57,7 +55,7 @@ func (r *Repo) WriteFiles(
 	}
 	commit.Tree = tree
 	if meta.Signer != nil {
-		if commit.Signature, err = gitobject.SignSSH(meta.Signer, commit.SignedPayload()); err != nil {
+		if commit.Signature, err = meta.Signer.Sign(commit.SignedPayload(), meta.Committer.When); err != nil {
 			return gitobject.ID{}, err
 		}
 	}

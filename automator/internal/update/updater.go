@@ -9,7 +9,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"golang.org/x/crypto/ssh"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/policy"
@@ -26,7 +25,7 @@ type Config struct {
 	// Name and Email stand in every commit.
 	Name, Email string
 	// Signer signs every commit; nil leaves them unsigned.
-	Signer ssh.Signer
+	Signer gitobject.Signer
 	// Patience is how long a push is tried again in quick succession before that is a problem; 0 means 5 minutes.
 	Patience time.Duration
 }

@@ -34,7 +34,9 @@
 {{- with .Values.webhook.hosts }}{{ $_ := set $webhook "hosts" . }}{{ end -}}
 {{- $_ := set $config "webhook" $webhook -}}
 {{- end -}}
-{{- $_ := set $config "signing" (dict "name" .Values.signing.name "email" .Values.signing.email "sshKeyFile" "/etc/tandem/signing/ssh-privatekey") -}}
+{{- $signing := dict "name" .Values.signing.name "email" .Values.signing.email -}}
+{{- if eq .Values.signing.format "openpgp" }}{{ $_ := set $signing "gpgKeyFile" "/etc/tandem/signing/gpg-privatekey" }}{{ else }}{{ $_ := set $signing "sshKeyFile" "/etc/tandem/signing/ssh-privatekey" }}{{ end -}}
+{{- $_ := set $config "signing" $signing -}}
 {{- $repositories := list -}}
 {{- range $i, $from := .Values.repositories -}}
 {{- $repository := omit $from "auth" "caSecret" "clientCertSecret" -}}
