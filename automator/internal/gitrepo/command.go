@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"time"
@@ -22,7 +23,8 @@ const (
 // command is one run of git.
 type command struct {
 	args    []string
-	remote  bool // it talks to the remote, and needs credentials
+	stdin   io.Reader // of a command that does not talk to the remote, which may run twice
+	remote  bool      // it talks to the remote, and needs credentials
 	timeout time.Duration
 }
 
@@ -58,7 +60,7 @@ func (r *Repo) once(ctx context.Context, c command, shown access) ([]byte, error
 	stdout, stderr := &bounded{limit: maxOutput}, &bounded{limit: maxMessages, drop: true}
 	cmd := exec.CommandContext(ctx, r.git, c.args...)
 	cmd.Env, cmd.Dir = r.cfg.environment(r.gitDir(), shown), r.cfg.Dir
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.stdin, stdout, stderr
 	r.contain(cmd)
 	began := time.Now()
 	err := cmd.Run()

@@ -43,8 +43,7 @@ func (c Config) settings() []setting {
 		{"remote." + remoteName + ".url", c.URL},
 		{"remote." + remoteName + ".tagOpt", "--no-tags"}, // they come by refspec, all of them
 	}
-	// History made by tools of long ago is full of these; they endanger nobody.
-	for _, old := range []string{"zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate", "missingNameBeforeEmail"} {
+	for _, old := range tolerated() {
 		out = append(out, setting{"fetch.fsck." + old, "warn"})
 	}
 	// The ledger lives under refs/tandem.
@@ -60,6 +59,14 @@ func (c Config) settings() []setting {
 	}
 	return out
 }
+
+// tolerated are faults of objects: history made by tools of long ago is full of them, and they endanger nobody.
+func tolerated() []string {
+	return []string{"zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate", "missingNameBeforeEmail"}
+}
+
+// toleratedTypes is the same as an option of git.
+func toleratedTypes() string { return strings.Join(tolerated(), "=warn,") + "=warn" }
 
 // environment is the whole environment of a command. Only one that talks to the remote gets credentials.
 func (c Config) environment(gitDir string, with access) []string {

@@ -33,15 +33,24 @@ var ErrOutcomeUnknown = errors.New("outcome unknown")
 //   - Unauthorized, when the host refuses, with its reason: a person must change something;
 //   - and it is ErrOutcomeUnknown otherwise, which is to be taken for neither.
 func (r *Repo) Push(ctx context.Context, updates []RefUpdate) error {
+	for _, u := range updates {
+		if err := r.checkUpdate(ctx, u); err != nil {
+			return err
+		}
+	}
+	if done, err := r.pushNatively(ctx, updates); done {
+		return err
+	}
+	return r.pushByGit(ctx, updates)
+}
+
+func (r *Repo) pushByGit(ctx context.Context, updates []RefUpdate) error {
 	args := []string{"push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags"}
 	if len(updates) > 1 {
 		args = append(args, "--atomic") // one ref needs none, and not every host offers it
 	}
 	specs := make([]string, 0, len(updates))
 	for _, u := range updates {
-		if err := r.checkUpdate(ctx, u); err != nil {
-			return err
-		}
 		args = append(args, "--force-with-lease="+u.Ref+":"+u.Old.String())
 		specs = append(specs, u.New.String()+":"+u.Ref)
 	}
@@ -76,7 +85,7 @@ func (r *Repo) checkUpdate(ctx context.Context, u RefUpdate) error {
 	return nil
 }
 
-// moved takes over what git has written to the mirror's refs after the push.
+// moved takes over what was written to the mirror's refs after the push.
 func (r *Repo) moved(updates []RefUpdate) {
 	before := r.snapshot()
 	after := maps.Clone(before)

@@ -257,7 +257,11 @@ func TestPushOutcomeUnknown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, _ := seeded(t, map[string]string{"a": "1\n"})
-			r := fetched(t, s, func(cfg *gitrepo.Config) { cfg.PushTimeout = time.Second })
+			r := fetched(t, s, func(cfg *gitrepo.Config) {
+				if name == "Stalls" {
+					cfg.PushTimeout = 5 * time.Second
+				}
+			})
 			update := edit(t, r, "2\n")
 			s.Intercept(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 				if gitrepotest.IsPush(req) {

@@ -2,7 +2,8 @@
 // writes signed commits without a work tree and pushes them with the expected old value.
 //
 // Talking to the remote is left to the git binary, as a process group with an environment of its own, bounded in time
-// and output. Reading goes through one pooled `git cat-file`, writing objects is done here. Nothing retries: what a
+// and output; but a commit that was made here is pushed over HTTP without it, and git is asked again whenever that is not
+// as usual. Reading goes through one pooled `git cat-file`, writing objects is done here. Nothing retries: what a
 // caller can do about an error is its kind.
 //
 // The mirror is a cache. It can be deleted, and it is rebuilt when it turns out to be damaged.
@@ -15,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +38,8 @@ type Repo struct {
 	suspect atomic.Bool   // a command was stopped half way and may have left lock files
 	rebuilt atomic.Bool   // the mirror was rebuilt once already
 	objects *objects
+	made    *lru[made] // commits of our own that were made last
+	http    *smartHTTP // nil for a remote that git alone talks to
 	metrics *metrics
 	secrets *redact.Secrets // what the remote is sent
 
@@ -67,7 +71,10 @@ func Open(ctx context.Context, cfg Config) (*Repo, error) {
 		return nil, fmt.Errorf("repository %q: %w", cfg.Name, err)
 	}
 	r := &Repo{cfg: cfg, git: git, lock: lock, busy: make(chan struct{}, 1), metrics: newMetrics(cfg.Metrics), secrets: redact.New()}
-	r.objects = newObjects(r)
+	r.objects, r.made = newObjects(r), newLRU[made](maxMade)
+	if native(cfg.URL) {
+		r.http = &smartHTTP{url: strings.TrimSuffix(cfg.URL, "/")}
+	}
 	if err := r.load(ctx); err != nil {
 		_ = r.Close()
 		return nil, err
@@ -95,6 +102,9 @@ func (r *Repo) load(ctx context.Context) error {
 // Close ends the mirror's process and gives its directory free. Nobody may be using the mirror.
 func (r *Repo) Close() error {
 	r.objects.close()
+	if r.http != nil {
+		r.http.close()
+	}
 	return r.lock.Close()
 }
 

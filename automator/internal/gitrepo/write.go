@@ -60,15 +60,26 @@ func (r *Repo) WriteFiles(
 		}
 	}
 	raw := commit.Encode()
-	id, err := r.writeObject(gitobject.TypeCommit, raw)
+	id, err := edited.write(gitobject.TypeCommit, raw)
 	if err == nil {
 		r.objects.commits.put(id, commit, 2*len(raw))
+		own := made{parent: base, objects: edited.made}
+		r.made.put(id, own, own.size())
 	}
 	return id, err
 }
 
 // surgery replaces files in trees.
-type surgery struct{ repo *Repo }
+type surgery struct {
+	repo *Repo
+	made []madeObject
+}
+
+// write stores an object, and keeps it for the push.
+func (s *surgery) write(kind gitobject.Type, content []byte) (gitobject.ID, error) {
+	s.made = append(s.made, madeObject{kind: kind, content: content})
+	return s.repo.writeObject(kind, content)
+}
 
 // directory returns the tree that id becomes; zero when nothing is left in it. Paths of changes are relative to it.
 func (s *surgery) directory(
@@ -95,7 +106,7 @@ func (s *surgery) directory(
 	if len(after) == 0 {
 		return gitobject.ID{}, nil
 	}
-	written, err := s.repo.writeObject(gitobject.TypeTree, after.Encode())
+	written, err := s.write(gitobject.TypeTree, after.Encode())
 	if err == nil {
 		s.repo.objects.trees.put(written, after, 64*len(after))
 	}
@@ -157,6 +168,6 @@ func (s *surgery) entry(
 	if content == nil {
 		return gitobject.Entry{}, nil
 	}
-	id, err := s.repo.writeObject(gitobject.TypeBlob, content)
+	id, err := s.write(gitobject.TypeBlob, content)
 	return gitobject.Entry{Mode: mode, ID: id}, err
 }

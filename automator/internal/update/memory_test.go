@@ -153,11 +153,11 @@ func (m *memory) Tip(ref string) (gitobject.ID, bool) {
 	return m.mirror, ref == branch && !m.mirror.IsZero()
 }
 
-func (m *memory) Fetch(context.Context) ([]gitrepo.RefChange, error) {
+func (m *memory) FetchRef(context.Context, string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mirror = m.remote
-	return nil, nil
+	return nil
 }
 
 func (m *memory) WriteFiles(

@@ -55,7 +55,7 @@ func (u *Updater) pass(ctx context.Context) time.Duration {
 // well it looks at the remote first.
 func (u *Updater) see(ctx context.Context) (*view, error) {
 	if u.trouble.unsure {
-		if _, err := u.deps.Repository.Fetch(ctx); err != nil {
+		if err := u.deps.Repository.FetchRef(ctx, u.cfg.Source.Ref); err != nil {
 			return nil, err
 		}
 		u.trouble.unsure = false

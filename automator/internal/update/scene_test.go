@@ -147,7 +147,7 @@ func (s *scene) release(repository string, tags ...string) {
 func (s *scene) person(message string, changes map[string]string) gitobject.ID {
 	s.t.Helper()
 	id := s.foreign(message, changes)
-	_, _ = s.Fetch(s.t.Context())
+	_ = s.FetchRef(s.t.Context(), branch)
 	s.wake()
 	return id
 }

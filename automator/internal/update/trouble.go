@@ -13,10 +13,10 @@ import (
 	"github.com/tandem-cd/tandem/shared/telemetry"
 )
 
-// afterRace is how long to wait after a lost race: almost not at all, and a little longer each time, for the host's sake.
-// Nobody has to give way: of those who race one has won.
+// afterRace is how long to wait after a lost race: almost not at all, and a little longer each time, for the host's sake. Nobody
+// has to give way: of those who race one has won, and waiting makes no win more likely.
 func afterRace() backoff.Backoff {
-	return backoff.Backoff{Min: 10 * time.Millisecond, Max: time.Second}
+	return backoff.Backoff{Min: 10 * time.Millisecond, Max: 200 * time.Millisecond}
 }
 
 // afterFailure is how long to wait for what has to be mended elsewhere.

@@ -45,8 +45,8 @@ type Reader interface {
 type Writer interface {
 	// Tip is where the mirror has a ref.
 	Tip(ref string) (gitobject.ID, bool)
-	// Fetch brings the mirror to where the remote is.
-	Fetch(ctx context.Context) ([]gitrepo.RefChange, error)
+	// FetchRef brings a ref of the mirror to where the remote has it.
+	FetchRef(ctx context.Context, ref string) error
 	// WriteFiles makes a commit that nothing refers to yet.
 	WriteFiles(ctx context.Context, base gitobject.ID, changes map[string][]byte, meta gitrepo.CommitMeta) (gitobject.ID, error)
 	// Push moves refs of the remote from where they are expected to be.
