@@ -67,3 +67,11 @@ func profileUntil(ctx context.Context, done <-chan struct{}, write profiler, pre
 		}
 	}
 }
+
+// heap writes what the synchronizer holds in memory, if profiles are asked for.
+func (b *syncBench) heap(ctx context.Context, name string) error {
+	if b.opts.Profiles == "" {
+		return nil
+	}
+	return b.bench.site.Synchronizer.Memory(ctx, filepath.Join(b.opts.Profiles, name+"-heap.pprof"))
+}

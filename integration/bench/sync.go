@@ -243,8 +243,11 @@ func (b *syncBench) grow(ctx context.Context, report *SyncReport) error {
 		}
 	}
 	after, err := b.occupied(ctx)
+	if err != nil {
+		return err
+	}
 	report.PerObject = float64(int((after-before)*1024/float64(more)*100)) / 100
-	return err
+	return b.heap(ctx, "grown")
 }
 
 // occupied is the memory of the synchronizer once it has been at rest: the collector of a Go program looks at least every

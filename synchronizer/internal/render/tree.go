@@ -31,7 +31,16 @@ func Tree(ctx context.Context, git Reader, root gitobject.ID, folder string, bef
 		r.out.Objects, r.out.files = make([]Desired, 0, len(before.Objects)+len(before.Objects)/8), make(map[string]parsed, len(before.files))
 	}
 	err = gitobject.Diff(ctx, git, gitobject.ID{}, root, []string{folder}, func(c gitobject.Change) error { return r.file(ctx, c) })
+	r.out.Objects = exactly(r.out.Objects)
 	return r.out, err
+}
+
+// exactly returns the same objects without room for more, when there is much of that: they are kept for as long as the Sync is.
+func exactly(objects []Desired) []Desired {
+	if room := cap(objects) - len(objects); room <= cap(objects)/8 {
+		return objects
+	}
+	return append(make([]Desired, 0, len(objects)), objects...)
 }
 
 // reading is one Tree under way.
@@ -104,6 +113,7 @@ func (r *reading) parse(ctx context.Context, c gitobject.Change) (parsed, error)
 	}
 	p := parsed{blob: c.To.ID}
 	p.objects, p.problems = File(c.Path, content)
+	p.objects = exactly(p.objects)
 	for i := range p.objects {
 		p.objects[i].blob = c.To.ID
 	}
