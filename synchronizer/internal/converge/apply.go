@@ -120,6 +120,9 @@ func (p *pass) apply(ctx context.Context) {
 	if made.WaitsForHooksOnly() && !p.isApplied() {
 		p.applied(len(steps))
 	}
+	if len(steps) == 0 && p.isApplied() {
+		w.rendered.Forget() // as after a restart: what is there needs not be held
+	}
 }
 
 // noteBehind remembers what is waited for before more is applied, and since when.

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 )
 
@@ -15,6 +17,24 @@ func TestARestartOfAConvergedSyncDoesNothing(t *testing.T) {
 			w.pass(time.Hour)
 			same(t, "did", w.took(), []string{})
 			same(t, "told", w.told(), []string{}) // told again, under the same ids
+		})
+	})
+}
+
+// What is applied is known by its hash; the objects themselves would be most of the memory.
+func TestARestartHoldsNoObjectsOfAConvergedSync(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() { deployed(w) })
+		w.run(func() {
+			rendered := w.loop.entries[types.NamespacedName{Namespace: "shop", Name: "web"}].work.rendered
+			if rendered == nil || len(rendered.Objects) != 2 {
+				t.Fatalf("rendered after a restart: %+v", rendered)
+			}
+			for i := range rendered.Objects {
+				if rendered.Objects[i].Object != nil {
+					t.Errorf("%s is held", rendered.Objects[i].Key)
+				}
+			}
 		})
 	})
 }
