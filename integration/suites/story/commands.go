@@ -27,6 +27,7 @@ func commands() map[string]command {
 		"start": do("AGENT [SITE]", 1, start), "stop": do("AGENT [SITE]", 1, stop), "kill9": do("AGENT [SITE]", 1, kill),
 		"runs": do("TAG [SITE]", 1, runs), "state": do("SYNC STATE", 2, state), "problem": do("SYNC REGEXP", 2, problem),
 		"fine": do("SYNC [PATIENCE]", 1, fine), "pipeline-problem": do("REGEXP", 1, pipelineProblem), "event": do("STATE REGEXP", 2, event),
+		"sign":   do("TAG WHO [tag|bundle|PREDICATE-TYPE]", 2, sign),
 		"reason": do("REGEXP", 1, reason), "verdict": do("TAG RULE", 2, verdict),
 		"commits": do("N", 1, commits), "once": do("", 0, once), "git": do("ARG...", 1, git),
 		"kube": do("VERB KIND NAME [ARG...]", 3, kube), "apply": do("FILE", 1, applyFile),

@@ -96,6 +96,7 @@ type Teller struct {
 	ctx     context.Context //nolint:containedctx // a script's commands have no argument for it
 	dir     string
 	pushed  map[string]registry.Pushed // by tag
+	keys    map[string]registry.Key    // of those who sign images
 	hold    chan struct{}
 	silent  string // the address of a server that never answers, and how it is ended
 	silence func()
@@ -114,7 +115,7 @@ func setUp(t *testing.T, g *env.Ground, e *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	s := &Teller{World: world, ctx: context.WithoutCancel(t.Context()), dir: e.WorkDir, pushed: map[string]registry.Pushed{}}
+	s := &Teller{World: world, ctx: context.WithoutCancel(t.Context()), dir: e.WorkDir, pushed: map[string]registry.Pushed{}, keys: map[string]registry.Key{}}
 	e.Values[tellerKey{}] = s
 	e.Defer(func() { s.end(t) })
 	e.Setenv("IMAGE", world.Image(repo))
@@ -218,7 +219,7 @@ func (s *Teller) overlay() map[string]string {
 
 // expand fills the world's names into a file of the script.
 func (s *Teller) expand(text string) string {
-	return strings.NewReplacer("${IMAGE}", s.World.Image(repo), "${NAMESPACE}", s.World.Sites[home].Namespace, "${SILENT}", s.silent).Replace(text)
+	return strings.NewReplacer("${IMAGE}", s.World.Image(repo), "${NAMESPACE}", s.World.Sites[home].Namespace, "${SILENT}", s.silent).Replace(s.keyPlaces(text))
 }
 
 // agent returns an agent by the words of a command: automator, or synchronizer with a site.
