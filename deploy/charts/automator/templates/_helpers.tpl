@@ -78,6 +78,12 @@
 {{- end -}}
 {{- if $hosts }}{{ $_ := set $registries "hosts" $hosts }}{{ end -}}
 {{- if $registries }}{{ $_ := set $config "registries" $registries }}{{ end -}}
+{{- $verification := dict -}}
+{{- $keys := dict -}}
+{{- range $name, $from := .Values.verification.keys }}{{ $_ := set $keys $name (printf "/etc/tandem/key/%s/%s" $name (default "cosign.pub" $from.key)) }}{{ end -}}
+{{- if $keys }}{{ $_ := set $verification "keys" $keys }}{{ end -}}
+{{- if .Values.verification.trustedRootSecret }}{{ $_ := set $verification "trustedRootFile" "/etc/tandem/trusted-root/trusted_root.json" }}{{ end -}}
+{{- if $verification }}{{ $_ := set $config "verification" $verification }}{{ end -}}
 {{- $retention := omit .Values.store.retention "eventCount" -}}
 {{- $_ := set $retention "eventCount" (int64 .Values.store.retention.eventCount) -}}
 {{- $store := dict "retention" $retention -}}
@@ -133,6 +139,10 @@ keys it has all of one. */}}
 {{- $folder := include "automator.hostFolder" $host -}}
 {{- if $named }}{{ $all = append $all (dict "name" (printf "registry-%s" $folder) "path" (printf "registry/%s" $folder) "secrets" $named) }}{{ end -}}
 {{- end -}}
+{{- range $name, $from := .Values.verification.keys -}}
+{{- $all = append $all (dict "name" (printf "key-%s" ($name | sha256sum | trunc 10)) "path" (printf "key/%s" $name) "secrets" (list (dict "name" $from.secret "keys" (list (default "cosign.pub" $from.key))))) -}}
+{{- end -}}
+{{- if .Values.verification.trustedRootSecret }}{{ $all = append $all (dict "name" "trusted-root" "path" "trusted-root" "secrets" (list (dict "name" .Values.verification.trustedRootSecret "keys" (list "trusted_root.json")))) }}{{ end -}}
 {{- toJson $all -}}
 {{- end -}}
 
