@@ -54,14 +54,20 @@ func (c *Client) Signatures(ctx context.Context, repository, digest string) (sig
 			r.puller = puller
 			return r.read(ctx)
 		})
+		if err == nil && len(r.material.Items) == 0 && r.material.Skipped == 0 {
+			return errNone // a mirror may have images alone
+		}
 		material = r.material
 		return p.explain(ctx, subject{repository: p.repository, signed: digest}, err)
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errNone) {
 		return signature.Material{}, err
 	}
 	return material.Bounded(), nil
 }
+
+// errNone says that a place has nothing about the signatures of an image, so that the next one is asked.
+var errNone = errors.New("it has no signatures")
 
 // tagOf is the tag that stands for the referrers of a digest, and begins those of cosign's older form.
 func tagOf(digest v1.Hash) string { return digest.Algorithm + "-" + digest.Hex }

@@ -243,10 +243,31 @@ func TestSignaturesUnreachable(t *testing.T) {
 			image := signature.Image{Repository: w.host + "/acme/api", Digest: w.push("acme/api", "1.0.0", "one")}
 			item := signaturetest.ECDSA(t).Simple(signaturetest.Payload(image))
 			w.artifact("acme/api", strings.Replace(image.Digest, ":", "-", 1)+".sig", "", w.layerOf("acme/api", signature.SimpleSigningType, item))
-			_, err := w.client(func(*registry.Host) {}).Signatures(t.Context(), image.Repository, image.Digest)
+			_, err := w.client().Signatures(t.Context(), image.Repository, image.Digest)
 			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("signatures of %s@%s", image.Repository, image.Digest)) {
 				t.Errorf("Signatures(...): %v", err)
 			}
 		})
+	}
+}
+
+// TestSignaturesBehindMirror asks the registry where its mirror has the image alone.
+func TestSignaturesBehindMirror(t *testing.T) {
+	t.Parallel()
+	w, mirror := newWorld(t), newWorld(t)
+	image := signature.Image{Repository: w.host + "/acme/api", Digest: w.push("acme/api", "1.0.0", "one")}
+	mirror.push("acme/api", "1.0.0", "one")
+	item := signaturetest.ECDSA(t).Simple(signaturetest.Payload(image))
+	w.artifact("acme/api", strings.Replace(image.Digest, ":", "-", 1)+".sig", "", w.layerOf("acme/api", signature.SimpleSigningType, item))
+	client := newClient(t, registry.Config{Hosts: map[string]registry.Host{
+		w.host: {Insecure: true, Mirrors: []string{mirror.host}}, mirror.host: {Insecure: true},
+	}})
+	got, err := client.Signatures(t.Context(), image.Repository, image.Digest)
+	if err != nil || len(got.Items) != 1 {
+		t.Errorf("Signatures(...): %d items, %v; want the registry's", len(got.Items), err)
+	}
+	w.server.Close()
+	if _, err := client.Signatures(t.Context(), image.Repository, image.Digest); err == nil {
+		t.Error("Signatures(...): what the mirror lacks is taken for what the registry lacks")
 	}
 }

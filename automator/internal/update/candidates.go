@@ -109,6 +109,9 @@ func (u *Updater) choose(v *view, a *app, image pipeline.Image, now time.Time) (
 		pin = current
 	}
 	reason := selection.Reason
+	if selection.Changed {
+		pin, reason = signed.vouched(pin, reason)
+	}
 	if len(image.Verify) > 0 && pin.Tag != "" && pin.Digest == "" { // the tag that is there, without a digest yet
 		pin, reason = signed.pin(seen.find(pin.Tag))
 	}

@@ -2,6 +2,7 @@ package update
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/automator/internal/policy"
@@ -51,6 +52,20 @@ func (s signedBy) pin(tag policy.Tag) (pin pipeline.Pin, reason string) {
 		return pipeline.Pin{}, fmt.Sprintf("the digest of %s is not written: %s", tag.Name, signed.Reason)
 	}
 	return pipeline.Pin{Tag: tag.Name, Digest: tag.Digest}, ""
+}
+
+// vouched adds to the reason for a selection who has signed it. A selection may be older than a key that is gone by now, and
+// is none then.
+func (s signedBy) vouched(pin pipeline.Pin, reason string) (pipeline.Pin, string) {
+	ask := s.asked()
+	if ask == nil {
+		return pin, reason
+	}
+	signed := ask(&policy.Tag{Name: pin.Tag, Digest: pin.Digest})
+	if !signed.Kept {
+		return pipeline.Pin{}, fmt.Sprintf("%s is to be checked again", pin.Tag)
+	}
+	return pin, reason + "; signed: " + strings.Join(signed.By, ", ")
 }
 
 // refusals are the digests that an app's environments have and that may not go on to the next one: whoever wrote them, no

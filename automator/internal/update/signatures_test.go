@@ -26,7 +26,7 @@ func (s *signers) Signed(_ string, tag *policy.Tag, _ signature.Rules) policy.Si
 	if tag.Digest == "" || !s.checked[tag.Digest] {
 		return policy.Signed{}
 	}
-	return policy.Signed{Checked: true, Kept: s.signed[tag.Digest], Reason: "nobody has signed it"}
+	return policy.Signed{Checked: true, Kept: s.signed[tag.Digest], Reason: "nobody has signed it", By: []string{"key release"}}
 }
 
 // Check resolves tags as the scan does, and knows the rest at once.
@@ -97,6 +97,9 @@ func TestUnsignedIsHeldBack(t *testing.T) {
 		s.settle()
 		s.has(map[string]string{"env/dev/api.yaml": pinned(api, "1.1.0")})
 		s.titled("shop: api 1.1.0 to dev")
+		if _, _, history := s.at(); !strings.Contains(history[0].Message, "newer than 1.0.0; signed: key release") {
+			t.Errorf("message: %s", history[0].Message)
+		}
 		// What is not signed keeps nothing else back, and is taken once it is.
 		s.release(web, "1.1.0")
 		s.has(map[string]string{"env/dev/web.yaml": pinned(web, "1.1.0")})

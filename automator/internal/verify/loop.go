@@ -62,6 +62,7 @@ func (c *Checker) due(now time.Time) (due []key, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := now.Add(forgetAfter)
+	before := len(c.checks)
 	for k, known := range c.checks {
 		switch {
 		case known.running:
@@ -75,6 +76,10 @@ func (c *Checker) due(now time.Time) (due []key, wait time.Duration) {
 			c.running++
 			due = append(due, k)
 		}
+	}
+	if len(c.checks) < before {
+		c.generation++ // whoever still wants to know has it checked again
+		c.deps.Changed()
 	}
 	return due, next.Sub(now)
 }
