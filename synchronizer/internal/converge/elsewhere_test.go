@@ -111,7 +111,7 @@ func TestWhatArrivedForAnotherReplicaDoesNotComeAgain(t *testing.T) {
 		for _, name := range []string{"two", "three"} {
 			next := w.commit(name, "a", "db")
 			w.deliver(next)
-			w.settle()
+			w.pass(rebaseAfter)
 			if w.bases["shop/db"] != next || w.bases["shop/web"] != next {
 				t.Errorf("the next transfers start from %s for the other replica and %s for this, want %s", w.bases["shop/db"], w.bases["shop/web"], next)
 			}
