@@ -37,7 +37,6 @@ import (
 	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
 	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
-	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/fleet"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/run"
@@ -138,15 +137,16 @@ func (a *Automator) openWebhooks(context.Context) error {
 	if a.cfg.Webhook.Listen == "" {
 		return nil
 	}
-	token, err := config.ReadSecret(a.cfg.Webhook.TokenFile)
+	callers, err := a.cfg.Webhook.callers()
 	if err != nil {
-		return fmt.Errorf("webhook.tokenFile: %w", err)
+		return err
 	}
-	a.hooks, err = webhook.New(webhook.Config{Token: token, Hosts: a.cfg.Webhook.Hosts}, webhook.Deps{
+	a.hooks, err = webhook.New(webhook.Config{Callers: callers, GoogleKeys: a.cfg.Webhook.GoogleKeys, Hosts: a.cfg.Webhook.Hosts}, webhook.Deps{
 		FollowsImage: a.scanner.Follows,
 		HintImage:    func(repository, tag string) { a.scanner.Hint(repository, tag) },
 		FollowsGit:   func(name string) bool { return a.repos[name] != nil },
 		HintGit:      func(name string) { a.repos[name].hint() },
+		Accepted:     a.acceptedHook,
 		Refused:      a.refusedHooks(),
 		Metrics:      a.metrics,
 	})

@@ -85,10 +85,32 @@ type ProxyConfig struct {
 type WebhookConfig struct {
 	// Listen is its address; empty serves no webhooks.
 	Listen string `yaml:"listen"`
-	// TokenFile holds the secret that callers show, or sign their bodies with.
+	// TokenFile holds the secret that callers show, or sign their bodies with, whoever they are: the caller "default".
 	TokenFile string `yaml:"tokenFile"`
+	// Callers have secrets of their own.
+	Callers []WebhookCaller `yaml:"callers"`
+	// GoogleKeys is the address of the keys that sign Pub/Sub's tokens, where it is not Google's own.
+	GoogleKeys string `yaml:"googleKeys"`
 	// Hosts maps the host that a registry calls itself in notifications to the host that pipelines write.
 	Hosts map[string]string `yaml:"hosts"`
+}
+
+// WebhookCaller is a registry or a Git host that may call.
+type WebhookCaller struct {
+	// Name stands in metrics and logs.
+	Name string `yaml:"name"`
+	// TokenFiles hold the secrets that it may show or sign with: two while one takes the place of the other.
+	TokenFiles []string `yaml:"tokenFiles"`
+	// Google identifies a push subscription of Pub/Sub by the tokens that it sends, instead.
+	Google WebhookGoogle `yaml:"google"`
+}
+
+// WebhookGoogle is what a push subscription was told of its authentication.
+type WebhookGoogle struct {
+	// Audience is whom the tokens are for.
+	Audience string `yaml:"audience"`
+	// Email is the service account that pushes.
+	Email string `yaml:"email"`
 }
 
 // SigningConfig is the identity of the automator's commits.
@@ -176,7 +198,7 @@ func (c *Config) Validate() error {
 	if c.Signing.SSHKeyFile != "" && c.Signing.GPGKeyFile != "" {
 		problems = append(problems, errors.New("signing.sshKeyFile and signing.gpgKeyFile are both given; a commit has one signature"))
 	}
-	if c.Webhook.Listen != "" {
+	if c.Webhook.Listen != "" && len(c.Webhook.Callers) == 0 {
 		require(c.Webhook.TokenFile, "webhook.tokenFile", "the secret that callers show, or sign their bodies with")
 	}
 	if len(c.Repositories) == 0 {

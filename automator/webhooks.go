@@ -10,6 +10,9 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
+
+	"github.com/tandem-cd/tandem/automator/internal/webhook"
+	"github.com/tandem-cd/tandem/shared/config"
 )
 
 const (
@@ -19,6 +22,38 @@ const (
 	// hookDrain bounds how long requests may go on after the end was asked for.
 	hookDrain = 5 * time.Second
 )
+
+// defaultCaller is who shows the secret of tokenFile.
+const defaultCaller = "default"
+
+// callers reads the secrets of those who may call.
+func (c WebhookConfig) callers() ([]webhook.Caller, error) {
+	var all []webhook.Caller
+	if c.TokenFile != "" {
+		token, err := config.ReadSecret(c.TokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("webhook.tokenFile: %w", err)
+		}
+		all = append(all, webhook.Caller{Name: defaultCaller, Tokens: []string{token}})
+	}
+	for i, from := range c.Callers {
+		caller := webhook.Caller{Name: from.Name, Google: webhook.Google(from.Google)}
+		for _, file := range from.TokenFiles {
+			token, err := config.ReadSecret(file)
+			if err != nil {
+				return nil, fmt.Errorf("webhook.callers[%d].tokenFiles: %w", i, err)
+			}
+			caller.Tokens = append(caller.Tokens, token)
+		}
+		all = append(all, caller)
+	}
+	return all, nil
+}
+
+// acceptedHook logs a delivery that was taken.
+func (a *Automator) acceptedHook(kind, caller string) {
+	a.log.Debug("webhook taken", zap.String("kind", kind), zap.String("caller", caller))
+}
 
 // refusedPerMinute is how many refused deliveries are logged in a minute: somebody who guesses must not fill the disk.
 const refusedPerMinute = 10

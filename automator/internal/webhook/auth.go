@@ -12,33 +12,48 @@ import (
 	"strings"
 )
 
-// secret is what callers show or sign with.
+// secret is what a caller shows or signs with.
 type secret struct {
-	text string
-	sum  [sha256.Size]byte
+	caller string
+	text   string
+	sum    [sha256.Size]byte
 }
 
-func newSecret(text string) secret { return secret{text: text, sum: sha256.Sum256([]byte(text))} }
+// secrets are those of all callers.
+type secrets []secret
 
-// is compares in constant time, also where the lengths differ.
-func (s secret) is(given string) bool {
+// whose finds the caller whose secret this is, comparing in constant time with all, also where lengths differ.
+func (s secrets) whose(given string) (caller string, ok bool) {
 	sum := sha256.Sum256([]byte(given))
-	return subtle.ConstantTimeCompare(sum[:], s.sum[:]) == 1
+	for _, one := range s {
+		if subtle.ConstantTimeCompare(sum[:], one.sum[:]) == 1 {
+			caller, ok = one.caller, true
+		}
+	}
+	return caller, ok
 }
 
 // proof is how a caller shows that it knows the secret: by saying it, or by having signed the body with it.
 type proof struct {
-	given string    // the secret itself
-	mac   hash.Hash // else what the body goes through
-	want  []byte    // and what has to come out
+	given string      // the secret itself
+	macs  []hash.Hash // else what the body goes through, for each secret
+	want  []byte      // and what has to come out of one
 }
 
 // signed tells whether the body has to be read to check the proof.
-func (p *proof) signed() bool { return p.mac != nil }
+func (p *proof) signed() bool { return len(p.macs) > 0 }
+
+// Write has a part of the body go through all macs.
+func (p *proof) Write(part []byte) (int, error) {
+	for _, mac := range p.macs {
+		_, _ = mac.Write(part) // a hash never fails
+	}
+	return len(part), nil
+}
 
 // proofOf finds the proof in a request's headers; nil if there is none. The first header of the list counts, so that a
 // caller cannot try several secrets at once.
-func (s secret) proofOf(req *http.Request, p *provider) *proof {
+func (s secrets) proofOf(req *http.Request, p *provider) *proof {
 	if given := req.Header.Get("Authorization"); given != "" {
 		return &proof{given: credential(given)}
 	}
@@ -57,7 +72,7 @@ func (s secret) proofOf(req *http.Request, p *provider) *proof {
 		return &proof{given: given}
 	}
 	if given := req.Header.Get("X-Jfrog-Event-Auth"); given != "" {
-		if s.is(given) {
+		if _, ok := s.whose(given); ok {
 			return &proof{given: given}
 		}
 		return s.signature(sha256.New, given) // payload signing is an option there
@@ -89,18 +104,27 @@ func credential(header string) string {
 	return header
 }
 
-func (s secret) signature(algorithm func() hash.Hash, given string) *proof {
+func (s secrets) signature(algorithm func() hash.Hash, given string) *proof {
 	want, err := hex.DecodeString(given)
 	if err != nil {
 		want = nil // a proof of nothing
 	}
-	return &proof{mac: hmac.New(algorithm, []byte(s.text)), want: want}
+	p := &proof{want: want}
+	for _, one := range s {
+		p.macs = append(p.macs, hmac.New(algorithm, []byte(one.text)))
+	}
+	return p
 }
 
-// holds tells whether the proof is one. Of a signed body, all of it has to have gone through the mac.
-func (s secret) holds(p *proof) bool {
-	if p.signed() {
-		return hmac.Equal(p.mac.Sum(nil), p.want)
+// holder is the caller that a proof proves; none without one. Of a signed body, all of it has to have gone through the macs.
+func (s secrets) holder(p *proof) (caller string, ok bool) {
+	if !p.signed() {
+		return s.whose(p.given)
 	}
-	return s.is(p.given)
+	for i, mac := range p.macs {
+		if hmac.Equal(mac.Sum(nil), p.want) {
+			caller, ok = s[i].caller, true
+		}
+	}
+	return caller, ok
 }

@@ -13,14 +13,20 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	hints    *prometheus.CounterVec
+	calls    *prometheus.CounterVec
 }
 
-func newMetrics(registerer prometheus.Registerer) *metrics {
+func newMetrics(registerer prometheus.Registerer, callers []Caller) *metrics {
 	m := meter.New(registerer)
+	names := make([]string, len(callers))
+	for i, c := range callers {
+		names[i] = c.Name
+	}
 	return &metrics{
 		requests: m.Counter("tandem_automator_webhook_requests_total", "Calls of registries and Git hosts, by the status of our answer.",
 			meter.Any("code")),
 		hints: m.Counter("tandem_automator_webhook_hints_total", "Hints that somebody wanted to hear.", meter.Of("hook", "registry", "git")),
+		calls: m.Counter("tandem_automator_webhook_calls_total", "Calls that were taken, by the name of the caller.", meter.Of("caller", names...)),
 	}
 }
 

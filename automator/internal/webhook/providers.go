@@ -19,6 +19,8 @@ type provider struct {
 	query bool
 	// sha1 lets the body be signed with HMAC-SHA1.
 	sha1 bool
+	// google lets the caller send a token of a service account of Google.
+	google bool
 }
 
 // providers are all kinds, by the last part of their path below /hooks/.
@@ -32,8 +34,8 @@ func providers() []provider {
 		{name: "harbor", parse: parseHarbor},
 		{name: "quay", parse: parseQuay, query: true},
 		{name: "ecr", parse: parseECR},
-		{name: "gar", parse: parsePubSub, query: true},
-		{name: "gcr", parse: parsePubSub, query: true},
+		{name: "gar", parse: parsePubSub, query: true, google: true},
+		{name: "gcr", parse: parsePubSub, query: true, google: true},
 		{name: "acr", parse: parseACR},
 		{name: "artifactory", parse: parseArtifactory},
 		{name: "nexus", parse: parseNexus, sha1: true},

@@ -32,7 +32,7 @@ func newCaller(t *testing.T) *caller {
 	t.Helper()
 	c := &caller{}
 	hosts := map[string]string{"docker-hosted": "nexus.example.com:8443"}
-	hooks, err := webhook.New(webhook.Config{Token: token, Hosts: hosts}, webhook.Deps{
+	hooks, err := webhook.New(webhook.Config{Callers: []webhook.Caller{{Name: "all", Tokens: []string{token}}}, Hosts: hosts}, webhook.Deps{
 		FollowsImage: func(repository string) bool { return !strings.HasPrefix(repository, "docker-local.") },
 		FollowsGit:   func(repository string) bool { return repository == "shop" },
 		HintImage:    func(string, string) {},

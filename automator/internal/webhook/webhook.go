@@ -10,8 +10,8 @@
 // # Callers
 //
 // Registries post to /hooks/<kind>: distribution (or registry), dockerhub, github, gitlab, harbor, quay, ecr, gar, gcr, acr,
-// artifactory, nexus, cdevents, generic. Git hosts of any kind post to /hooks/git/<repository>. There is one secret, and
-// each caller proves that it knows it the way it can:
+// artifactory, nexus, cdevents, generic. Git hosts of any kind post to /hooks/git/<repository>. Each caller has secrets,
+// and proves that it knows one the way it can:
 //
 //	Authorization: Bearer, Basic (as the password), or the secret alone (Harbor, ACR, ECR, Quay, Azure DevOps, ...)
 //	X-Hub-Signature-256, X-Hub-Signature   HMAC-SHA256 of the body (GitHub, Bitbucket, Gitea)
@@ -20,9 +20,12 @@
 //	X-JFrog-Event-Auth                      the secret, or HMAC-SHA256 of the body
 //	X-Nexus-Webhook-Signature               HMAC-SHA1 of the body, for Nexus alone
 //	?token=                                 the secret, for dockerhub, quay, gar and gcr, which can send no header
+//
+// A push subscription of Pub/Sub may instead send a token of its service account (gar, gcr).
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,8 +52,10 @@ const (
 
 // Config says who may call and what registries are called.
 type Config struct {
-	// Token is the secret that callers show as "Authorization: Bearer <token>".
-	Token string
+	// Callers are who may call.
+	Callers []Caller
+	// GoogleKeys is where the keys are published that sign tokens of Pub/Sub; empty means Google's own address.
+	GoogleKeys string
 	// Hosts maps the host that a registry calls itself in notifications to the registry as pipelines write it. The empty
 	// host is that of notifications which name none.
 	Hosts map[string]string
@@ -67,15 +72,20 @@ type Deps struct {
 	FollowsGit func(repository string) bool
 	// HintGit says that a Git repository may have changed.
 	HintGit func(repository string)
+	// Accepted, if set, is told of every delivery that is taken: of which kind, and whose it was. It MUST NOT block.
+	Accepted func(kind, caller string)
 	// Refused, if set, is told of every delivery that is refused: of which kind, and in a word why. It MUST NOT block.
 	Refused func(kind, reason string)
+	// Client asks for keys; nil means http.DefaultClient. Its redirects are not followed.
+	Client *http.Client
 	// Metrics is where metrics are registered; nil counts for nobody.
 	Metrics prometheus.Registerer
 }
 
 // Hooks is the handler. Serve it over HTTP, and run Run beside it.
 type Hooks struct {
-	secret     secret
+	secrets    secrets
+	google     *google // nil where nobody is known by it
 	hosts      map[string]string
 	deps       Deps
 	mux        *http.ServeMux
@@ -85,21 +95,35 @@ type Hooks struct {
 	metrics *metrics
 }
 
-// New returns the handler. A secret is required.
+// New returns the handler. A caller is required.
 func New(cfg Config, deps Deps) (*Hooks, error) {
-	if cfg.Token == "" {
-		return nil, errors.New("webhook token is empty; anybody could then make us ask registries and Git hosts")
+	all, known, err := secretsOf(cfg.Callers)
+	if err != nil {
+		return nil, err
 	}
 	hosts := make(map[string]string, len(cfg.Hosts))
 	for host, registry := range cfg.Hosts {
 		hosts[strings.ToLower(host)] = strings.ToLower(registry)
 	}
+	if deps.Accepted == nil {
+		deps.Accepted = func(string, string) {}
+	}
 	if deps.Refused == nil {
 		deps.Refused = func(string, string) {}
 	}
+	if deps.Client == nil {
+		deps.Client = http.DefaultClient
+	}
 	h := &Hooks{
-		secret: newSecret(cfg.Token), hosts: hosts, deps: deps, mux: http.NewServeMux(), inbox: newInbox(), deliveries: newDeliveries(),
-		metrics: newMetrics(deps.Metrics),
+		secrets: all, hosts: hosts, deps: deps, mux: http.NewServeMux(), inbox: newInbox(), deliveries: newDeliveries(),
+		metrics: newMetrics(deps.Metrics, cfg.Callers),
+	}
+	if len(known) > 0 {
+		address := cmp.Or(cfg.GoogleKeys, GoogleKeys)
+		if err := checkKeysURL(address); err != nil {
+			return nil, err
+		}
+		h.google = &google{callers: known, keys: newKeySet(address, deps.Client)}
 	}
 	for _, p := range providers() {
 		h.mux.HandleFunc("POST /hooks/"+p.name, func(w http.ResponseWriter, req *http.Request) { h.registry(w, req, &p) })
@@ -143,18 +167,44 @@ func unauthorized(text string) *refusal {
 	return &refusal{http.StatusUnauthorized, "unauthorized", text}
 }
 
-// prove checks what can be checked of a caller before its body is read.
-func (h *Hooks) prove(req *http.Request, p *provider) (*proof, *refusal) {
-	proof := h.secret.proofOf(req, p)
+// prove checks what can be checked of a caller before its body is read, and returns who it is unless that depends on the body.
+func (h *Hooks) prove(req *http.Request, p *provider) (*proof, string, *refusal) {
+	proof := h.secrets.proofOf(req, p)
 	switch {
 	case proof == nil:
-		return nil, unauthorized("send the header Authorization: Bearer with the secret of webhook.tokenFile, or sign the body with it")
+		return nil, "", unauthorized("send the header Authorization: Bearer with the token of a caller of webhook, or sign the body with it")
 	case proof.signed() && len(proof.want) == 0:
-		return nil, unauthorized("the signature is not hexadecimal")
-	case !proof.signed() && !h.secret.holds(proof):
-		return nil, unauthorized("the secret is not that of webhook.tokenFile")
+		return nil, "", unauthorized("the signature is not hexadecimal")
+	case proof.signed():
+		return proof, "", nil
 	}
-	return proof, nil
+	if h.google != nil && p.google && looksLikeToken(proof.given) {
+		caller, err := h.google.whose(req.Context(), proof.given)
+		if err != nil {
+			return nil, "", unauthorized(err.Error())
+		}
+		return proof, caller, nil
+	}
+	caller, ok := h.secrets.holder(proof)
+	if !ok {
+		return nil, "", unauthorized("the token is not one of a caller of webhook")
+	}
+	return proof, caller, nil
+}
+
+// signer is who signed a body that has gone through the proof.
+func (h *Hooks) signer(p *proof) (string, *refusal) {
+	caller, ok := h.secrets.holder(p)
+	if !ok {
+		return "", unauthorized("the signature is not one of this body with the token of a caller of webhook")
+	}
+	return caller, nil
+}
+
+// took takes note of whose a delivery was.
+func (h *Hooks) took(kind, caller string) {
+	h.metrics.calls.WithLabelValues(caller).Inc()
+	h.deps.Accepted(kind, caller)
 }
 
 // registry takes a notification of a registry.
@@ -178,7 +228,7 @@ func (h *Hooks) registry(w http.ResponseWriter, req *http.Request, p *provider) 
 
 // receive reads, checks and parses a body; nothing comes of one that was there already.
 func (h *Hooks) receive(w http.ResponseWriter, req *http.Request, p *provider) ([]notice, *refusal) {
-	proof, r := h.prove(req, p)
+	proof, caller, r := h.prove(req, p)
 	if r != nil {
 		return nil, r
 	}
@@ -193,15 +243,16 @@ func (h *Hooks) receive(w http.ResponseWriter, req *http.Request, p *provider) (
 		return nil, r
 	}
 	if proof.signed() {
-		_, _ = proof.mac.Write(body) // a hash never fails
-		if !h.secret.holds(proof) {
-			return nil, unauthorized("the signature is not one of this body with the secret of webhook.tokenFile")
+		_, _ = proof.Write(body) // a hash never fails
+		if caller, r = h.signer(proof); r != nil {
+			return nil, r
 		}
 	}
 	notices, err := p.parse(body)
 	if err != nil {
 		return nil, &refusal{http.StatusBadRequest, "body", err.Error()}
 	}
+	h.took(p.name, caller)
 	if id := deliveryID(req, proof); id != "" && h.deliveries.again(p.name+" "+id, time.Now()) {
 		return nil, nil
 	}
@@ -226,7 +277,7 @@ func readBody(w http.ResponseWriter, req *http.Request) ([]byte, *refusal) {
 
 // git takes a push event of a Git host. What it says is of no concern: the repository is fetched.
 func (h *Hooks) git(w http.ResponseWriter, req *http.Request) {
-	proof, r := h.prove(req, &provider{})
+	proof, caller, r := h.prove(req, &provider{})
 	if r != nil {
 		h.refuse(w, "git", r)
 		return
@@ -245,7 +296,7 @@ func (h *Hooks) git(w http.ResponseWriter, req *http.Request) {
 	}
 	into := io.Discard
 	if proof.signed() {
-		into = proof.mac
+		into = proof
 	} else {
 		hint() // before the body, which may take its time
 	}
@@ -253,14 +304,19 @@ func (h *Hooks) git(w http.ResponseWriter, req *http.Request) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	_, err := io.Copy(into, http.MaxBytesReader(w, req.Body, maxIgnored))
 	if proof.signed() {
-		if err != nil || !h.secret.holds(proof) {
-			h.refuse(w, "git", unauthorized("the signature is not one of this body with the secret of webhook.tokenFile"))
+		if err != nil {
+			h.refuse(w, "git", &refusal{http.StatusBadRequest, "cut", "the body is too large or ended early"})
+			return
+		}
+		if caller, r = h.signer(proof); r != nil {
+			h.refuse(w, "git", r)
 			return
 		}
 		if !h.deliveries.again("git "+repository+" "+deliveryID(req, proof), time.Now()) {
 			hint()
 		}
 	}
+	h.took("git", caller)
 	accept(w, 1)
 }
 

@@ -37,7 +37,7 @@ func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{hints: make(chan string, 1000)}
 	hooks, err := webhook.New(
-		webhook.Config{Token: token, Hosts: map[string]string{"Registry:5000": "ghcr.io", "bare": "registry.test:80", "": "docker.io"}},
+		webhook.Config{Callers: []webhook.Caller{{Name: "all", Tokens: []string{token}}}, Hosts: map[string]string{"Registry:5000": "ghcr.io", "bare": "registry.test:80", "": "docker.io"}},
 		webhook.Deps{
 			FollowsImage: func(repository string) bool {
 				return strings.HasSuffix(repository, "/acme/api") || repository == "index.docker.io/library/nginx"
@@ -249,7 +249,7 @@ func TestGitHintIgnoresTheBody(t *testing.T) {
 func TestNeverWaitsForWhoTakesHints(t *testing.T) {
 	t.Parallel()
 	stuck := make(chan struct{})
-	hooks, err := webhook.New(webhook.Config{Token: token}, webhook.Deps{
+	hooks, err := webhook.New(webhook.Config{Callers: []webhook.Caller{{Name: "all", Tokens: []string{token}}}}, webhook.Deps{
 		FollowsImage: func(string) bool { return true },
 		HintImage:    func(string, string) { <-stuck },
 	})

@@ -7,7 +7,7 @@
 {{- if not .Values.signing.email }}{{ fail "\n\nsigning.email is missing: it stands in every commit (--set signing.email=tandem@example.com)" }}{{ end -}}
 {{- if not .Values.signing.secretName }}{{ fail (printf "\n\nsigning.secretName is missing: it names a Secret with the key that signs commits (ssh-keygen -t ed25519 -N '' -f tandem; kubectl -n %s create secret generic tandem-signing --from-file=ssh-privatekey=tandem)" .Release.Namespace) }}{{ end -}}
 {{- if not .Values.repositories }}{{ fail "\n\nrepositories is empty: name at least one Git repository (--set repositories[0].name=deploy --set repositories[0].url=ssh://git@github.com/acme/deploy.git)" }}{{ end -}}
-{{- if and .Values.webhook.enabled (not .Values.webhook.tokenSecret) }}{{ fail (printf "\n\nwebhook.tokenSecret is missing: it names a Secret with the token that registries and Git hosts must show (kubectl -n %s create secret generic tandem-webhook --from-literal=token=$(openssl rand -hex 20)), or set webhook.enabled=false" .Release.Namespace) }}{{ end -}}
+{{- if and .Values.webhook.enabled (not (or .Values.webhook.tokenSecret .Values.webhook.callers)) }}{{ fail (printf "\n\nwebhook.tokenSecret is missing: it names a Secret with the token that registries and Git hosts must show (kubectl -n %s create secret generic tandem-webhook --from-literal=token=$(openssl rand -hex 20)), or set webhook.enabled=false" .Release.Namespace) }}{{ end -}}
 {{- if and (not .Values.webhook.enabled) (or .Values.webhook.ingress.enabled .Values.webhook.httpRoute.enabled) }}{{ fail "\n\nwebhook.enabled is false, but it has an ingress or a route: enable it, or disable these" }}{{ end -}}
 {{- end -}}
 
@@ -30,7 +30,17 @@
 {{- $_ := set $config "proxy" $proxy -}}
 {{- end -}}
 {{- if .Values.webhook.enabled -}}
-{{- $webhook := dict "listen" (printf ":%v" .Values.webhook.port) "tokenFile" "/etc/tandem/webhook/token" -}}
+{{- $webhook := dict "listen" (printf ":%v" .Values.webhook.port) -}}
+{{- if .Values.webhook.tokenSecret }}{{ $_ := set $webhook "tokenFile" "/etc/tandem/webhook/token" }}{{ end -}}
+{{- $callers := list -}}
+{{- range $i, $from := .Values.webhook.callers -}}
+{{- $caller := omit $from "tokenSecrets" -}}
+{{- $files := list -}}
+{{- range $j, $_ := $from.tokenSecrets }}{{ $files = append $files (printf "/etc/tandem/webhook-caller/%d/%d/token" $i $j) }}{{ end -}}
+{{- if $files }}{{ $_ := set $caller "tokenFiles" $files }}{{ end -}}
+{{- $callers = append $callers $caller -}}
+{{- end -}}
+{{- if $callers }}{{ $_ := set $webhook "callers" $callers }}{{ end -}}
 {{- with .Values.webhook.hosts }}{{ $_ := set $webhook "hosts" . }}{{ end -}}
 {{- $_ := set $config "webhook" $webhook -}}
 {{- end -}}
@@ -119,7 +129,12 @@ keys it has all of one. */}}
 {{- $all = append $all (dict "name" "tls" "path" "tls" "secrets" (list (dict "name" .Values.tls.secretName))) -}}
 {{- end -}}
 {{- $all = append $all (dict "name" "signing" "path" "signing" "secrets" (list (dict "name" .Values.signing.secretName))) -}}
-{{- if .Values.webhook.enabled }}{{ $all = append $all (dict "name" "webhook" "path" "webhook" "secrets" (list (dict "name" .Values.webhook.tokenSecret))) }}{{ end -}}
+{{- if .Values.webhook.enabled -}}
+{{- if .Values.webhook.tokenSecret }}{{ $all = append $all (dict "name" "webhook" "path" "webhook" "secrets" (list (dict "name" .Values.webhook.tokenSecret))) }}{{ end -}}
+{{- range $i, $from := .Values.webhook.callers -}}
+{{- range $j, $secret := $from.tokenSecrets }}{{ $all = append $all (dict "name" (printf "webhook-%d-%d" $i $j) "path" (printf "webhook-caller/%d/%d" $i $j) "secrets" (list (dict "name" $secret))) }}{{ end -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.store.postgres -}}
 {{- $keys := list (dict "name" .passwordSecret "keys" (list "password")) (dict "name" .tls.caSecret "keys" (list "ca.crt")) (dict "name" .tls.clientSecret "keys" (list "tls.crt" "tls.key")) -}}
 {{- $named := include "automator.named" $keys | fromJsonArray -}}
