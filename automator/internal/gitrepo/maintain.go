@@ -11,7 +11,14 @@ import (
 // maxPacks is how many packs reads may have to look through. Every fetch that brings something adds one.
 const maxPacks = 50
 
-// MaintenanceDue tells whether Maintain is worth its time: once at first, and whenever packs have piled up.
+// Commits of our own, and what a lost race fetches, are loose objects at first. As git does it, one folder of 256 stands for
+// all: about 7,000 of them are worth a pack.
+const (
+	looseSample = "17"
+	maxLoose    = 27
+)
+
+// MaintenanceDue tells whether Maintain is worth its time: once at first, and whenever packs or loose objects have piled up.
 func (r *Repo) MaintenanceDue() bool {
 	objects := filepath.Join(r.gitDir(), "objects")
 	entries, err := os.ReadDir(filepath.Join(objects, "pack"))
@@ -25,7 +32,12 @@ func (r *Repo) MaintenanceDue() bool {
 		}
 	}
 	_, err = os.Stat(filepath.Join(objects, "info", "commit-graphs"))
-	return packs > maxPacks || packs > 0 && os.IsNotExist(err)
+	return packs > maxPacks || packs > 0 && os.IsNotExist(err) || manyLoose(objects)
+}
+
+func manyLoose(objects string) bool {
+	sample, err := os.ReadDir(filepath.Join(objects, looseSample))
+	return err == nil && len(sample) > maxLoose
 }
 
 // Maintain packs what fetches and commits have left behind and writes the commit graph that makes long walks quick. It

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -304,5 +306,38 @@ func TestMaintain(t *testing.T) {
 		if chain, err := r.Chain(t.Context(), first, tip(t, r, mainRef)); err != nil || len(chain) != 3 {
 			t.Errorf("Chain after Maintain = %v, %v", chain, err)
 		}
+	}
+}
+
+func TestLooseObjectsAreMaintained(t *testing.T) {
+	t.Parallel()
+	s, _ := seeded(t, map[string]string{"a": "1\n"})
+	r := fetched(t, s)
+	if err := r.Maintain(t.Context()); err != nil || r.MaintenanceDue() {
+		t.Fatalf("after Maintain: due %t, %v", r.MaintenanceDue(), err)
+	}
+	dir, args := t.TempDir(), []string{"hash-object", "-w"}
+	n := 0
+	for ; len(args) < 30; n++ { // only objects of one folder in 256 are written: git would take minutes for all
+		content := []byte(strconv.Itoa(n))
+		id, err := gitobject.Hash(gitobject.SHA1, gitobject.TypeBlob, content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(id.String(), "17") {
+			continue
+		}
+		file := filepath.Join(dir, id.String())
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, file)
+	}
+	gitrepotest.Git(t, r.GitDir(), args...)
+	if !r.MaintenanceDue() || n < 5000 || n > 10_000 {
+		t.Errorf("due %t with loose objects that stand for %d, want about 7,000", r.MaintenanceDue(), n)
+	}
+	if err := r.Maintain(t.Context()); err != nil || r.MaintenanceDue() {
+		t.Errorf("after Maintain with loose objects: due %t, %v", r.MaintenanceDue(), err)
 	}
 }
