@@ -8,6 +8,7 @@ package expression
 
 import (
 	"fmt"
+	"sync"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
@@ -21,8 +22,11 @@ const (
 	MaxCost = 20_000
 )
 
-// Environment is what expressions may use.
-type Environment struct{ env *cel.Env }
+// Environment is what expressions may use. It is safe for concurrent use.
+type Environment struct {
+	mu  sync.Mutex // held while compiling: CEL's checker is not safe where something is not declared
+	env *cel.Env
+}
 
 // NewEnvironment returns one in which expressions see objects under the given names.
 func NewEnvironment(objects ...string) (*Environment, error) {
@@ -39,7 +43,7 @@ func NewEnvironment(objects ...string) (*Environment, error) {
 			}))))
 	}
 	env, err := cel.NewEnv(options...)
-	return &Environment{env}, err
+	return &Environment{env: env}, err
 }
 
 // fields of a condition, by the function that reads each.
@@ -58,6 +62,8 @@ func (e *Environment) compile(text string, kind *cel.Type) (*Program, error) {
 	if len(text) > MaxLength {
 		return nil, fmt.Errorf("%d bytes: %d are allowed", len(text), MaxLength)
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	ast, issues := e.env.Compile(text)
 	if issues.Err() != nil {
 		return nil, issues.Err()

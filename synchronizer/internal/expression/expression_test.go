@@ -2,6 +2,7 @@ package expression_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tandem-cd/tandem/synchronizer/internal/expression"
@@ -70,6 +71,27 @@ func TestEvalThatFails(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", name, err, tc.want)
 		}
 	}
+}
+
+// TestCompilesSideBySide is for the race detector: CEL's checker changes what it shares where something is not declared, and
+// reads it where there is a macro.
+func TestCompilesSideBySide(t *testing.T) {
+	t.Parallel()
+	env := environment(t)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if _, err := env.Bool("self.a.exists(x, x.b == 'c')"); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			if _, err := env.Bool("slef.a"); err == nil {
+				t.Error("compiled")
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestCompileRefuses(t *testing.T) {
