@@ -105,14 +105,15 @@ func (r *signatureReader) referrers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	raw, err := list.RawManifest()
+	if err != nil {
+		return err
+	}
 	var manifest struct {
 		Manifests []v1.Descriptor `json:"manifests"`
 	}
-	if raw, err := list.RawManifest(); err != nil {
-		return err
-	} else if json.Unmarshal(raw, &manifest) != nil {
+	if json.Unmarshal(raw, &manifest) != nil {
 		r.material.Skipped++ // a tag of that name may be anything
-		return nil
 	}
 	var wanted []v1.Hash
 	for i := range manifest.Manifests {

@@ -67,7 +67,7 @@ func TestTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hooks, err := webhook.New(webhook.Config{Token: "token", Hosts: map[string]string{"registry": host}}, webhook.Deps{
+	hooks, err := webhook.New(webhook.Config{Callers: []webhook.Caller{{Name: "test", Tokens: []string{"token"}}}, Hosts: map[string]string{"registry": host}}, webhook.Deps{
 		FollowsImage: scanner.Follows,
 		HintImage:    func(repository, tag string) { scanner.Hint(repository, tag) },
 	})

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -201,10 +202,7 @@ func TestIdentities(t *testing.T) {
 	signed, _ := ours.attest(signaturetest.Statement(image(), signaturetest.SignaturePredicate, "{}"))
 	foreign, _ := theirs.attest(signaturetest.Statement(image(), provenance, "{}"))
 	with := func(name, text string) signature.Item {
-		item := signature.Item{Kind: simple.Kind, Where: simple.Where, Body: simple.Body, Annotations: map[string]string{}}
-		for key, value := range simple.Annotations {
-			item.Annotations[key] = value
-		}
+		item := signature.Item{Kind: simple.Kind, Where: simple.Where, Body: simple.Body, Annotations: maps.Clone(simple.Annotations)}
 		if item.Annotations[name] = text; text == "" {
 			delete(item.Annotations, name)
 		}
