@@ -1,6 +1,9 @@
 package signature_test
 
 import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -99,6 +102,24 @@ func TestReplay(t *testing.T) {
 	m := signature.Material{Items: []signature.Item{key.Simple(signaturetest.Payload(elsewhere))}}
 	told(t, by(t, signature.Trust{}, signature.Config{Keys: []string{key.Public}}).Verify(image(), m), `signed as an image of "ghcr.io/acme/tools"`)
 	told(t, by(t, signature.Trust{}, signature.Config{Keys: []string{key.Public}, SignedAs: []string{"ghcr.io/acme/tools"}}).Verify(image(), m), "")
+}
+
+// TestNothingSigned has a signature over nothing at all, which says nothing about any digest.
+func TestNothingSigned(t *testing.T) {
+	t.Parallel()
+	digest, err := hex.DecodeString(strings.TrimPrefix(image().Digest, "sha256:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, key := range map[string]signaturetest.Key{"Ed25519": signaturetest.Ed25519(t), "ECDSA": signaturetest.ECDSA(t)} {
+		body := fmt.Appendf(nil, `{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{"hint":"x"}},`+
+			`"messageSignature":{"messageDigest":{"algorithm":"SHA2_256","digest":%q},"signature":%q}}`,
+			base64.StdEncoding.EncodeToString(digest), base64.StdEncoding.EncodeToString(key.Sign(nil)))
+		m := signature.Material{Items: []signature.Item{{Kind: signature.Bundle, Where: "referrer", Body: body}}}
+		if got := by(t, signature.Trust{}, signature.Config{Keys: []string{key.Public}}).Verify(image(), m); got.Kept {
+			t.Errorf("%s: a signature over nothing vouches for %s", name, image().Digest)
+		}
+	}
 }
 
 // TestAll keeps an image out that keeps one of two rules alone.

@@ -50,6 +50,7 @@ type signer struct {
 	policy   verify.PolicyOption
 	key      bool
 	log      bool
+	pure     bool // Ed25519 without a hash: it signs bytes, of which a digest says nothing
 }
 
 // With returns what checks images by the rules; an error says which key or root is missing or cannot be used.
@@ -97,7 +98,7 @@ func (rs Rules) With(t Trust) (*Verifier, error) {
 }
 
 // idVersion changes when this package decides otherwise than before, so that no verdict of an older one counts.
-const idVersion = 1
+const idVersion = 2
 
 // ID is the hash of the rules and of everything that they trust. A verdict holds for as long as it stays the same.
 func (v *Verifier) ID() string { return v.id }
@@ -194,7 +195,8 @@ func keySigners(name string, text []byte, log bool, trusted *root.TrustedRoot) (
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		signers = append(signers, signer{name: name, verifier: v, policy: verify.WithKey(), key: true, log: log})
+		_, pure := verifier.(*signature.ED25519Verifier)
+		signers = append(signers, signer{name: name, verifier: v, policy: verify.WithKey(), key: true, log: log, pure: pure})
 	}
 	return signers, nil
 }

@@ -173,9 +173,6 @@ func (r *boundRule) payload(image Image, payload []byte) error {
 	case said.Image.Digest != image.Digest:
 		return fmt.Errorf("it signs %q and not this image", said.Image.Digest)
 	}
-	if said.Identity.Reference == "" {
-		return nil
-	}
 	ref, err := imageref.Parse(said.Identity.Reference)
 	if err != nil || ref.Name() != image.Repository && !slices.Contains(r.config.SignedAs, ref.Name()) {
 		return fmt.Errorf("it was signed as an image of %q; add that to signedAs if it was copied from there", said.Identity.Reference)
@@ -191,6 +188,9 @@ func (s *signer) signed(image Image, e evidence) error {
 	}
 	if by == nil {
 		return errors.New("it has no certificate")
+	}
+	if s.pure && e.payload == nil && by.GetMessageSignature() != nil {
+		return errors.New("a signature of the image's bytes with Ed25519 cannot be checked by their digest")
 	}
 	artifact, err := artifactOf(image, by, e.payload)
 	if err != nil {
