@@ -232,8 +232,8 @@ func (j *judgement) look(e *entry) Rule {
 	switch {
 	case j.renewed(e):
 		return rule
-	case rule == RuleOutranked && j.policy.downgrade:
-		j.stays = e
+	case j.policy.downgrade && (rule == RuleOutranked || rule == RuleUnchecked || rule == RuleUnsigned || rule == RuleUnknown):
+		j.stays = e // nothing goes back because of what is not known of the current one
 	}
 	if tag := e.Tag; !e.placed && j.current.placed { // by its whole name, where what match cuts out has none
 		*e = j.current

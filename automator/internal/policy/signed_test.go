@@ -33,6 +33,9 @@ func TestSigned(t *testing.T) {
 		"NoneSigned": {
 			current: tags[0], known: map[string]Signed{"b": checked(false), "c": checked(false)}, tag: "1.0.0", rule: RuleUnsigned,
 		},
+		"DowngradeOnlyFromWhatIsKnown": {
+			config: Config{Downgrade: true}, current: tags[2], known: map[string]Signed{"b": checked(true)}, tag: "1.2.0", rule: RuleCurrent,
+		},
 		"PinNamesTheDigest": {
 			config: Config{Pin: "1.2.0@" + testDigest}, current: tags[0], known: map[string]Signed{testDigest: checked(true)},
 			tag: "1.2.0", digest: testDigest, rule: RuleNewest,
