@@ -63,6 +63,9 @@ func TestNativePush(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
 			s := gitrepotest.New(t, "--object-format="+format)
+			for key, value := range map[string]string{"receive.fsckObjects": "true", "receive.unpackLimit": "1"} { // the strictest host
+				gitrepotest.Git(t, s.Dir, "config", key, value)
+			}
 			c := s.Clone(t)
 			c.Write(map[string]string{"a": "1\n", "deep/er/b": "1\n", "gone": "1\n"})
 			c.Commit("first")

@@ -48,6 +48,9 @@ func (r *Repo) pushNatively(ctx context.Context, updates []RefUpdate) (done bool
 		return true, err
 	}
 	told, err := r.http.send(ctx, shown, remote, u, pack)
+	if status, ok := errors.AsType[*statusError](err); ok && status.code == http.StatusUnauthorized {
+		return false, nil // nothing was taken; git shows another token, or says what is wrong
+	}
 	if err != nil {
 		return true, r.nativeFailure(ctx, u, err)
 	}

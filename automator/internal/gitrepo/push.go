@@ -108,7 +108,7 @@ func (r *Repo) moved(updates []RefUpdate) {
 
 // raced is what git and hosts say of a ref that is not where it was expected; see git's send-pack.c and receive-pack.c.
 var raced = regexp.MustCompile(`stale info|fetch first|non-fast-forward|needs force|failed to update ref|cannot lock ref|` +
-	`incorrect old value|reference already exists|atomic transaction failed`)
+	`incorrect old value|reference already exists|atomic transaction failed|invalid old id|failed to lock`)
 
 // notTaken are answers in HTTP by which a host says that it will not take a push; 408 and 429 ask to come again.
 var notTaken = regexp.MustCompile(`(?:returned error:|HTTP) 4(?:0[0-79]|1\d|2[0-8]|[3-9]\d)\b`)

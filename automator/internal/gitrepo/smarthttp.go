@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -97,7 +98,7 @@ func sameTLS(a, b *tls.Config) bool {
 		return false
 	}
 	for i := range a.Certificates {
-		if !bytes.Equal(a.Certificates[i].Certificate[0], b.Certificates[i].Certificate[0]) {
+		if !slices.EqualFunc(a.Certificates[i].Certificate, b.Certificates[i].Certificate, bytes.Equal) {
 			return false
 		}
 	}

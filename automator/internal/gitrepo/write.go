@@ -42,7 +42,7 @@ func (r *Repo) WriteFiles(
 		}
 		root, commit.Parents = parent.Tree, []gitobject.ID{base}
 	}
-	edited := &surgery{repo: r}
+	edited := &surgery{repo: r, seen: map[gitobject.ID]bool{}}
 	tree, err := edited.directory(ctx, root, "", changes)
 	if err != nil {
 		return gitobject.ID{}, fmt.Errorf("commit to %q: %w", r.cfg.Name, err)
@@ -73,12 +73,17 @@ func (r *Repo) WriteFiles(
 type surgery struct {
 	repo *Repo
 	made []madeObject
+	seen map[gitobject.ID]bool // of made: hosts refuse packs that hold an object twice
 }
 
 // write stores an object, and keeps it for the push.
 func (s *surgery) write(kind gitobject.Type, content []byte) (gitobject.ID, error) {
-	s.made = append(s.made, madeObject{kind: kind, content: content})
-	return s.repo.writeObject(kind, content)
+	id, err := s.repo.writeObject(kind, content)
+	if err == nil && !s.seen[id] {
+		s.seen[id] = true
+		s.made = append(s.made, madeObject{kind: kind, content: content})
+	}
+	return id, err
 }
 
 // directory returns the tree that id becomes; zero when nothing is left in it. Paths of changes are relative to it.
