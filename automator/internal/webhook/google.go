@@ -117,7 +117,8 @@ func (k *keySet) key(ctx context.Context, id string) (*rsa.PublicKey, error) {
 	var failed error
 	if (k.known[id] == nil || now.Sub(k.got) >= keysLife) && now.Sub(k.asked) >= keysPause {
 		k.asked = now
-		if read, err := k.read(ctx); err == nil {
+		// Whoever called first may go; the answer is for all, and the client has a timeout.
+		if read, err := k.read(context.WithoutCancel(ctx)); err == nil {
 			k.known, k.got = read, now
 		} else {
 			failed = fmt.Errorf("keys are not to be had: %w", err)
