@@ -7,6 +7,7 @@ import (
 	_ "crypto/sha3"
 	_ "crypto/sha512"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -50,6 +51,9 @@ func ParseGPGKeys(armored []byte) ([]GPGKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := understood(block); err != nil {
+		return nil, err
+	}
 	owners, err := openpgp.ReadKeyRing(bytes.NewReader(block))
 	if err != nil {
 		return nil, malformed("OpenPGP key: %v", err)
@@ -62,11 +66,32 @@ func ParseGPGKeys(armored []byte) ([]GPGKey, error) {
 		return nil, malformed("%d OpenPGP keys are more than %d", len(keys), maxGPGKeys)
 	}
 	for _, key := range keys {
-		if err := key.check(); key.Signs && err != nil {
+		if err := key.check(); key.Signs && !key.Revoked && err != nil {
 			return nil, err
 		}
 	}
 	return keys, nil
+}
+
+// understood refuses keys with a signature that the library would pass over: it may be what revokes one of them.
+func understood(block []byte) error {
+	packets := packet.NewReader(bytes.NewReader(block))
+	for {
+		next, err := packets.NextWithUnsupported()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return malformed("OpenPGP key: %v", err)
+		}
+		odd, unsupported := next.(*packet.UnsupportedPacket)
+		if !unsupported {
+			continue
+		}
+		if _, signs := odd.IncompletePacket.(*packet.Signature); signs {
+			return malformed("OpenPGP key with a signature that is not understood, perhaps by somebody else (export it with --export-options export-minimal): %v", odd.Error)
+		}
+	}
 }
 
 // keysOf lists a primary key and its subkeys. The library has checked the signatures that bind them, and those by which
