@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +35,8 @@ const cosignArtifactType = "application/vnd.dev.cosign.artifact."
 // emptyConfigType is the media type of a configuration that says nothing.
 const emptyConfigType = "application/vnd.oci.empty.v1+json"
 
+var errSignaturesTimeout = fmt.Errorf("reading them took longer than %s", signaturesTimeout)
+
 // errMalformed says that something was pushed which is of no use, and will not be the next time.
 var errMalformed = errors.New("malformed")
 
@@ -41,7 +44,7 @@ var errMalformed = errors.New("malformed")
 // own list or by the tag that stands for one, and the tags of cosign's older form. What is there and cannot be read is
 // counted; an error says that the registry did not answer, so that nothing is known.
 func (c *Client) Signatures(ctx context.Context, repository, digest string) (signature.Material, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, signaturesTimeout, errDigestTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, signaturesTimeout, errSignaturesTimeout)
 	defer cancel()
 	hash, err := v1.NewHash(digest)
 	if err != nil {
@@ -63,7 +66,7 @@ func (c *Client) Signatures(ctx context.Context, repository, digest string) (sig
 	if err != nil && !errors.Is(err, errNone) {
 		return signature.Material{}, err
 	}
-	return material.Bounded(), nil
+	return material, nil
 }
 
 // errNone says that a place has nothing about the signatures of an image, so that the next one is asked.
@@ -79,12 +82,13 @@ type signatureReader struct {
 	puller   *remote.Puller
 	subject  v1.Hash
 	material signature.Material
-	bytes    int64
+	asked    int   // layers
+	bytes    int64 // of them
 }
 
 func (r *signatureReader) read(ctx context.Context) error {
-	r.material, r.bytes = signature.Material{}, 0
-	for _, suffix := range []string{".att", ".sig"} {
+	r.material, r.asked, r.bytes = signature.Material{}, 0, 0
+	for _, suffix := range []string{".sig", ".att"} {
 		err := r.artifact(ctx, r.repository.Tag(tagOf(r.subject)+suffix), false)
 		if err != nil && !missing(err) {
 			return err
@@ -118,7 +122,11 @@ func (r *signatureReader) referrers(ctx context.Context) error {
 	var wanted []v1.Hash
 	for i := range manifest.Manifests {
 		d := &manifest.Manifests[i]
-		if attaches(d.ArtifactType) && !slices.Contains(wanted, d.Digest) {
+		switch {
+		case !attaches(d.ArtifactType) || slices.Contains(wanted, d.Digest):
+		case !isSHA256(d.Digest):
+			r.material.Skipped++
+		default:
 			wanted = append(wanted, d.Digest)
 		}
 	}
@@ -126,7 +134,7 @@ func (r *signatureReader) referrers(ctx context.Context) error {
 		r.material.Skipped += more
 		wanted = wanted[more:] // the newest stand last where the list is a tag
 	}
-	for _, digest := range wanted {
+	for _, digest := range slices.Backward(wanted) {
 		err := r.artifact(ctx, r.repository.Digest(digest.String()), true)
 		if missing(err) {
 			r.material.Skipped++
@@ -135,6 +143,11 @@ func (r *signatureReader) referrers(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// isSHA256 tells whether a digest is of the only kind that can be asked for; a list may name anything.
+func isSHA256(digest v1.Hash) bool {
+	return digest.Algorithm == "sha256" && len(digest.Hex) == sha256.Size*2
 }
 
 // attaches tells whether an artifact of a type may be a signature or an attestation. Some registries do not say, or take the
@@ -167,7 +180,7 @@ func (r *signatureReader) artifact(ctx context.Context, ref name.Reference, list
 		r.material.Skipped += more
 		layers = layers[more:] // cosign appends
 	}
-	for i := range layers {
+	for i := range slices.Backward(layers) {
 		if err := r.layer(ctx, where, &layers[i]); err != nil {
 			return err
 		}
@@ -181,10 +194,12 @@ const shownHex = 12
 // layer reads one signature or attestation.
 func (r *signatureReader) layer(ctx context.Context, where string, d *v1.Descriptor) error {
 	kind := kindOf(string(d.MediaType))
-	if kind == 0 || d.Size < 0 || d.Size > signature.MaxBody || r.bytes+d.Size > signature.MaxBytes || len(r.material.Items) >= signature.MaxItems {
+	if kind == 0 || !isSHA256(d.Digest) || d.Size < 0 || d.Size > signature.MaxBody || r.bytes+d.Size > signature.MaxBytes || r.asked >= signature.MaxItems {
 		r.material.Skipped++
 		return nil
 	}
+	r.asked++
+	r.bytes += d.Size
 	body, err := r.blob(ctx, d)
 	if missing(err) || errors.Is(err, errMalformed) {
 		r.material.Skipped++
@@ -200,7 +215,6 @@ func (r *signatureReader) layer(ctx context.Context, where string, d *v1.Descrip
 		}
 	}
 	r.material.Items = append(r.material.Items, item)
-	r.bytes += int64(len(body))
 	return nil
 }
 
