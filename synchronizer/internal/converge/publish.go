@@ -55,11 +55,13 @@ func (p *pass) publish(ctx context.Context) {
 // write puts the status on the resource, now or when its time has come.
 func (p *pass) write(ctx context.Context) {
 	if !p.work.owesStatus() {
+		p.work.owedSince = time.Time{}
 		return
 	}
-	if wait := p.mayWait(); wait > 0 {
+	yields := p.yields() // asked once: it changes meanwhile
+	if wait := p.mayWait(yields); wait > 0 {
 		p.soon(wait)
-		if p.yields() {
+		if yields {
 			p.owe()
 		}
 		return
@@ -76,8 +78,8 @@ func (w *work) owesStatus() bool {
 }
 
 // mayWait returns for how long the status need not be written. Trouble is written at once, and so is how something ended
-// unless there is more important work.
-func (p *pass) mayWait() time.Duration {
+// unless it yields to more important work.
+func (p *pass) mayWait(yields bool) time.Duration {
 	w := p.work
 	switch {
 	case onlyCounts(w.status, w.written):
@@ -92,7 +94,7 @@ func (p *pass) mayWait() time.Duration {
 	}
 	owed := time.Since(w.owedSince)
 	switch {
-	case p.yields():
+	case yields:
 		return crowdedWait - owed
 	case w.status.State == v1alpha1.StateHealthy:
 		return 0

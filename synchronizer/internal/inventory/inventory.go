@@ -168,8 +168,11 @@ func encode(entries []Entry) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	zip, _ := writers.Get().(*gzip.Writer)
-	defer writers.Put(zip)
 	zip.Reset(&out)
+	defer func() {
+		zip.Reset(nil)
+		writers.Put(zip)
+	}()
 	if err := errors.Join(json.NewEncoder(zip).Encode(records), zip.Close()); err != nil {
 		return nil, fmt.Errorf("encode inventory: %w", err)
 	}
