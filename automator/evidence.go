@@ -106,6 +106,9 @@ type signatures struct {
 	*registry.Client
 }
 
+// Hint says that a tag may point to something else by now.
+func (s signatures) Hint(repository, tag string) bool { return s.scanner.Hint(repository, tag) }
+
 // Digest returns what a tag points to.
 func (s signatures) Digest(ctx context.Context, repository, tag string) (string, error) {
 	return s.scanner.Resolve(ctx, repository, tag)

@@ -2,6 +2,8 @@ package verify
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,8 +18,12 @@ import (
 const (
 	// maxChecks bounds what is remembered and what waits; beyond it nothing is checked until something is forgotten.
 	maxChecks = 20_000
-	// concurrency is how many images are checked at a time.
+	// maxPerRepository bounds those of one repository, whose other images count as not signed.
+	maxPerRepository = 1000
+	// concurrency is how many images are checked at a time, and perHost how many of them at one registry: one that is slow, or
+	// hostile, leaves places to the others.
 	concurrency = 4
+	perHost     = 2
 	// forgetAfter is how long something is remembered, and looked at again, that nobody asks for any more.
 	forgetAfter = time.Hour
 	// reloadEvery is how often keys and the trusted root are read.
@@ -30,6 +36,8 @@ const (
 type Registry interface {
 	// Digest returns what a tag points to.
 	Digest(ctx context.Context, repository, tag string) (string, error)
+	// Hint says that a tag may point to something else by now; it returns at once.
+	Hint(repository, tag string) bool
 	// Signatures returns what the registry has about the signatures of an image.
 	Signatures(ctx context.Context, repository, digest string) (signature.Material, error)
 }
@@ -64,7 +72,9 @@ type Checker struct {
 	trust      trust
 	verifiers  map[string]bound // by the rules
 	checks     map[key]*check
+	held       map[string]int // checks by repository
 	running    int
+	atHost     map[string]int // checks that are running, by registry
 	generation uint64
 }
 
@@ -79,6 +89,7 @@ type key struct {
 // check is what is known of an image.
 type check struct {
 	verifier *signature.Verifier
+	tag      string // that had the digest when it was asked for last
 	verdict  signature.Verdict
 	settled  bool
 	running  bool
@@ -90,7 +101,7 @@ type check struct {
 
 // New returns a checker that has checked nothing yet.
 func New(cfg Config, deps Deps) *Checker {
-	c := &Checker{cfg: cfg, deps: deps, wake: make(chan struct{}, 1), verifiers: map[string]bound{}, checks: map[key]*check{}}
+	c := &Checker{cfg: cfg, deps: deps, wake: make(chan struct{}, 1), verifiers: map[string]bound{}, checks: map[key]*check{}, held: map[string]int{}, atHost: map[string]int{}}
 	c.trust = cfg.load()
 	c.metrics = newMetrics(deps.Metrics, c)
 	return c
@@ -105,6 +116,9 @@ func (c *Checker) Signed(repository string, tag *policy.Tag, rules signature.Rul
 		return policy.Signed{Checked: true, Reason: err.Error()}
 	}
 	known := c.checks[keyOf(repository, tag, v)]
+	if known == nil && c.held[repository] >= maxPerRepository {
+		return policy.Signed{Checked: true, Reason: fmt.Sprintf("%d images of this repository are being looked at already, so that this one is not", maxPerRepository)}
+	}
 	if known == nil {
 		return policy.Signed{}
 	}
@@ -121,9 +135,15 @@ func (c *Checker) Check(repository string, tags []policy.Tag, rules signature.Ru
 		return // Signed says so
 	}
 	for i := range tags {
-		c.want(keyOf(repository, &tags[i], v), v)
+		c.want(keyOf(repository, &tags[i], v), tags[i].Name, v)
 	}
 	c.signal()
+}
+
+// host is the registry of what is checked.
+func (k key) host() string {
+	host, _, _ := strings.Cut(k.repository, "/")
+	return host
 }
 
 func keyOf(repository string, tag *policy.Tag, v *signature.Verifier) key {
@@ -134,16 +154,25 @@ func keyOf(repository string, tag *policy.Tag, v *signature.Verifier) key {
 }
 
 // want makes sure that something is checked, and returns it; nil if there is no place.
-func (c *Checker) want(k key, v *signature.Verifier) *check {
+func (c *Checker) want(k key, tag string, v *signature.Verifier) *check {
 	known := c.checks[k]
-	if known == nil && len(c.checks) < maxChecks {
+	if known == nil && len(c.checks) < maxChecks && c.held[k.repository] < maxPerRepository {
 		known = &check{verifier: v}
 		c.checks[k] = known
+		c.held[k.repository]++
 	}
 	if known != nil {
-		known.asked = time.Now()
+		known.asked, known.tag = time.Now(), tag
 	}
 	return known
+}
+
+// forget makes room for another one.
+func (c *Checker) forget(k key) {
+	delete(c.checks, k)
+	if c.held[k.repository]--; c.held[k.repository] == 0 {
+		delete(c.held, k.repository)
+	}
 }
 
 // Generation changes whenever an answer of Signed may have.

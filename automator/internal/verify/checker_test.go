@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -40,6 +42,9 @@ type world struct {
 	asked    int
 	stored   map[string][]string
 	changed  int
+	hints    []string
+	slow     string        // a host that does not answer before
+	release  chan struct{} // this is closed
 }
 
 func newWorld() *world {
@@ -56,7 +61,18 @@ func (w *world) Digest(_ context.Context, _, tag string) (string, error) {
 	return digest, nil
 }
 
-func (w *world) Signatures(_ context.Context, _, digest string) (signature.Material, error) {
+func (w *world) Hint(_, tag string) bool {
+	w.set(func() { w.hints = append(w.hints, tag) })
+	return true
+}
+
+func (w *world) Signatures(ctx context.Context, repository, digest string) (signature.Material, error) {
+	if w.slow != "" && strings.HasPrefix(repository, w.slow+"/") {
+		select {
+		case <-w.release:
+		case <-ctx.Done():
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked++
@@ -303,6 +319,58 @@ func TestForgets(t *testing.T) {
 			t.Errorf("asked %d times more for what nobody wants to know", after-before)
 		}
 		want(t, c, tagged("1.0.0"), by, "unchecked")
+	})
+}
+
+// TestASlowRegistryLeavesPlaces has one registry that never answers beside one that does.
+func TestASlowRegistryLeavesPlaces(t *testing.T) {
+	w, key := newWorld(), signaturetest.ECDSA(t)
+	w.slow = "slow.test"
+	w.material[digestOf("1.0.0")] = signedBy(key, "1.0.0")
+	by := rules(t, key.Public)
+	play(t, verify.Config{}, w, func(c *verify.Checker) {
+		w.release = make(chan struct{})
+		var many []policy.Tag
+		for i := range 50 {
+			many = append(many, *tagged(strconv.Itoa(i)))
+		}
+		c.Check("slow.test/acme/api", many, by)
+		synctest.Wait()
+		c.Check(repository, []policy.Tag{*tagged("1.0.0")}, by)
+		synctest.Wait()
+		want(t, c, tagged("1.0.0"), by, "signed")
+		close(w.release)
+	})
+}
+
+// TestATagThatWasPushedAgain asks what the tag of an image points to that is still not signed.
+func TestATagThatWasPushedAgain(t *testing.T) {
+	w, key := newWorld(), signaturetest.ECDSA(t)
+	by := rules(t, key.Public)
+	play(t, verify.Config{}, w, func(c *verify.Checker) {
+		c.Check(repository, []policy.Tag{*tagged("1.0.0")}, by)
+		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble
+		w.set(func() {
+			if !slices.Contains(w.hints, "1.0.0") {
+				t.Errorf("hints %q, want one for 1.0.0", w.hints)
+			}
+		})
+	})
+}
+
+// TestARepositoryHasItsShare keeps places for the others, and says so.
+func TestARepositoryHasItsShare(t *testing.T) {
+	w, key := newWorld(), signaturetest.ECDSA(t)
+	by := rules(t, key.Public)
+	play(t, verify.Config{}, w, func(c *verify.Checker) {
+		var many []policy.Tag
+		for i := range 1001 {
+			many = append(many, *tagged(strconv.Itoa(i)))
+		}
+		c.Check(repository, many, by)
+		want(t, c, &many[1000], by, "1000 images")
+		time.Sleep(90 * time.Minute) //nolint:forbidigo // in a bubble
+		want(t, c, &many[1000], by, "unchecked")
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,37 +59,50 @@ func (c *Checker) Run(ctx context.Context) error {
 }
 
 // due takes what is to be checked now, and returns how long there is nothing else to do.
-func (c *Checker) due(now time.Time) (due []key, wait time.Duration) {
+func (c *Checker) due(now time.Time) (taken []key, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := now.Add(forgetAfter)
 	before := len(c.checks)
+	var ready []key
 	for k, known := range c.checks {
 		switch {
 		case known.running:
 		case now.Sub(known.asked) >= forgetAfter:
-			delete(c.checks, k)
+			c.forget(k)
 		case known.settled && known.verdict.Kept:
 		case known.next.After(now):
 			next = earlier(next, known.next)
-		case c.running < concurrency: // else the end of another one wakes the loop
-			known.running = true
-			c.running++
-			due = append(due, k)
+		default:
+			ready = append(ready, k)
 		}
 	}
 	if len(c.checks) < before {
 		c.generation++ // whoever still wants to know has it checked again
 		c.deps.Changed()
 	}
-	return due, next.Sub(now)
+	return c.take(ready), next.Sub(now)
+}
+
+// take gives places to what is ready, new ones first. What finds none is looked at again when another one ends.
+func (c *Checker) take(ready []key) (taken []key) {
+	slices.SortFunc(ready, func(a, b key) int { return c.checks[a].next.Compare(c.checks[b].next) })
+	for _, k := range ready {
+		if c.running < concurrency && c.atHost[k.host()] < perHost {
+			c.checks[k].running = true
+			c.running++
+			c.atHost[k.host()]++
+			taken = append(taken, k)
+		}
+	}
+	return taken
 }
 
 // run resolves one tag, or checks one image.
 func (c *Checker) run(ctx context.Context, k key) {
 	began := time.Now()
 	c.mu.Lock()
-	verifier, first := c.checks[k].verifier, c.checks[k].attempt == 0
+	verifier, tag, first := c.checks[k].verifier, c.checks[k].tag, c.checks[k].attempt == 0
 	c.mu.Unlock()
 	var settle func(now time.Time) bool
 	if k.digest == "" {
@@ -97,6 +111,9 @@ func (c *Checker) run(ctx context.Context, k key) {
 	} else {
 		verdict, err := c.verify(ctx, verifier, signature.Image{Repository: k.repository, Digest: k.digest}, first)
 		c.metrics.checked(began, verdict, err)
+		if err == nil && !verdict.Kept && !first {
+			c.deps.Registry.Hint(k.repository, tag) // it may have been pushed again, and signed then
+		}
 		settle = func(now time.Time) bool { return c.checks[k].conclude(now, verdict, err) }
 	}
 	if ctx.Err() != nil {
@@ -104,6 +121,9 @@ func (c *Checker) run(ctx context.Context, k key) {
 	}
 	c.mu.Lock()
 	c.running--
+	if c.atHost[k.host()]--; c.atHost[k.host()] == 0 {
+		delete(c.atHost, k.host())
+	}
 	c.checks[k].running = false
 	changed := settle(time.Now())
 	if changed {
@@ -120,8 +140,8 @@ func (c *Checker) resolved(k key, digest string, err error, now time.Time) bool 
 	if err != nil {
 		return c.checks[k].conclude(now, signature.Verdict{}, err)
 	}
-	known := c.want(key{repository: k.repository, digest: digest, rules: k.rules}, c.checks[k].verifier)
-	delete(c.checks, k)
+	known := c.want(key{repository: k.repository, digest: digest, rules: k.rules}, k.tag, c.checks[k].verifier)
+	c.forget(k)
 	return known != nil && known.settled
 }
 

@@ -132,7 +132,11 @@ func (c *Checker) reload() {
 	}
 	c.trust = fresh
 	clear(c.verifiers)
-	maps.DeleteFunc(c.checks, func(_ key, known *check) bool { return !known.running && !known.verdict.Kept })
+	for k, known := range c.checks {
+		if !known.running && !known.verdict.Kept {
+			c.forget(k)
+		}
+	}
 	c.generation++
 	c.deps.Changed()
 }
