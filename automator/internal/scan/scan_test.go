@@ -289,8 +289,6 @@ func TestRestartRemembers(t *testing.T) {
 			}
 			w.after(10 * time.Second)
 			same(t, "asked soon, for a hint may have been lost", []string{"list " + api}, w.asked())
-			w.after(9 * time.Second)
-			same(t, "asked again at once", nil, w.asked())
 		})
 
 		<-time.After(interval)
@@ -350,14 +348,14 @@ func TestLooksAreRecordedOnceTheCacheWorksAgain(t *testing.T) {
 		before := len(cache.recorded())
 		cache.broken(errBoom)
 		w.after(2 * interval)
+		owed, _ := w.Seen(api)
 		cache.broken(nil)
 		w.after(15 * time.Second)
 		if got := cache.recorded()[before:]; !slices.Equal(got, []int{1}) {
 			t.Errorf("looks recorded: %v, want the one repository at once", got)
 		}
-		last, _ := w.Seen(api)
-		if scan, _, _ := cache.Tags(t.Context(), api); scan != last.Scan {
-			t.Errorf("recorded %+v, want %+v", scan, last.Scan)
+		if scan, _, _ := cache.Tags(t.Context(), api); scan.LastComplete.Before(owed.Scan.LastComplete) {
+			t.Errorf("recorded %+v, want %+v or a later look", scan, owed.Scan)
 		}
 	}, api)
 }

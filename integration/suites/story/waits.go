@@ -284,11 +284,14 @@ func kube(s *Teller, ts *testscript.TestScript, args []string) error {
 			}
 			return errors.Join(errNotYet, err)
 		})
-	case "shows":
+	case "shows", "lacks":
 		return s.until(func(ctx context.Context) error {
 			object, err := client.Get(ctx, name, metav1.GetOptions{})
 			if err != nil {
 				return err
+			}
+			if args[0] == "lacks" {
+				return lacks(object, args[3])
 			}
 			return matches(object, args[3])
 		})
@@ -300,7 +303,7 @@ func kube(s *Teller, ts *testscript.TestScript, args []string) error {
 		ts.Setenv("UID", string(object.GetUID()))
 		return nil
 	}
-	return fmt.Errorf("kube %s: not one of get, edit, would, delete, gone, shows, uid", args[0])
+	return fmt.Errorf("kube %s: not one of get, edit, would, delete, gone, shows, lacks, uid", args[0])
 }
 
 // editor is who edits: a person with kubectl, or the manager that "kube edit KIND NAME PATCH MANAGER" names.
@@ -319,6 +322,14 @@ func matches(object *unstructured.Unstructured, pattern string) error {
 		return errors.Join(fmt.Errorf("%w: %s", errNotYet, text), err)
 	}
 	return err
+}
+
+// lacks reports that an object's YAML matches still.
+func lacks(object *unstructured.Unstructured, pattern string) error {
+	if err := matches(object, pattern); !errors.Is(err, errNotYet) {
+		return errors.Join(fmt.Errorf("%w: %q is still there", errNotYet, pattern), err)
+	}
+	return nil
 }
 
 // client is the administrator's client of a resource in the site's namespace, or in that of resource@namespace.
