@@ -20,6 +20,7 @@ import (
 
 	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/shared/config"
+	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/redact"
 )
 
@@ -125,7 +126,7 @@ func newClient(config *tls.Config) *http.Client {
 	return &http.Client{
 		Timeout: requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return errors.New("the API redirects, and is not followed")
+			return fault.New(fault.Unauthorized, "the API redirects, and is not followed")
 		},
 		Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
@@ -157,12 +158,15 @@ func (a App) issue(ctx context.Context, client *http.Client, at, repository stri
 	req.Header.Set("X-Github-Api-Version", "2022-11-28")
 	resp, err := client.Do(req)
 	if err != nil {
-		return shortlived.Credentials{}, err
+		return shortlived.Credentials{}, shortlived.Unanswered(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(http.MaxBytesReader(nil, resp.Body, maxAnswerBytes))
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return shortlived.Credentials{}, tooLarge
+	}
 	if err != nil {
-		return shortlived.Credentials{}, err
+		return shortlived.Credentials{}, shortlived.Unanswered(err)
 	}
 	var answer struct {
 		Token   string    `json:"token"`
@@ -174,11 +178,21 @@ func (a App) issue(ctx context.Context, client *http.Client, at, repository stri
 	case resp.StatusCode != http.StatusCreated:
 		secrets := redact.New()
 		secrets.Add(assertion)
-		return shortlived.Credentials{}, fmt.Errorf("the API answers %d: %s", resp.StatusCode, clip(secrets.Text(answer.Message)))
+		return shortlived.Credentials{}, fault.New(kindOf(resp), "the API answers %d: %s", resp.StatusCode, clip(secrets.Text(answer.Message)))
 	case decoded != nil, answer.Token == "", strings.ContainsAny(answer.Token, "\r\n\x00"), answer.Expires.IsZero():
 		return shortlived.Credentials{}, errors.New("the API answers with something that is no token")
 	}
 	return shortlived.Credentials{Username: appUser, Password: answer.Token, Expires: answer.Expires}, nil
+}
+
+// kindOf is what an answer without a token means. GitHub says 403 also to who asked too often; see "Rate limits for the REST
+// API".
+func kindOf(resp *http.Response) fault.Kind {
+	tooOften := resp.Header.Get("Retry-After") != "" || resp.Header.Get("X-Ratelimit-Remaining") == "0"
+	if resp.StatusCode == http.StatusForbidden && tooOften {
+		return fault.Unavailable
+	}
+	return shortlived.KindOfStatus(resp.StatusCode)
 }
 
 // assert proves to be the App, for some minutes.

@@ -179,6 +179,56 @@ func TestInstallationTokenRefused(t *testing.T) {
 	}
 }
 
+// TestPassingTrouble tells an API that does not work just now from one that says no.
+func TestPassingTrouble(t *testing.T) {
+	t.Parallel()
+	key, file := newKey(t)
+	answers := func(status int, header ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			for i := 0; i < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.WriteHeader(status)
+			fmt.Fprint(w, `{"message": "no"}`)
+		}
+	}
+	for name, tc := range map[string]struct {
+		answer http.HandlerFunc
+		want   fault.Kind
+	}{
+		"Broken":      {answers(http.StatusInternalServerError), fault.Unavailable},
+		"Maintained":  {answers(http.StatusServiceUnavailable), fault.Unavailable},
+		"TooOften":    {answers(http.StatusTooManyRequests), fault.Unavailable},
+		"RateLimit":   {answers(http.StatusForbidden, "X-Ratelimit-Remaining", "0"), fault.Unavailable},
+		"SecondLimit": {answers(http.StatusForbidden, "Retry-After", "60"), fault.Unavailable},
+		"Suspended":   {answers(http.StatusForbidden, "X-Ratelimit-Remaining", "4999"), fault.Unauthorized},
+		"Removed":     {answers(http.StatusNotFound), fault.Unauthorized},
+		"BrokenOff":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			host := newFakeGitHub(t, &key.PublicKey, tc.answer)
+			app := githost.App{ID: appID, Installation: installation, KeyFile: file, API: host.URL + "/api/v3"}
+			source, err := app.Source("https://git.example.com/acme/deploy", host.trusting)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := source.Credentials(t.Context()); !fault.Is(err, tc.want) {
+				t.Errorf("Credentials: %+v, %v; want kind %s", got, err, tc.want)
+			}
+		})
+	}
+	host := newFakeGitHub(t, &key.PublicKey, nil)
+	source, err := githost.App{ID: appID, Installation: installation, KeyFile: file}.Source(host.URL+"/acme/deploy", host.trusting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.Close()
+	if _, err := source.Credentials(t.Context()); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("nobody listens: %v, want kind Unavailable", err)
+	}
+}
+
 func TestAppOfARemote(t *testing.T) {
 	t.Parallel()
 	whole := githost.App{ID: appID, Installation: installation, KeyFile: "app.pem"}

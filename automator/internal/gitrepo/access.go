@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -23,9 +24,9 @@ type Auth struct {
 	KnownHostsFile string
 	// Username goes with the password; empty means "git", which hosts accept beside a token.
 	Username string
-	// PasswordFile holds the password or token for an https remote.
+	// PasswordFile holds the password or token for an http remote. Over http:// it is sent in the clear, as the URL says.
 	PasswordFile string
-	// Source gives both instead, for a remote whose passwords end by themselves.
+	// Source gives the password instead, and the name if it has one, for an https remote.
 	Source *shortlived.Source
 }
 
@@ -72,7 +73,11 @@ type access struct {
 func (r *Repo) access(ctx context.Context) (access, error) {
 	read, err := r.cfg.readAccess(ctx)
 	if err != nil {
-		return read, fault.New(fault.Unauthorized, "repository %q: %w", r.cfg.Name, err)
+		kind := fault.Unauthorized
+		if fault.Is(err, fault.Unavailable) {
+			kind = fault.Unavailable
+		}
+		return read, fault.New(kind, "repository %q: %w", r.cfg.Name, err)
 	}
 	r.secrets.Add(read.password, read.basic)
 	return read, nil
@@ -86,7 +91,7 @@ func (c Config) readAccess(ctx context.Context) (read access, err error) {
 		if err != nil {
 			return access{}, err
 		}
-		username, read.password = got.Username, got.Password
+		username, read.password = cmp.Or(got.Username, username), got.Password
 	case c.Auth.PasswordFile != "":
 		if read.password, err = readPassword(c.Auth.PasswordFile); err != nil {
 			return access{}, err
@@ -113,7 +118,19 @@ func readPassword(file string) (string, error) {
 	return password, nil
 }
 
-// refused tells that the remote did not take what it was shown, and reports whether something else is to be had.
-func (r *Repo) refused(ctx context.Context, shown access) bool {
-	return r.cfg.Auth.Source != nil && r.cfg.Auth.Source.Refused(ctx, shown.password)
+// another returns what to show a remote that did not take what it was shown; ok is false where there is nothing else. An
+// error says why nobody knows.
+func (r *Repo) another(ctx context.Context, shown access) (other access, ok bool, err error) {
+	source := r.cfg.Auth.Source
+	if source == nil || !source.Refused(ctx, shown.password) {
+		return access{}, false, nil
+	}
+	other, err = r.access(ctx)
+	if err != nil || other.password != shown.password {
+		return other, err == nil, err
+	}
+	if standing := source.Standing(); standing != nil && standing.Problem != nil {
+		return access{}, false, fault.New(fault.KindOf(standing.Problem), "repository %q: the remote refuses the password: %w", r.cfg.Name, standing.Problem)
+	}
+	return access{}, false, nil
 }

@@ -45,13 +45,17 @@ func (r *Repo) run(ctx context.Context, c command) ([]byte, error) {
 		return nil, err
 	}
 	out, err := r.once(ctx, c, shown)
-	if !saysWhoAreYou(err) || !r.refused(ctx, shown) {
+	if !saysWhoAreYou(err) {
 		return out, err
 	}
-	if shown, err = r.access(ctx); err != nil {
-		return nil, err
+	other, ok, otherErr := r.another(ctx, shown)
+	switch {
+	case otherErr != nil:
+		return nil, otherErr
+	case !ok:
+		return out, err
 	}
-	return r.once(ctx, c, shown)
+	return r.once(ctx, c, other)
 }
 
 // once runs git one time. It never leaves a process behind: git and all it started are one group, which is stopped together

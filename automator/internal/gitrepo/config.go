@@ -86,7 +86,7 @@ func (c Config) checkAccess() error {
 	case (c.TLS.CertFile == "") != (c.TLS.KeyFile == ""):
 		return errors.New("clientCertFile and clientKeyFile go together")
 	case c.Auth.Source != nil && !secure:
-		return errors.New("tokens are sent over https only; the URL is not https://")
+		return errors.New("what a GitHub App or a Vault gives is sent over https only; the URL is not https://")
 	case c.Auth.Source != nil && c.Auth.PasswordFile != "":
 		return errors.New("the password comes from a file or from a source of tokens; remove one of them")
 	}

@@ -1,6 +1,7 @@
 package gitrepo_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -19,13 +20,14 @@ import (
 // passwords issues one after the other, each for an hour.
 type passwords struct {
 	all    []string
+	after  error // when there are no more
 	issued atomic.Int32
 }
 
 func (p *passwords) issue(context.Context) (shortlived.Credentials, error) {
 	n := int(p.issued.Add(1))
 	if n > len(p.all) {
-		return shortlived.Credentials{}, errors.New("no more")
+		return shortlived.Credentials{}, cmp.Or(p.after, errors.New("no more"))
 	}
 	return shortlived.Credentials{Username: "x-access-token", Password: p.all[n-1], Expires: time.Now().Add(time.Hour)}, nil
 }
@@ -63,6 +65,31 @@ func TestTokensAreRenewedWhenRefused(t *testing.T) {
 	}
 	if n := mine.issued.Load(); n != 2 {
 		t.Errorf("%d tokens were issued, want 2", n)
+	}
+}
+
+// While nobody can be asked for another token, that is what is said of a remote that refuses the one there is, and of one for
+// which there never was any.
+func TestTokensThatCannotBeHad(t *testing.T) {
+	t.Parallel()
+	mine := &passwords{all: []string{"ghs_first"}, after: fault.New(fault.Unavailable, "the API answers 503")}
+	s, r := withSource(t, mine)
+	s.RequirePassword("ghs_first")
+	if _, err := r.Fetch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.RequirePassword("ghs_second")
+	if _, err := r.Fetch(t.Context()); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "503") {
+		t.Errorf("fetch with a token that is refused: %v, want why there is no other", err)
+	}
+
+	_, never := withSource(t, &passwords{after: fault.New(fault.Unavailable, "the API answers 503")})
+	if _, err := never.Fetch(t.Context()); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("fetch without a token: %v, want kind Unavailable", err)
+	}
+	_, refused := withSource(t, &passwords{})
+	if _, err := refused.Fetch(t.Context()); !fault.Is(err, fault.Unauthorized) {
+		t.Errorf("fetch without a token that somebody gives: %v, want kind Unauthorized", err)
 	}
 }
 

@@ -1,12 +1,13 @@
-// Package shortlived keeps credentials that end by themselves until shortly before they do, for everybody who needs them.
+// Package shortlived keeps credentials that come from elsewhere until shortly before they end, for everybody who needs them.
 //
-// Whoever gives them (a cloud, a Git host, a vault) is asked once for all who wait, and not again at once when it fails.
+// Whoever gives them (a cloud, a Git host, a Vault) is asked once for all who wait, and not again at once when it fails.
 package shortlived
 
 import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-cd/tandem/shared/fault"
@@ -14,9 +15,12 @@ import (
 
 // Credentials are a name and a password that count for a while.
 type Credentials struct {
+	// Username is empty where whoever uses them knows it.
 	Username, Password string
-	// Expires is when they end.
+	// Expires is when they end; zero where nobody can say. Those count as long as their issuer cannot be asked.
 	Expires time.Time
+	// Renew is when they are to be issued anew; zero leaves it to the source, which goes by Expires.
+	Renew time.Time
 }
 
 // Issue gets new credentials.
@@ -28,11 +32,21 @@ type Source struct {
 	issue Issue
 	now   func() time.Time
 
-	turn    chan struct{} // holds one token: who asks
-	have    Credentials
-	failed  error
-	again   time.Time // not before then
-	refused time.Time // when somebody found them refused last
+	turn     chan struct{} // holds one token: who asks
+	have     Credentials
+	failed   error
+	again    time.Time // not before then
+	refused  time.Time // when somebody found them refused last
+	doubted  bool      // have was found refused
+	standing atomic.Pointer[Standing]
+}
+
+// Standing is how a source stands after it asked last.
+type Standing struct {
+	// Counts is whether there are credentials that count.
+	Counts bool
+	// Problem is why there are no newer ones; nil where nothing went wrong.
+	Problem error
 }
 
 const (
@@ -50,7 +64,8 @@ func New(name string, issue Issue) *Source {
 }
 
 // Credentials returns credentials that hold for some minutes at least. Who asks while another does waits for the same
-// answer; who gives up leaves it to the others. An error is of kind Unauthorized and says what the issuer said.
+// answer; who gives up leaves it to the others. An error is of kind Unavailable if the issuer could not be asked, else of
+// kind Unauthorized, and says what the issuer said.
 func (s *Source) Credentials(ctx context.Context) (Credentials, error) {
 	if err := s.take(ctx); err != nil {
 		return Credentials{}, err
@@ -82,23 +97,27 @@ type outcome struct {
 	err error
 }
 
-// Refused takes note that a password was not taken, though it should count still, and reports whether others are to be had
-// in its place. Whoever refuses all of them must not have us issue them without end.
+// Refused takes note that a password was not taken, though it should count still, and reports whether it is worth asking for
+// others. Whoever refuses all of them must not have us issue them without end. As long as the issuer cannot be asked the
+// same may come again: not everybody who refuses a password means it.
 func (s *Source) Refused(ctx context.Context, password string) bool {
 	if s.take(ctx) != nil {
 		return false
 	}
 	defer s.leave()
-	if s.have.Password != password {
-		return true
-	}
 	now := s.now()
-	if now.Before(s.refused.Add(pause)) {
+	switch {
+	case s.have.Password != password, s.again.IsZero():
+		return true
+	case now.Before(s.refused.Add(pause)):
 		return false
 	}
-	s.have, s.again, s.refused = Credentials{}, time.Time{}, now
+	s.again, s.refused, s.doubted = time.Time{}, now, true
 	return true
 }
+
+// Standing returns how it stands, without waiting for anybody; nil before it was asked for anything.
+func (s *Source) Standing() *Standing { return s.standing.Load() }
 
 func (s *Source) take(ctx context.Context) error {
 	select {
@@ -115,20 +134,43 @@ func (s *Source) leave() { <-s.turn }
 func (s *Source) renew(ctx context.Context) {
 	now := s.now()
 	got, err := s.issue(ctx)
-	if err == nil && (got.Username == "" || got.Password == "") {
+	if err == nil && got.Password == "" {
 		err = errors.New("the answer has no token")
 	}
 	if err == nil {
-		s.have, s.failed = got, nil
-		s.again = later(got.Expires.Add(-min(renewBefore, got.Expires.Sub(now)/2)), now.Add(pause))
+		s.have, s.failed, s.doubted, s.again = got, nil, false, got.renewal(now)
+		s.standing.Store(&Standing{Counts: true})
 		return
 	}
+	err = fault.New(kindOf(err), "%s: %w", s.name, err)
 	s.again = now.Add(pause)
-	if now.Before(s.have.Expires) {
-		return // they still count
+	if !s.stillCounts(now, err) {
+		s.have, s.failed = Credentials{}, err
 	}
-	s.have = Credentials{}
-	s.failed = fault.New(fault.Unauthorized, "%s: %w", s.name, err)
+	s.standing.Store(&Standing{Counts: s.failed == nil, Problem: err})
+}
+
+// renewal is when to issue others, seen from now.
+func (c Credentials) renewal(now time.Time) time.Time {
+	at := c.Renew
+	if at.IsZero() {
+		at = c.Expires.Add(-min(renewBefore, c.Expires.Sub(now)/2))
+	}
+	return later(at, now.Add(pause))
+}
+
+// stillCounts tells whether what there is outlives a failure to replace it. The word of an issuer who was reached ends what
+// nothing else ends, and what somebody found refused.
+func (s *Source) stillCounts(now time.Time, err error) bool {
+	endless := s.have.Expires.IsZero()
+	switch {
+	case s.have.Password == "", !endless && !now.Before(s.have.Expires):
+		return false
+	case fault.Is(err, fault.Unavailable):
+		return true
+	default:
+		return !endless && !s.doubted
+	}
 }
 
 func later(a, b time.Time) time.Time {

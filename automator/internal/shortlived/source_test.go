@@ -183,3 +183,71 @@ func TestRefusedCredentialsAreIssuedAnew(t *testing.T) {
 		}
 	})
 }
+
+// TestAnIssuerThatCannotBeAsked tells it from one that says no: what nobody has set an end for counts on.
+func TestAnIssuerThatCannotBeAsked(t *testing.T) {
+	t.Parallel()
+	away, no := fault.New(fault.Unavailable, "down"), errors.New("no such secret")
+	for name, tc := range map[string]struct {
+		endless, refused bool
+		err              error
+		counts           bool
+	}{
+		"EndlessAway":        {endless: true, err: away, counts: true},
+		"EndlessAwayRefused": {endless: true, refused: true, err: away, counts: true},
+		"EndlessNo":          {endless: true, err: no},
+		"EndingAwayRefused":  {refused: true, err: away, counts: true},
+		"EndingNo":           {err: no, counts: true},
+		"EndingNoRefused":    {refused: true, err: no},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				issuer := &fakeIssuer{life: time.Hour}
+				source := shortlived.New("credentials of the test", func(ctx context.Context) (shortlived.Credentials, error) {
+					got, err := issuer.issue(ctx)
+					got.Renew = time.Now().Add(time.Minute)
+					if tc.endless {
+						got.Expires = time.Time{}
+					}
+					return got, err
+				})
+				first, err := source.Credentials(t.Context())
+				if standing := source.Standing(); err != nil || !standing.Counts || standing.Problem != nil {
+					t.Fatalf("Credentials: %v, standing %+v", err, standing)
+				}
+				issuer.fail(tc.err)
+				<-time.After(30 * time.Minute)
+				if tc.refused && !source.Refused(t.Context(), first.Password) {
+					t.Fatal("nothing else is promised")
+				}
+				got, err := source.Credentials(t.Context())
+				standing := source.Standing()
+				if (got.Password == first.Password) != tc.counts || (err == nil) != tc.counts || standing.Counts != tc.counts {
+					t.Errorf("Credentials: %+v, %v, standing %+v; does it count: want %v", got, err, standing, tc.counts)
+				}
+				if kind := fault.KindOf(standing.Problem); kind != map[bool]fault.Kind{true: fault.Unavailable, false: fault.Unauthorized}[errors.Is(tc.err, away)] {
+					t.Errorf("the problem is of kind %s: %v", kind, standing.Problem)
+				}
+				issuer.err.Store(nil)
+				<-time.After(shortlived.Pause)
+				if got, err := source.Credentials(t.Context()); err != nil || got.Password == first.Password || source.Standing().Problem != nil {
+					t.Errorf("when it can be asked again: %+v, %v", got, err)
+				}
+			})
+		})
+	}
+}
+
+func TestAnIssuerThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := shortlived.New("credentials of the test", func(ctx context.Context) (shortlived.Credentials, error) {
+			<-ctx.Done()
+			return shortlived.Credentials{}, ctx.Err()
+		})
+		if _, err := source.Credentials(t.Context()); !fault.Is(err, fault.Unavailable) {
+			t.Errorf("Credentials: %v, want kind Unavailable", err)
+		}
+	})
+}
