@@ -12,8 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/net/publicsuffix"
-
+	"github.com/tandem-cd/tandem/automator/internal/samesite"
 	"github.com/tandem-cd/tandem/shared/redact"
 )
 
@@ -123,15 +122,7 @@ func showsCredentials(req *http.Request) bool {
 // mayKnow reports whether a token server may see the credentials: one of the registry's own site, such as auth.docker.io
 // of index.docker.io, or one that the configuration names.
 func (g *guard) mayKnow(host string) bool {
-	if slices.Contains(g.trusted, host) {
-		return true
-	}
-	ours, err := publicsuffix.EffectiveTLDPlusOne(hostname(g.host))
-	if err != nil {
-		return false
-	}
-	theirs, err := publicsuffix.EffectiveTLDPlusOne(host)
-	return err == nil && theirs == ours
+	return slices.Contains(g.trusted, host) || samesite.Same(hostname(g.host), host)
 }
 
 // hostname returns a host without its port.
