@@ -31,6 +31,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/scan"
 	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/automator/internal/traces"
+	"github.com/tandem-cd/tandem/automator/internal/vault"
 	"github.com/tandem-cd/tandem/automator/internal/verify"
 	"github.com/tandem-cd/tandem/automator/internal/webhook"
 	enrollmentv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/enrollment/v1"
@@ -54,6 +55,7 @@ type Automator struct {
 	store    *store.Store
 	traces   *traces.Sender
 	fleet    *fleet.State
+	vault    *vault.Client
 	registry *registry.Client
 	scanner  *scan.Scanner
 	checker  *verify.Checker
@@ -73,7 +75,7 @@ type Automator struct {
 func New(ctx context.Context, cfg Config, log *zap.Logger) (*Automator, error) {
 	a := &Automator{cfg: cfg, log: log, fleet: fleet.New(), calls: rpc.NewCalls(), metrics: telemetry.NewMetrics("tandem_automator", Version)}
 	a.measure()
-	for _, open := range []func(context.Context) error{a.openStore, a.openScanner, a.openChecker, a.openRepositories, a.openRelay, a.openWebhooks, a.openEnrollment, a.openServer} {
+	for _, open := range []func(context.Context) error{a.openStore, a.openVault, a.openScanner, a.openChecker, a.openRepositories, a.openRelay, a.openWebhooks, a.openEnrollment, a.openServer} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, a.close())
 		}
@@ -94,9 +96,16 @@ func (a *Automator) openStore(ctx context.Context) (err error) {
 	return nil
 }
 
+func (a *Automator) openVault(context.Context) (err error) {
+	if a.vault, err = vault.New(a.cfg.Vault, vault.Deps{Log: a.log, Metrics: a.metrics}); err != nil {
+		return fmt.Errorf("vault: %w", err)
+	}
+	return nil
+}
+
 func (a *Automator) openScanner(context.Context) (err error) {
 	registries := a.cfg.Registries
-	registries.Metrics, registries.Cloud = a.metrics, fromCloud
+	registries.Metrics, registries.Cloud, registries.Vault = a.metrics, fromCloud, a.fromVault
 	if a.registry, err = registry.New(registries); err != nil {
 		return fmt.Errorf("registries: %w", err)
 	}
@@ -189,7 +198,7 @@ func (a *Automator) newServer(config *tls.Config) *rpc.Server {
 	statusv1.RegisterStatusServiceServer(server.GRPC, &fleet.Service{
 		State: a.fleet, Events: eventLog{a.store}, Contents: a.repos, Asker: api.NewQuestions(a.relay, a.fleet, a.repos),
 	})
-	pipelinev1.RegisterPipelineServiceServer(server.GRPC, api.New(a.repos, a.scanner, a.checker))
+	pipelinev1.RegisterPipelineServiceServer(server.GRPC, api.New(a.repos, a.scanner, a.checker, a.vault))
 	return server
 }
 
@@ -200,6 +209,7 @@ func (a *Automator) Run(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("listen: %w", err), a.close())
 	}
 	tasks := []run.Task{
+		{Name: "vault", Run: a.vault.Run},
 		{Name: "scan", Run: a.scanner.Run},
 		{Name: "signatures", Run: a.checker.Run},
 		{Name: "store", Run: a.keepStore},

@@ -3,15 +3,19 @@ package automator
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/authority"
 	"github.com/tandem-cd/tandem/automator/internal/githost"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/registry"
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/automator/internal/traces"
+	"github.com/tandem-cd/tandem/automator/internal/vault"
 	"github.com/tandem-cd/tandem/automator/internal/verify"
 	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/revision"
@@ -66,6 +70,8 @@ type Config struct {
 	Repositories []RepositoryConfig `yaml:"repositories"`
 	// Registries says how to reach registries that need more than their name.
 	Registries registry.Config `yaml:"registries"`
+	// Vault is a HashiCorp Vault, or an OpenBao, that has credentials of registries and Git hosts.
+	Vault vault.Config `yaml:"vault"`
 	// Verification has the keys that images are signed with, and whose identities are believed.
 	Verification verify.Config `yaml:"verification"`
 	// ScanInterval is how often each repository of images is looked at; 5m by default.
@@ -149,9 +155,12 @@ type AuthConfig struct {
 	// SSHKeyFile and KnownHostsFile are for ssh remotes; host keys are checked strictly.
 	SSHKeyFile     string `yaml:"sshKeyFile"`
 	KnownHostsFile string `yaml:"knownHostsFile"`
-	// Username and PasswordFile are for http remotes; the file holds a password or token.
+	// Username and PasswordFile are for http remotes; the file holds a password or token. By https it is sent encrypted; by
+	// http it is not.
 	Username     string `yaml:"username"`
 	PasswordFile string `yaml:"passwordFile"`
+	// Vault is a secret of a Vault that has the password of an https remote instead.
+	Vault vault.Secret `yaml:"vault"`
 	// GitHubApp has GitHub give tokens for an https remote instead.
 	GitHubApp GitHubAppConfig `yaml:"githubApp"`
 }
@@ -192,6 +201,7 @@ func (c *Config) Validate() error {
 	if err := c.Verification.Validate(); err != nil {
 		problems = append(problems, fmt.Errorf("verification: %w", err))
 	}
+	problems = append(problems, c.validateVault())
 	require(c.Signing.Name, "signing.name", "who makes commits")
 	require(c.Signing.Email, "signing.email", "who makes commits")
 	require(c.Signing.SSHKeyFile+c.Signing.GPGKeyFile, "signing.sshKeyFile", "the key that signs commits; make one with ssh-keygen -t ed25519")
@@ -233,6 +243,46 @@ func (c *Config) validateIdentity() error {
 	return errors.Join(problems...)
 }
 
+// validateVault checks how Vault is reached, and what is to be read there.
+func (c *Config) validateVault() error {
+	var problems []error
+	note := func(err error, format string, args ...any) {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err))
+		}
+	}
+	note(c.Vault.Validate(), "vault")
+	check := func(secret vault.Secret) error {
+		if !c.Vault.Given() {
+			return errors.New("a secret of a Vault is named, and vault.address is missing")
+		}
+		return secret.Validate()
+	}
+	for _, host := range slices.Sorted(maps.Keys(c.Registries.Hosts)) {
+		if secret := vault.Secret(c.Registries.Hosts[host].Vault); secret.Given() {
+			note(check(secret), "registries.hosts.%s.vault", host)
+		}
+	}
+	for i, r := range c.Repositories {
+		if secret := r.Auth.Vault; secret.Given() {
+			note(check(secret), "repositories[%d].auth.vault", i)
+			note(r.Auth.validateVault(), "repositories[%d].auth", i)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// validateVault wants a password to come from one place.
+func (c AuthConfig) validateVault() error {
+	switch {
+	case c.PasswordFile != "" || githost.App(c.GitHubApp).Given():
+		return errors.New("the password comes from vault, from passwordFile or by githubApp; remove all but one of them")
+	case c.Vault.DockerConfigField != "":
+		return errors.New("vault.dockerConfigField is for registries")
+	}
+	return nil
+}
+
 func (c *Config) validateRepositories() error {
 	var problems []error
 	seen := map[string]bool{}
@@ -260,7 +310,7 @@ func (c *Config) validateRepositories() error {
 func (r RepositoryConfig) ref() string { return "refs/heads/" + r.Branch }
 
 // mirror says how the repository is mirrored in a folder, or why it cannot be.
-func (r RepositoryConfig) mirror(dir string) (gitrepo.Config, error) {
+func (r RepositoryConfig) mirror(dir string, fromVault func(vault.Secret) (*shortlived.Source, error)) (gitrepo.Config, error) {
 	mirror := gitrepo.Config{
 		Name: r.Name, URL: r.URL, Dir: dir,
 		TLS: gitrepo.TLSFiles{CAFile: r.CAFile, CertFile: r.ClientCertFile, KeyFile: r.ClientKeyFile},
@@ -269,15 +319,18 @@ func (r RepositoryConfig) mirror(dir string) (gitrepo.Config, error) {
 			Username: r.Auth.Username, PasswordFile: r.Auth.PasswordFile,
 		},
 	}
-	app := githost.App(r.Auth.GitHubApp)
-	if !app.Given() {
-		return mirror, nil
-	}
 	var err error
-	if mirror.Auth.Source, err = app.Source(r.URL, mirror.TLS.Client); err != nil {
-		err = fmt.Errorf("repository %q: auth.githubApp: %w", r.Name, err)
+	if app := githost.App(r.Auth.GitHubApp); app.Given() {
+		if mirror.Auth.Source, err = app.Source(r.URL, mirror.TLS.Client); err != nil {
+			return mirror, fmt.Errorf("repository %q: auth.githubApp: %w", r.Name, err)
+		}
 	}
-	return mirror, err
+	if r.Auth.Vault.Given() {
+		if mirror.Auth.Source, err = fromVault(r.Auth.Vault); err != nil {
+			return mirror, fmt.Errorf("repository %q: auth.vault: %w", r.Name, err)
+		}
+	}
+	return mirror, nil
 }
 
 // Load reads the configuration file.

@@ -45,7 +45,7 @@ func openRepositories(ctx context.Context, a *Automator, signer gitobject.Signer
 	all := repositories{}
 	for _, cfg := range a.cfg.Repositories {
 		r := &repository{cfg: cfg, owner: a, fetch: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
-		mirror, err := cfg.mirror(filepath.Join(a.cfg.StateDir, "repositories", cfg.Name))
+		mirror, err := cfg.mirror(filepath.Join(a.cfg.StateDir, "repositories", cfg.Name), a.vault.Source)
 		if err != nil {
 			return all, err
 		}

@@ -46,17 +46,23 @@ type Signatures interface {
 	Signed(repository string, tag *policy.Tag, rules signature.Rules) policy.Signed
 }
 
+// Credentials says which of them are not to be had, or not renewed.
+type Credentials interface {
+	Problems() []string
+}
+
 // Pipelines answers PipelineService.
 type Pipelines struct {
 	pipelinev1.UnimplementedPipelineServiceServer
-	updates    Updates
-	images     Images
-	signatures Signatures
+	updates     Updates
+	images      Images
+	signatures  Signatures
+	credentials Credentials
 }
 
 // New returns the service.
-func New(updates Updates, images Images, signatures Signatures) *Pipelines {
-	return &Pipelines{updates: updates, images: images, signatures: signatures}
+func New(updates Updates, images Images, signatures Signatures, credentials Credentials) *Pipelines {
+	return &Pipelines{updates: updates, images: images, signatures: signatures, credentials: credentials}
 }
 
 // ListPipelines returns a page of pipelines.
@@ -66,6 +72,9 @@ func (s *Pipelines) ListPipelines(_ context.Context, req *pipelinev1.ListPipelin
 		return nil, err
 	}
 	resp := &pipelinev1.ListPipelinesResponse{}
+	for _, problem := range s.credentials.Problems() {
+		resp.Problems = append(resp.Problems, &statusv1.Problem{Kind: statusv1.ProblemKind_PROBLEM_KIND_CREDENTIALS, Message: problem})
+	}
 	var all []*pipelinev1.Pipeline
 	for _, status := range s.sorted() {
 		for _, p := range status.Pipelines {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	enrollmentv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/enrollment/v1"
+	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/doctor"
 	"github.com/tandem-cd/tandem/shared/fault"
@@ -119,6 +120,7 @@ func (v *clusterVisit) automator(ctx context.Context, conn *grpc.ClientConn) {
 		return
 	}
 	v.report.Ok("automator", "it answers, version %s", orElse(v.facts.Version, "unknown"))
+	v.credentials(ctx, conn)
 	identities := v.identities(ctx, enrollmentv1.NewEnrollmentAdminServiceClient(conn))
 	for name := range identities {
 		if clusters[name] == nil && (v.only == "" || v.only == name) {
@@ -130,6 +132,21 @@ func (v *clusterVisit) automator(ctx context.Context, conn *grpc.ClientConn) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(clusters)) {
 		v.cluster(ctx, conn, clusters[name], identities[name])
+	}
+}
+
+// credentials looks for those of registries and Git hosts that the automator cannot renew.
+func (v *clusterVisit) credentials(ctx context.Context, conn *grpc.ClientConn) {
+	const check = "credentials"
+	resp, err := pipelinev1.NewPipelineServiceClient(conn).ListPipelines(ctx, &pipelinev1.ListPipelinesRequest{PageSize: 1})
+	if err != nil {
+		v.report.Warn(check, "", "those of registries and Git hosts were not looked at: %v", err)
+		return
+	}
+	for _, problem := range resp.GetProblems() {
+		if problem.GetKind() == statusv1.ProblemKind_PROBLEM_KIND_CREDENTIALS {
+			v.report.Fail(check, "see docs/registries.md, Vault", "%s", problem.GetMessage())
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,13 +128,12 @@ func TestRetryAfter(t *testing.T) {
 
 func TestDockerConfigScopes(t *testing.T) {
 	t.Parallel()
-	path := t.TempDir() + "/config.json"
-	writeFile(t, path, `{"auths":{
+	const text = `{"auths":{
 		"https://index.docker.io/v1/": {"auth":"aHViOnB3"},
 		"ghcr.io": {"username":"wide","password":"pw"},
 		"ghcr.io/acme": {"username":"narrow","password":"pw"},
 		"https://quay.example.com/v2/": {"identitytoken":"idt"}
-	}, "credHelpers": {"123.dkr.ecr.eu-west-1.amazonaws.com": "ecr-login"}, "credsStore": "desktop"}`)
+	}, "credHelpers": {"123.dkr.ecr.eu-west-1.amazonaws.com": "ecr-login"}, "credsStore": "desktop"}`
 	tests := map[string]string{
 		"index.docker.io/library/nginx": "hub",
 		"ghcr.io/acme/api":              "narrow",
@@ -144,22 +142,15 @@ func TestDockerConfigScopes(t *testing.T) {
 		"other.test/acme/api":           "",
 	}
 	for repository, want := range tests {
-		got, err := fromDockerConfig(path, repository)
+		got, err := fromDockerConfig("config.json", text, repository)
 		if err != nil || got.Username != want {
 			t.Errorf("%s: user %q, error %v; want %q", repository, got.Username, err, want)
 		}
 	}
-	if got, err := fromDockerConfig(path, "quay.example.com/a/b"); err != nil || got.IdentityToken != "idt" {
+	if got, err := fromDockerConfig("config.json", text, "quay.example.com/a/b"); err != nil || got.IdentityToken != "idt" {
 		t.Errorf("identity token: %+v, %v", got, err)
 	}
-	if _, err := fromDockerConfig(path, "123.dkr.ecr.eu-west-1.amazonaws.com/a"); err == nil {
+	if _, err := fromDockerConfig("config.json", text, "123.dkr.ecr.eu-west-1.amazonaws.com/a"); err == nil {
 		t.Error("a credential helper that is not run should be said, not ignored")
-	}
-}
-
-func writeFile(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

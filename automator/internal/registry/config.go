@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,6 +12,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/shared/config"
 )
 
@@ -39,23 +39,26 @@ type Config struct {
 	// UserAgent is how requests introduce themselves; empty means tandem-automator.
 	UserAgent string `yaml:"-"`
 	// Cloud returns what exchanges credentials for a registry at a provider, or why there is none; nil knows no provider.
-	Cloud func(provider, host string) (Exchange, error) `yaml:"-"`
+	Cloud func(provider, host string) (*shortlived.Source, error) `yaml:"-"`
+	// Vault returns what reads credentials from a Vault, or why nothing does; nil knows none.
+	Vault func(Secret) (*shortlived.Source, error) `yaml:"-"`
 	// Metrics is where metrics are registered; nil counts for nobody.
 	Metrics prometheus.Registerer `yaml:"-"`
 }
 
-// Exchange returns credentials that hold for a while.
-type Exchange func(ctx context.Context) (username, password string, err error)
-
-// cloud returns what exchanges credentials for a registry; nil where none are.
-func (c *Config) cloud(provider, host string) (Exchange, error) {
+// source returns what gives the credentials of a registry; nil where files do, or nobody.
+func (c *Config) source(host Host, registry string) (*shortlived.Source, error) {
 	switch {
-	case provider == "":
+	case host.Vault.Given() && c.Vault == nil:
+		return nil, errors.New("vault is not known here")
+	case host.Vault.Given():
+		return c.Vault(host.Vault)
+	case host.Provider == "":
 		return nil, nil
 	case c.Cloud == nil:
-		return nil, fmt.Errorf("provider %.40q is not known here", provider)
+		return nil, fmt.Errorf("provider %.40q is not known here", host.Provider)
 	}
-	return c.Cloud(provider, host)
+	return c.Cloud(host.Provider, registry)
 }
 
 // Host is what is special about one registry.
@@ -73,6 +76,8 @@ type Host struct {
 	// Provider is the cloud that gives the credentials to what runs in it, or has a key of it: aws, google or azure. Only a
 	// registry of that cloud may name one.
 	Provider string `yaml:"provider"`
+	// Vault is a secret of a Vault that has the credentials; Username counts where the secret has no name.
+	Vault Secret `yaml:"vault"`
 	// ClientCertFile and ClientKeyFile are a certificate in PEM, and its key, that the registry is shown. Both are read
 	// again for every new connection.
 	ClientCertFile string `yaml:"clientCertFile"`
@@ -90,6 +95,21 @@ type Host struct {
 	// RequestsPerSecond is the registry's request budget; 0 means 50. Twice as many may go at once.
 	RequestsPerSecond float64 `yaml:"requestsPerSecond"`
 }
+
+// Secret is what is read of a Vault.
+type Secret struct {
+	// Path is that of Vault's API without /v1: "secret/data/registry" for a KV of version 2 at secret.
+	Path string `yaml:"path"`
+	// UsernameField is the field with the user's name; empty where Username has it.
+	UsernameField string `yaml:"usernameField"`
+	// PasswordField is the field with the password or access token; empty means password.
+	PasswordField string `yaml:"passwordField"`
+	// DockerConfigField is a field with the text of a Docker config.json instead of both.
+	DockerConfigField string `yaml:"dockerConfigField"`
+}
+
+// Given reports whether anything of it is.
+func (s Secret) Given() bool { return s != Secret{} }
 
 // Timeouts bound the waiting, one for each boundary; 0 means the default.
 type Timeouts struct {
@@ -120,7 +140,7 @@ func (c *Config) Validate() error {
 		if _, twice := hosts[registry.RegistryStr()]; twice {
 			problems = append(problems, fmt.Errorf("registries.hosts: %s is configured twice, once as %q", registry.RegistryStr(), written))
 		}
-		_, err = c.cloud(host.Provider, registry.RegistryStr())
+		_, err = c.source(host, registry.RegistryStr())
 		if err := errors.Join(err, host.validate()); err != nil {
 			problems = append(problems, fmt.Errorf("registries.hosts.%s: %w", written, err))
 		}
@@ -145,26 +165,51 @@ func (h *Host) validate() error {
 			return fmt.Errorf("tokenServers: %.100q is not the name of a host, such as auth.example.net", server)
 		}
 	}
+	if err := h.validateCredentials(); err != nil {
+		return err
+	}
 	switch {
-	case h.Provider != "" && (h.Username != "" || h.DockerConfigFile != ""):
-		return errors.New("credentials come from provider or from a file; remove one of them")
-	case h.Provider != "" && h.Insecure:
-		return errors.New("provider gives credentials of the cloud, which do not go over plain HTTP; remove insecure")
 	case (h.ClientCertFile == "") != (h.ClientKeyFile == ""):
 		return errors.New("clientCertFile and clientKeyFile go together")
 	case h.Insecure && h.ClientCertFile != "":
 		return errors.New("insecure speaks plain HTTP, so clientCertFile has no meaning; remove one of them")
 	case h.Insecure && h.CAFile != "":
 		return errors.New("insecure speaks plain HTTP, so caFile has no meaning; remove one of them")
-	case (h.Username == "") != (h.PasswordFile == ""):
-		return errors.New("username and passwordFile go together")
-	case h.Username != "" && h.DockerConfigFile != "":
-		return errors.New("credentials come from username and passwordFile or from dockerConfigFile; remove one of them")
 	case h.RequestsPerSecond < 0 || math.IsNaN(h.RequestsPerSecond) || math.IsInf(h.RequestsPerSecond, 0):
 		return errors.New("requestsPerSecond must be a positive number")
 	}
 	if h.RequestsPerSecond == 0 {
 		h.RequestsPerSecond = defaultRequestsPerSecond
+	}
+	return nil
+}
+
+// validateCredentials wants them to come from one place.
+func (h *Host) validateCredentials() error {
+	switch {
+	case h.Vault.Given():
+		return h.validateVault()
+	case h.Provider != "" && (h.Username != "" || h.DockerConfigFile != ""):
+		return errors.New("credentials come from provider or from a file; remove one of them")
+	case h.Provider != "" && h.Insecure:
+		return errors.New("provider gives credentials of the cloud, which do not go over plain HTTP; remove insecure")
+	case (h.Username == "") != (h.PasswordFile == ""):
+		return errors.New("username and passwordFile go together")
+	case h.Username != "" && h.DockerConfigFile != "":
+		return errors.New("credentials come from username and passwordFile or from dockerConfigFile; remove one of them")
+	}
+	return nil
+}
+
+func (h *Host) validateVault() error {
+	named := h.Username != "" || h.Vault.UsernameField != "" || h.Vault.DockerConfigField != ""
+	switch {
+	case h.Provider != "" || h.PasswordFile != "" || h.DockerConfigFile != "":
+		return errors.New("credentials come from vault, from provider or from a file; remove all but one of them")
+	case !named:
+		return errors.New("vault has a password, and nothing says whose: write username, or vault.usernameField")
+	case h.Username != "" && (h.Vault.UsernameField != "" || h.Vault.DockerConfigField != ""):
+		return errors.New("username is written, and vault has it too; remove one of them")
 	}
 	return nil
 }
@@ -193,7 +238,7 @@ func (c *Config) host(canonical string) Host {
 	if !ok {
 		host.RequestsPerSecond = defaultRequestsPerSecond
 	}
-	if host.Username == "" && host.DockerConfigFile == "" && host.Provider == "" {
+	if host.Username == "" && host.DockerConfigFile == "" && host.Provider == "" && !host.Vault.Given() {
 		host.DockerConfigFile = c.DockerConfigFile
 	}
 	return host

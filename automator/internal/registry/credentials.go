@@ -1,15 +1,18 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/redact"
 )
@@ -18,8 +21,9 @@ import (
 // a rotated secret needs no restart.
 type keychain struct {
 	cfg     Host
-	cloud   Exchange // nil where files have the credentials
+	source  *shortlived.Source // nil where files have the credentials
 	secrets *redact.Secrets
+	shown   atomic.Pointer[string] // the newest password of source that was asked for
 }
 
 // Resolve returns what authenticates requests for a repository.
@@ -49,9 +53,8 @@ func (c *credentials) AuthorizationContext(ctx context.Context) (*authn.AuthConf
 }
 
 func (c *credentials) read(ctx context.Context) (*authn.AuthConfig, error) {
-	if c.cloud != nil {
-		username, password, err := c.cloud(ctx)
-		return &authn.AuthConfig{Username: username, Password: password}, err
+	if c.source != nil {
+		return c.ask(ctx)
 	}
 	if c.cfg.Username != "" {
 		password, err := config.ReadSecret(c.cfg.PasswordFile)
@@ -61,9 +64,39 @@ func (c *credentials) read(ctx context.Context) (*authn.AuthConfig, error) {
 		return &authn.AuthConfig{Username: c.cfg.Username, Password: password}, nil
 	}
 	if c.cfg.DockerConfigFile != "" {
-		return fromDockerConfig(c.cfg.DockerConfigFile, c.repository)
+		text, err := config.ReadSecret(c.cfg.DockerConfigFile)
+		if err != nil {
+			return nil, err
+		}
+		return fromDockerConfig("dockerConfigFile "+c.cfg.DockerConfigFile, text, c.repository)
 	}
 	return &authn.AuthConfig{}, nil
+}
+
+// ask gets the credentials from their source.
+func (c *credentials) ask(ctx context.Context) (*authn.AuthConfig, error) {
+	got, err := c.source.Credentials(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.shown.Store(&got.Password)
+	if field := c.cfg.Vault.DockerConfigField; field != "" {
+		return fromDockerConfig("field "+field+" of "+c.cfg.Vault.Path, got.Password, c.repository)
+	}
+	return &authn.AuthConfig{Username: cmp.Or(got.Username, c.cfg.Username), Password: got.Password}, nil
+}
+
+// renewed reports whether there are other credentials than those that the registry refused: those that were shown before it was
+// asked, or the first.
+func (k *keychain) renewed(ctx context.Context, shown *string) bool {
+	if shown == nil {
+		shown = k.shown.Load()
+	}
+	if k.source == nil || shown == nil || !k.source.Refused(ctx, *shown) {
+		return false
+	}
+	got, err := k.source.Credentials(ctx)
+	return err == nil && got.Password != *shown
 }
 
 // dockerConfig is what is read of a Docker config.json.
@@ -72,15 +105,12 @@ type dockerConfig struct {
 	CredHelpers map[string]string           `json:"credHelpers"`
 }
 
-// fromDockerConfig finds the entry that names the repository or the longest part of it, and the registry at least.
-func fromDockerConfig(path, repository string) (*authn.AuthConfig, error) {
-	text, err := config.ReadSecret(path)
-	if err != nil {
-		return nil, err
-	}
+// fromDockerConfig finds the entry that names the repository or the longest part of it, and the registry at least. where is
+// what errors call it.
+func fromDockerConfig(where, text, repository string) (*authn.AuthConfig, error) {
 	var file dockerConfig
 	if err := json.Unmarshal([]byte(text), &file); err != nil {
-		return nil, fmt.Errorf("dockerConfigFile %s is not a Docker config.json: %w", path, err)
+		return nil, fmt.Errorf("%s is not a Docker config.json: %w", where, err)
 	}
 	best := -1
 	found := authn.AuthConfig{}
@@ -92,7 +122,7 @@ func fromDockerConfig(path, repository string) (*authn.AuthConfig, error) {
 	if best < 0 {
 		for key := range file.CredHelpers {
 			if covers(credentialScope(key), repository) {
-				return nil, fmt.Errorf("dockerConfigFile %s names a credential helper for %q; helpers are not run here, put the credentials under auths or use username and passwordFile", path, key)
+				return nil, fmt.Errorf("%s names a credential helper for %q; helpers are not run here, put the credentials under auths or use username and passwordFile", where, key)
 			}
 		}
 	}

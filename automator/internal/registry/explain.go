@@ -85,8 +85,8 @@ func (h *host) explain(ctx context.Context, s subject, err error) error {
 		return fmt.Errorf("%s: %s answers with something that is not a list of tags; check that it is a registry", s, h.name)
 	case errors.Is(err, errPlainHTTP):
 		return fmt.Errorf("%s: registry %s does not answer over HTTPS (%.*s); set insecure for it if it is meant to speak plain HTTP", s, h.name, maxForeignText, h.oneLine(err))
-	case fault.Is(err, fault.Unauthorized): // by the cloud, before anything was asked
-		return fault.New(fault.Unauthorized, "%s: %.*s", s, 4*maxForeignText, h.oneLine(err))
+	case fault.Is(err, fault.Unauthorized), fault.Is(err, fault.Unavailable): // by a cloud or a Vault, before anything was asked
+		return fault.New(fault.KindOf(err), "%s: %.*s", s, 4*maxForeignText, h.oneLine(err))
 	default:
 		return fmt.Errorf("%s: registry %s: %.*s", s, h.name, 2*maxForeignText, h.oneLine(err))
 	}
@@ -136,6 +136,8 @@ func (h *host) limited(s subject) error {
 
 func (h *host) credentialAdvice() string {
 	switch {
+	case h.cfg.Vault.Given():
+		return fmt.Sprintf("check that what Vault has at %s may read it", h.cfg.Vault.Path)
 	case h.cfg.Username != "":
 		return fmt.Sprintf("check that user %q and passwordFile of this registry may read it", h.cfg.Username)
 	case h.cfg.Provider != "":
@@ -143,7 +145,7 @@ func (h *host) credentialAdvice() string {
 	case h.cfg.DockerConfigFile != "":
 		return "check that the entry for it in dockerConfigFile may read it"
 	default:
-		return "no credentials are configured for this registry, set username and passwordFile, dockerConfigFile or provider"
+		return "no credentials are configured for this registry, set username and passwordFile, dockerConfigFile, vault or provider"
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/shared/redact"
 )
 
@@ -34,20 +36,21 @@ type host struct {
 	userAgent string
 	budget    *budget
 	metrics   *metrics
-	cloud     Exchange        // nil where files have the credentials
-	secrets   *redact.Secrets // what the registry is sent
+	source    *shortlived.Source // nil where files have the credentials
+	secrets   *redact.Secrets    // what the registry is sent
 
 	mu     sync.Mutex
 	base   *http.Transport
 	puller *remote.Puller
-	made   time.Time
+	keys   *keychain       // of puller
+	made   time.Time       // puller
 	seen   map[string]bool // digests that it has, by their reference
 }
 
 func newHost(registry string, cfg Host, common Config, metrics *metrics) (*host, error) {
-	cloud, err := common.cloud(cfg.Provider, registry)
+	source, err := common.source(cfg, registry)
 	return &host{
-		cloud:     cloud,
+		source:    source,
 		name:      registry,
 		cfg:       cfg,
 		timeouts:  common.Timeouts,
@@ -58,22 +61,41 @@ func newHost(registry string, cfg Host, common Config, metrics *metrics) (*host,
 	}, err
 }
 
-// ask runs f with the registry's puller.
+// ask runs f with the registry's puller, and once more if the registry refused credentials in whose place there are others.
 func (h *host) ask(ctx context.Context, f func(*remote.Puller) error) error {
-	puller, err := h.getPuller()
+	puller, keys, err := h.getPuller()
 	if err != nil {
 		return err
 	}
+	shown := keys.shown.Load()
 	err = f(puller)
 	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		// Callers that come at the same time share the first handshake with a repository, and with it the end of the
 		// context of whoever came first. That was not ours. Its deadline cannot be told from a network that does not answer.
 		err = f(puller)
 	}
-	if refused, ok := errors.AsType[*transport.Error](err); ok && refused.StatusCode == http.StatusUnauthorized {
-		h.forget(puller)
+	switch {
+	case !refusesUs(err):
+		return err
+	case !keys.renewed(ctx, shown):
+		h.forget(puller, handshakeEvery)
+		return err
 	}
-	return err
+	h.forget(puller, 0)
+	if puller, _, err = h.getPuller(); err != nil {
+		return err
+	}
+	return f(puller)
+}
+
+// refusesUs tells whether a registry, or its token server, does not know us by what it was shown.
+func refusesUs(err error) bool {
+	refused, ok := errors.AsType[*transport.Error](err)
+	if !ok {
+		return false
+	}
+	ofTokens := refused.Request != nil && !strings.HasPrefix(refused.Request.URL.Path, "/v2/")
+	return refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden && ofTokens
 }
 
 func interrupted(err error) bool {
@@ -81,32 +103,40 @@ func interrupted(err error) bool {
 }
 
 // getPuller returns the puller and makes it first if need be; a CA file that cannot be read is tried again next time.
-func (h *host) getPuller() (*remote.Puller, error) {
+func (h *host) getPuller() (*remote.Puller, *keychain, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.puller != nil {
-		return h.puller, nil
+		return h.puller, h.keys, nil
 	}
 	if h.base == nil {
 		base, err := h.newTransport()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		h.base = base
 	}
-	puller, err := remote.NewPuller(h.options()...)
+	keys := &keychain{cfg: h.cfg, source: h.source, secrets: h.secrets}
+	puller, err := remote.NewPuller(h.options(keys)...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	h.puller, h.made = puller, time.Now()
-	return puller, nil
+	h.puller, h.keys, h.made = puller, keys, time.Now()
+	return puller, keys, nil
+}
+
+// currentKeys are those of the newest puller, for questions that pullers do not know.
+func (h *host) currentKeys() *keychain {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.keys
 }
 
 // options are how the registry is talked to, once its transport is made.
-func (h *host) options() []remote.Option {
+func (h *host) options(keys *keychain) []remote.Option {
 	return []remote.Option{
 		remote.WithTransport(&guard{host: h.name, insecure: h.cfg.Insecure, trusted: h.cfg.TokenServers, budget: h.budget, metrics: h.metrics, secrets: h.secrets, inner: h.base}),
-		remote.WithAuthFromKeychain(&keychain{cfg: h.cfg, cloud: h.cloud, secrets: h.secrets}),
+		remote.WithAuthFromKeychain(keys),
 		remote.WithUserAgent(h.userAgent),
 		remote.WithPageSize(PageSize),
 		// The scan loop decides when to ask again; a retry in here would sleep past the end of the context.
@@ -142,11 +172,11 @@ func (h *host) has(ctx context.Context, puller *remote.Puller, ref name.Digest) 
 	return true, nil
 }
 
-// forget drops the puller, so that the next question begins with a handshake.
-func (h *host) forget(puller *remote.Puller) {
+// forget drops the puller unless it is younger than that, so that the next question begins with a handshake.
+func (h *host) forget(puller *remote.Puller, least time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.puller == puller && time.Since(h.made) >= handshakeEvery {
+	if h.puller == puller && time.Since(h.made) >= least {
 		h.puller = nil
 	}
 }

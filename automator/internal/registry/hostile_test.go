@@ -4,13 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/registry"
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/shared/fault"
 )
 
@@ -154,18 +157,19 @@ func TestACloudGivesCredentials(t *testing.T) {
 	w.host = strings.TrimPrefix(w.server.URL, "https://")
 	ca := write(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.server.Certificate().Raw})))
 	var refused atomic.Bool
+	issue := func(context.Context) (shortlived.Credentials, error) {
+		if refused.Load() {
+			return shortlived.Credentials{}, errors.New("no role")
+		}
+		return shortlived.Credentials{Username: "robot", Password: password.Load().(string), Expires: time.Now().Add(time.Hour)}, nil
+	}
 	cfg := registry.Config{
 		Hosts: map[string]registry.Host{w.host: {CAFile: ca, Provider: "fake"}},
-		Cloud: func(provider, host string) (registry.Exchange, error) {
+		Cloud: func(provider, host string) (*shortlived.Source, error) {
 			if provider != "fake" || host != w.host {
 				t.Errorf("credentials of %s for %s are asked for", provider, host)
 			}
-			return func(context.Context) (string, string, error) {
-				if refused.Load() {
-					return "", "", fault.New(fault.Unauthorized, "no role")
-				}
-				return "robot", password.Load().(string), nil
-			}, nil
+			return shortlived.New("credentials of the test", issue), nil
 		},
 	}
 	client := newClient(t, cfg)
@@ -177,7 +181,7 @@ func TestACloudGivesCredentials(t *testing.T) {
 		t.Errorf("Tags(...): %v; credentials that changed need no restart", err)
 	}
 	refused.Store(true)
-	if _, _, err := client.Tags(t.Context(), w.host+"/acme/api"); !fault.Is(err, fault.Unauthorized) || !strings.Contains(err.Error(), "no role") {
+	if _, _, err := newClient(t, cfg).Tags(t.Context(), w.host+"/acme/api"); !fault.Is(err, fault.Unauthorized) || !strings.Contains(err.Error(), "no role") {
 		t.Errorf("Tags(...): %v, want what the cloud said", err)
 	}
 }

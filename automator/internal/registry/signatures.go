@@ -105,7 +105,7 @@ func missing(err error) bool {
 
 // referrers reads the artifacts that the registry, or the tag that stands for its list, names.
 func (r *signatureReader) referrers(ctx context.Context) error {
-	list, err := remote.Referrers(r.repository.Digest(r.subject.String()), append(r.options(), remote.WithContext(ctx))...)
+	list, err := remote.Referrers(r.repository.Digest(r.subject.String()), append(r.options(r.currentKeys()), remote.WithContext(ctx))...)
 	if err != nil {
 		return err
 	}

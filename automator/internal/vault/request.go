@@ -1,0 +1,189 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandem-cd/tandem/automator/internal/samesite"
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
+	"github.com/tandem-cd/tandem/shared/fault"
+)
+
+// Limits on one request.
+const (
+	connectTimeout = 5 * time.Second
+	requestTimeout = 10 * time.Second
+	// maxAnswerBytes bounds an answer: Vault takes secrets of 1 MiB at most.
+	maxAnswerBytes = 2 << 20
+	maxHeaderBytes = 64 << 10
+	maxReasonBytes = 300
+	maxRedirects   = 2
+)
+
+// request is one call of the API.
+type request struct {
+	operation string // in metrics
+	method    string
+	path      string // below /v1/
+	token     string // empty to log in
+	body      any    // nil for none
+}
+
+// answer is what is read of an answer.
+type answer struct {
+	LeaseID       string                     `json:"lease_id"`
+	LeaseDuration int64                      `json:"lease_duration"` // in seconds
+	Data          map[string]json.RawMessage `json:"data"`
+	Auth          struct {
+		ClientToken   string `json:"client_token"`
+		LeaseDuration int64  `json:"lease_duration"` // in seconds; 0 for a token without an end
+		Renewable     bool   `json:"renewable"`
+	} `json:"auth"`
+	Errors []string `json:"errors"`
+}
+
+// refusal is an answer that says no.
+type refusal struct {
+	status int
+	said   string
+	data   map[string]json.RawMessage
+}
+
+// Error says what Vault said.
+func (r *refusal) Error() string {
+	text := fmt.Sprintf("Vault answers %d", r.status)
+	if r.said != "" {
+		text += ": " + r.said
+	}
+	if r.sealed() {
+		text += "; somebody has to unseal it"
+	}
+	return text
+}
+
+func (r *refusal) sealed() bool {
+	return r.status == http.StatusServiceUnavailable && strings.Contains(r.said, "sealed")
+}
+
+// says tells whether an error is a refusal with a status.
+func says(err error, status int) bool {
+	refused, ok := errors.AsType[*refusal](err)
+	return ok && refused.status == status
+}
+
+// ask sends a request. Its errors have no secret in them; they are of kind Unavailable where asking again may help.
+func (c *Client) ask(ctx context.Context, r request) (answer, error) {
+	status, body, err := c.send(ctx, r)
+	c.metrics.answered(r.operation, status)
+	if err != nil {
+		return answer{}, err
+	}
+	var got answer
+	decoded := json.Unmarshal(body, &got)
+	switch {
+	case status != http.StatusOK:
+		said := clip(c.secrets.Text(strings.Join(got.Errors, "; ")))
+		return answer{}, fault.Wrap(shortlived.KindOfStatus(status), &refusal{status: status, said: said, data: got.Data})
+	case decoded != nil:
+		return answer{}, fmt.Errorf("what answers at %s is no Vault: the answer is not JSON", c.cfg.Address)
+	}
+	return got, nil
+}
+
+// send returns the status and the body of the answer to a request; the status is 0 where none came.
+func (c *Client) send(ctx context.Context, r request) (status int, body []byte, err error) {
+	connection, err := c.cfg.connection()
+	if err != nil {
+		return 0, nil, err
+	}
+	client := c.newClient(connection)
+	defer client.CloseIdleConnections()
+	var content io.Reader
+	if r.body != nil {
+		encoded, err := json.Marshal(r.body)
+		if err != nil {
+			return 0, nil, err
+		}
+		content = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, c.base.JoinPath("v1", r.path).String(), content)
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("X-Vault-Request", "true")
+	if r.token != "" {
+		req.Header.Set("X-Vault-Token", r.token)
+	}
+	if c.cfg.Namespace != "" {
+		req.Header.Set("X-Vault-Namespace", c.cfg.Namespace)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, nil, c.unanswered(err)
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(http.MaxBytesReader(nil, resp.Body, maxAnswerBytes))
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return 0, nil, fmt.Errorf("the answer has more than %d bytes", tooLarge.Limit)
+	}
+	if err != nil {
+		return 0, nil, c.unanswered(err)
+	}
+	return resp.StatusCode, body, nil
+}
+
+// unanswered is the error of a request without an answer, in one line: parts of it may be foreign.
+func (c *Client) unanswered(err error) error {
+	err = shortlived.Unanswered(err)
+	return fault.New(fault.KindOf(err), "%s", clip(c.secrets.Text(err.Error())))
+}
+
+// newClient follows redirects to other nodes of the same Vault, and shows its token to nobody else.
+func (c *Client) newClient(connection *tls.Config) *http.Client {
+	return &http.Client{
+		Timeout:       requestTimeout,
+		CheckRedirect: c.checkRedirect,
+		Transport: &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
+			DialContext:            c.dial,
+			TLSHandshakeTimeout:    connectTimeout,
+			TLSClientConfig:        connection,
+			MaxResponseHeaderBytes: maxHeaderBytes,
+			ForceAttemptHTTP2:      true,
+		},
+	}
+}
+
+// checkRedirect lets a standby node send us to the active one; see "High availability mode" in Vault's documentation.
+func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
+	host := req.URL.Hostname()
+	switch {
+	case len(via) > maxRedirects:
+		return fault.New(fault.Unavailable, "Vault redirects more than %d times", maxRedirects)
+	case req.Response.StatusCode != http.StatusTemporaryRedirect && req.Response.StatusCode != http.StatusPermanentRedirect:
+		return fault.New(fault.Unauthorized, "what answers at %s redirects with %d, which no node of Vault does", c.cfg.Address, req.Response.StatusCode)
+	case req.URL.Scheme != c.base.Scheme:
+		return fault.New(fault.Unauthorized, "Vault redirects from %s to %s", c.base.Scheme, req.URL.Scheme)
+	case !samesite.Same(host, c.base.Hostname()) && !slices.Contains(c.cfg.RedirectHosts, host):
+		return fault.New(fault.Unauthorized, "Vault redirects to %.100q, which is another site; name it in redirectHosts if it is a node of this Vault", host)
+	}
+	return nil
+}
+
+// clip makes foreign words fit into one line of an error.
+func clip(text string) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
+	if len(text) > maxReasonBytes {
+		text = strings.ToValidUTF8(text[:maxReasonBytes], "") + "..."
+	}
+	return text
+}
