@@ -39,6 +39,11 @@ func TestRefusals(t *testing.T) {
 		"WebhookToken":    {reason: "Anybody could send hints.", chart: automatorChart, set: []string{"webhook.enabled=true"}, want: "webhook.tokenSecret is missing"},
 		"ProxyInClear":    {reason: "Whoever reaches the port speaks for the proxy.", chart: automatorChart, set: []string{"proxy.port=9080"}, want: "proxy.port is open without TLS"},
 		"DatabaseAddress": {reason: "It may hold a password, which ends up in Git.", chart: automatorChart, set: []string{"store.postgres.hosts[0]=postgres://tandem:secret@db"}, want: "/store/postgres/hosts"},
+		"VaultAuth":       {reason: "Vault would know nobody.", chart: automatorChart, set: []string{"vault.address=https://vault:8200"}, want: "vault.auth needs exactly one"},
+		"VaultTwoAuths":   {reason: "Which one counts would be a guess.", chart: automatorChart, set: []string{"vault.address=https://vault:8200", "vault.auth.jwt.role=a", "vault.auth.kubernetes.role=b"}, want: "vault.auth needs exactly one"},
+		"VaultNowhere":    {reason: "There is nobody to ask.", chart: automatorChart, set: []string{"vault.auth.kubernetes.role=tandem"}, want: "vault.address is missing"},
+		"VaultSecretID":   {reason: "A role alone is no proof.", chart: automatorChart, set: []string{"vault.address=https://vault:8200", "vault.auth.appRole.roleID=a"}, want: "secretIDSecret is missing"},
+		"VaultPath":       {reason: "It would be another path of the API.", chart: automatorChart, set: []string{"vault.address=https://vault:8200", "repositories[0].auth.vault.path=/secret"}, want: "/repositories/0/auth/vault/path"},
 		"IngressOfNone":   {reason: "It would lead nowhere.", chart: automatorChart, set: []string{"webhook.ingress.enabled=true"}, want: "webhook.enabled is false"},
 	}
 	for name, tc := range cases {

@@ -8,6 +8,12 @@
 {{- if not .Values.signing.secretName }}{{ fail (printf "\n\nsigning.secretName is missing: it names a Secret with the key that signs commits (ssh-keygen -t ed25519 -N '' -f tandem; kubectl -n %s create secret generic tandem-signing --from-file=ssh-privatekey=tandem)" .Release.Namespace) }}{{ end -}}
 {{- if not .Values.repositories }}{{ fail "\n\nrepositories is empty: name at least one Git repository (--set repositories[0].name=deploy --set repositories[0].url=ssh://git@github.com/acme/deploy.git)" }}{{ end -}}
 {{- if and .Values.webhook.enabled (not (or .Values.webhook.tokenSecret .Values.webhook.callers)) }}{{ fail (printf "\n\nwebhook.tokenSecret is missing: it names a Secret with the token that registries and Git hosts must show (kubectl -n %s create secret generic tandem-webhook --from-literal=token=$(openssl rand -hex 20)), or set webhook.enabled=false" .Release.Namespace) }}{{ end -}}
+{{- with .Values.vault -}}
+{{- $ways := without (list .auth.kubernetes.role .auth.jwt.role .auth.appRole.roleID .auth.token.secretName) "" -}}
+{{- if and .address (ne (len $ways) 1) }}{{ fail "\n\nvault.auth needs exactly one of kubernetes.role, jwt.role, appRole.roleID and token.secretName: how Vault knows the automator" }}{{ end -}}
+{{- if and $ways (not .address) }}{{ fail "\n\nvault.address is missing, such as https://vault.vault.svc:8200" }}{{ end -}}
+{{- if and .auth.appRole.roleID (not .auth.appRole.secretIDSecret) }}{{ fail "\n\nvault.auth.appRole.secretIDSecret is missing: it names a Secret with secret-id" }}{{ end -}}
+{{- end -}}
 {{- if and (not .Values.webhook.enabled) (or .Values.webhook.ingress.enabled .Values.webhook.httpRoute.enabled) }}{{ fail "\n\nwebhook.enabled is false, but it has an ingress or a route: enable it, or disable these" }}{{ end -}}
 {{- end -}}
 
@@ -58,6 +64,7 @@
 {{- end -}}
 {{- if .username }}{{ $_ := set $auth "username" .username }}{{ end -}}
 {{- if .passwordSecret }}{{ $_ := set $auth "passwordFile" (printf "/etc/tandem/git/%d/password" $i) }}{{ end -}}
+{{- if .vault }}{{ $_ := set $auth "vault" .vault }}{{ end -}}
 {{- with .githubApp -}}
 {{- $app := omit . "keySecret" -}}
 {{- $_ := set $app "keyFile" (printf "/etc/tandem/git/%d/private-key.pem" $i) -}}
@@ -88,6 +95,7 @@
 {{- end -}}
 {{- if $hosts }}{{ $_ := set $registries "hosts" $hosts }}{{ end -}}
 {{- if $registries }}{{ $_ := set $config "registries" $registries }}{{ end -}}
+{{- if .Values.vault.address }}{{ $_ := set $config "vault" (include "automator.vault" .Values.vault | fromYaml) }}{{ end -}}
 {{- $verification := dict -}}
 {{- $keys := dict -}}
 {{- range $name, $from := .Values.verification.keys }}{{ $_ := set $keys $name (printf "/etc/tandem/key/%s/%s" $name (default "cosign.pub" $from.key)) }}{{ end -}}
@@ -100,6 +108,30 @@
 {{- if .Values.store.postgres.hosts }}{{ $_ := set $store "postgres" (include "automator.postgres" .Values.store.postgres | fromYaml) }}{{ end -}}
 {{- $_ := set $config "store" $store -}}
 {{- toYaml $config -}}
+{{- end -}}
+
+{{/* How to reach Vault. */}}
+{{- define "automator.vault" -}}
+{{- $vault := dict "address" .address -}}
+{{- if .insecure }}{{ $_ := set $vault "insecure" true }}{{ end -}}
+{{- if .namespace }}{{ $_ := set $vault "namespace" .namespace }}{{ end -}}
+{{- if .redirectHosts }}{{ $_ := set $vault "redirectHosts" .redirectHosts }}{{ end -}}
+{{- if .caSecret }}{{ $_ := set $vault "caFile" "/etc/tandem/vault/ca.crt" }}{{ end -}}
+{{- if .clientCertSecret }}{{ $_ := set $vault "clientCertFile" "/etc/tandem/vault/tls.crt" }}{{ $_ := set $vault "clientKeyFile" "/etc/tandem/vault/tls.key" }}{{ end -}}
+{{- $auth := dict -}}
+{{- with .auth -}}
+{{- if .kubernetes.role }}{{ $_ := set $auth "kubernetes" (dict "mount" .kubernetes.mount "role" .kubernetes.role "tokenFile" "/etc/tandem/vault-account/token") }}{{ end -}}
+{{- if .jwt.role }}{{ $_ := set $auth "jwt" (dict "mount" .jwt.mount "role" .jwt.role "tokenFile" "/etc/tandem/vault-account/token") }}{{ end -}}
+{{- if .appRole.roleID }}{{ $_ := set $auth "appRole" (dict "mount" .appRole.mount "roleID" .appRole.roleID "secretIDFile" "/etc/tandem/vault/secret-id") }}{{ end -}}
+{{- if .token.secretName }}{{ $_ := set $auth "token" (dict "file" "/etc/tandem/vault/token") }}{{ end -}}
+{{- end -}}
+{{- $_ := set $vault "auth" $auth -}}
+{{- toYaml $vault -}}
+{{- end -}}
+
+{{/* The audience of the token by which Vault knows the Pod's service account; empty where it knows us otherwise. */}}
+{{- define "automator.vaultAudience" -}}
+{{- if .address }}{{ if .auth.kubernetes.role }}{{ .auth.kubernetes.audience }}{{ else if .auth.jwt.role }}{{ .auth.jwt.audience }}{{ end }}{{ end -}}
 {{- end -}}
 
 {{/* How to reach the database of the store. */}}
@@ -139,6 +171,11 @@ keys it has all of one. */}}
 {{- $keys := list (dict "name" .passwordSecret "keys" (list "password")) (dict "name" .tls.caSecret "keys" (list "ca.crt")) (dict "name" .tls.clientSecret "keys" (list "tls.crt" "tls.key")) -}}
 {{- $named := include "automator.named" $keys | fromJsonArray -}}
 {{- if and .hosts $named }}{{ $all = append $all (dict "name" "postgres" "path" "postgres" "secrets" $named) }}{{ end -}}
+{{- end -}}
+{{- with .Values.vault -}}
+{{- $keys := list (dict "name" .caSecret "keys" (list "ca.crt")) (dict "name" .clientCertSecret "keys" (list "tls.crt" "tls.key")) (dict "name" .auth.appRole.secretIDSecret "keys" (list "secret-id")) (dict "name" .auth.token.secretName "keys" (list "token")) -}}
+{{- $named := include "automator.named" $keys | fromJsonArray -}}
+{{- if and .address $named }}{{ $all = append $all (dict "name" "vault" "path" "vault" "secrets" $named) }}{{ end -}}
 {{- end -}}
 {{- if .Values.registries.dockerConfigSecret }}{{ $all = append $all (dict "name" "registries" "path" "registries" "secrets" (list (dict "name" .Values.registries.dockerConfigSecret))) }}{{ end -}}
 {{- range $i, $from := .Values.repositories -}}
