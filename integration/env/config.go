@@ -60,6 +60,9 @@ func (w *World) automatorConfig(files rpc.TLSFiles) (fields, error) {
 	if w.addresses.debug != "" {
 		config["debug"] = w.addresses.debug
 	}
+	if w.opts.Vault != nil {
+		config["vault"] = w.opts.Vault
+	}
 	if w.opts.Traces != "" {
 		config["traces"] = fields{"endpoint": w.opts.Traces}
 	}

@@ -90,6 +90,8 @@ type Options struct {
 	// for all; its own by default.
 	Registries map[string]map[string]any
 	Timeouts   map[string]any
+	// Vault is what the automator's configuration says of a Vault; none by default.
+	Vault map[string]any
 	// Traces is the collector that the automator sends traces to; none by default.
 	Traces string
 	// Queries are the questions that the sites answer through the automator; nil leaves it to the synchronizer.

@@ -105,12 +105,23 @@ func (r *Registry) writePasswords() (path string, err error) {
 	if r.remove, err = os.MkdirTemp("", "registry-"); err != nil {
 		return "", err
 	}
+	path = filepath.Join(r.remove, "htpasswd")
+	return path, r.writePassword(path)
+}
+
+func (r *Registry) writePassword(path string) error {
 	hash, err := bcrypt.GenerateFromPassword([]byte(r.opts.Password), bcrypt.MinCost)
 	if err != nil {
-		return "", err
+		return err
 	}
-	path = filepath.Join(r.remove, "htpasswd")
-	return path, os.WriteFile(path, []byte(r.opts.Username+":"+string(hash)+"\n"), privateMode)
+	return os.WriteFile(path, []byte(r.opts.Username+":"+string(hash)+"\n"), privateMode)
+}
+
+// Rotate has the registry ask for another password from now on. It is the
+// caller's to push nothing meanwhile.
+func (r *Registry) Rotate(password string) error {
+	r.opts.Password = password
+	return r.writePassword(filepath.Join(r.remove, "htpasswd"))
 }
 
 // Stop ends every request, held ones included, and forgets what was pushed,
