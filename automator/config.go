@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/authority"
 	"github.com/tandem-cd/tandem/automator/internal/githost"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/automator/internal/message"
 	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/automator/internal/store"
@@ -148,6 +149,8 @@ type RepositoryConfig struct {
 	ClientKeyFile  string `yaml:"clientKeyFile"`
 	// PollInterval is how often it is fetched when no webhook says that it changed; 30s by default.
 	PollInterval config.Duration `yaml:"pollInterval"`
+	// Message is how commits are worded; as always where it says nothing.
+	Message message.Config `yaml:"message"`
 }
 
 // AuthConfig is how a Git host knows us.
@@ -298,6 +301,9 @@ func (c *Config) validateRepositories() error {
 			if err := app.Validate(r.URL); err != nil {
 				problems = append(problems, fmt.Errorf("repositories[%d].auth.githubApp: %w", i, err))
 			}
+		}
+		if _, err := message.Parse(r.Message); err != nil {
+			problems = append(problems, fmt.Errorf("repositories[%d].message: %w", i, err))
 		}
 		if seen[r.Name] {
 			problems = append(problems, fmt.Errorf("repositories[%d]: name %q is given twice", i, r.Name))

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/automator/internal/message"
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/automator/internal/relay"
 	"github.com/tandem-cd/tandem/automator/internal/scan"
@@ -50,6 +51,10 @@ func openRepositories(ctx context.Context, a *Automator, signer gitobject.Signer
 			return all, err
 		}
 		mirror.OnChange = func([]gitrepo.RefChange) { signal(r.moved) }
+		words, err := message.Parse(cfg.Message)
+		if err != nil {
+			return all, err
+		}
 		metrics := prometheus.WrapRegistererWith(prometheus.Labels{"repository": cfg.Name}, a.metrics)
 		mirror.Metrics = metrics
 		if r.mirror, err = gitrepo.Open(ctx, mirror); err != nil {
@@ -58,7 +63,7 @@ func openRepositories(ctx context.Context, a *Automator, signer gitobject.Signer
 		all[cfg.Name] = r
 		source := revision.Source{Repository: cfg.Name, Ref: cfg.ref()}
 		r.updater = update.New(
-			update.Config{Source: source, Name: a.cfg.Signing.Name, Email: a.cfg.Signing.Email, Signer: signer},
+			update.Config{Source: source, Name: a.cfg.Signing.Name, Email: a.cfg.Signing.Email, Signer: signer, Words: words},
 			update.Deps{Repository: r.mirror, Images: images{a.scanner}, Signatures: a.checker, Evidence: evidence{a.fleet}, Events: eventLog{a.store}, Log: a.log, Metrics: metrics},
 		)
 	}

@@ -55,6 +55,7 @@ var parts = map[string]part{
 	"automator/internal/enroll":     door,
 	"automator/internal/githost":    adapter,
 	"automator/internal/gitrepo":    adapter,
+	"automator/internal/message":    core,
 	"automator/internal/metrics":    core,
 	"automator/internal/migrate":    core,
 	"automator/internal/notify":     adapter,

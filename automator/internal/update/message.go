@@ -1,11 +1,15 @@
 package update
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"go.uber.org/zap"
+
+	"github.com/tandem-cd/tandem/automator/internal/message"
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/imageref"
@@ -37,23 +41,57 @@ type writtenImage struct {
 	Reason string
 }
 
-// message says what a commit does, to people and, by its trailers, to whoever reads the history.
-func message(groups []written) string {
-	var b strings.Builder
-	b.WriteString(title(groups) + "\n\n")
+// message says what a commit does, to people and, by its trailers, to whoever reads the history. What is read of it is the same
+// whatever the words are.
+func (u *Updater) message(groups []written) string {
+	usual := message.Words{Title: title(groups), Body: body(groups)}
+	plain := compose(usual, groups)
+	words, err := u.cfg.Words.Words(u.describe(usual, groups))
+	text := compose(words, groups)
+	if err == nil && !slices.EqualFunc(readBack(text), readBack(plain), same) {
+		err = errors.New("our trailers could not be read in what came out")
+	}
+	if err != nil {
+		u.log.Warn("a commit is worded as always: its templates do not fit it", zap.Error(err))
+		return plain
+	}
+	return text
+}
+
+func readBack(text string) []written { return readMessage(gitobject.ParseTrailers(text)) }
+
+func same(a, b written) bool {
+	return a.App == b.App && a.Environment == b.Environment && a.Release == b.Release && a.From == b.From && slices.Equal(a.Images, b.Images)
+}
+
+// describe is what templates are given.
+func (u *Updater) describe(usual message.Words, groups []written) message.Commit {
+	c := message.Commit{Title: usual.Title, Body: usual.Body, Author: fmt.Sprintf("%s <%s>", u.cfg.Name, u.cfg.Email)}
+	apps, environments := map[string]bool{}, map[string]bool{}
 	for _, g := range groups {
+		apps[g.App], environments[g.Environment] = true, true
 		for _, image := range g.Images {
-			was := image.Was.Tag
-			if was == "" {
-				was = "several"
-			}
-			fmt.Fprintf(&b, "%s %s: %s from %s to %s\n", g.App, g.Environment, image.Name, was, image.Tag)
-			if image.Reason != "" {
-				fmt.Fprintf(&b, "  %s\n", image.Reason)
-			}
+			c.Images = append(c.Images, message.Image{
+				App: g.App, Environment: g.Environment, Release: g.Release, From: g.From,
+				Name: image.Name, Repository: image.Repository, Tag: image.Tag, Digest: image.Digest,
+				Was: image.Was.Tag, Reason: image.Reason,
+			})
 		}
 	}
-	b.WriteByte('\n')
+	c.Apps, c.Environments = slices.Sorted(maps.Keys(apps)), slices.Sorted(maps.Keys(environments))
+	return c
+}
+
+// compose puts our trailers behind the words and theirs.
+func compose(words message.Words, groups []written) string {
+	var b strings.Builder
+	b.WriteString(words.Title + "\n\n")
+	if words.Body != "" {
+		b.WriteString(words.Body + "\n\n")
+	}
+	for _, line := range words.Trailers {
+		b.WriteString(line + "\n")
+	}
 	for _, g := range groups {
 		fmt.Fprintf(&b, "%s: %s\n%s: %s\n", trailerApp, g.App, trailerEnvironment, g.Environment)
 		if g.Release != "" {
@@ -67,6 +105,23 @@ func message(groups []written) string {
 		}
 	}
 	return b.String()
+}
+
+func body(groups []written) string {
+	var lines []string
+	for _, g := range groups {
+		for _, image := range g.Images {
+			was := image.Was.Tag
+			if was == "" {
+				was = "several"
+			}
+			lines = append(lines, fmt.Sprintf("%s %s: %s from %s to %s", g.App, g.Environment, image.Name, was, image.Tag))
+			if image.Reason != "" {
+				lines = append(lines, "  "+image.Reason)
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 func title(groups []written) string {

@@ -95,7 +95,7 @@ func (u *Updater) write(ctx context.Context, v *view, c change) time.Duration {
 	began := time.Now()
 	by := gitobject.Person{Name: u.cfg.Name, Email: u.cfg.Email, When: began.UTC()}
 	id, err := u.deps.Repository.WriteFiles(ctx, v.tip, c.files, gitrepo.CommitMeta{
-		Author: by, Committer: by, Message: message(c.groups), Signer: u.cfg.Signer,
+		Author: by, Committer: by, Message: u.message(c.groups), Signer: u.cfg.Signer,
 	})
 	if err == nil {
 		err = u.deps.Repository.Push(ctx, []gitrepo.RefUpdate{{Ref: u.cfg.Source.Ref, Old: v.tip, New: id}})

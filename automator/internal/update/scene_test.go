@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/tandem-cd/tandem/automator/internal/message"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
@@ -35,6 +36,7 @@ type scene struct {
 	updater  *update.Updater
 
 	signatures update.Signatures
+	words      message.Templates
 }
 
 const (
@@ -83,20 +85,18 @@ func pinned(repository, tag string) string {
 // play runs a test in a bubble, where time passes when nothing else happens.
 func play(t *testing.T, files map[string]string, test func(s *scene)) {
 	t.Helper()
-	playWith(t, files, nil, test)
+	playWith(t, files, func(*scene) {}, test)
 }
 
-// playWith is play with something that knows who signed images, if it is given.
-func playWith(t *testing.T, files map[string]string, k *signers, test func(s *scene)) {
+// playWith is play in a scene that is prepared first.
+func playWith(t *testing.T, files map[string]string, prepare, test func(s *scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, files)
 		s.images.push(api, "1.0.0")
 		s.images.push(web, "1.0.0")
-		if k != nil {
-			k.images, s.signatures = s.images, k
-			s.updater = s.newUpdater()
-		}
+		prepare(s)
+		s.updater = s.newUpdater()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.updater.Run(ctx) }()
@@ -118,7 +118,9 @@ func newScene(t *testing.T, files map[string]string) *scene {
 // newUpdater is a process that knows nothing but Git.
 func (s *scene) newUpdater() *update.Updater {
 	log, _ := logtest.New(s.t)
-	return update.New(config(), update.Deps{
+	cfg := config()
+	cfg.Words = s.words
+	return update.New(cfg, update.Deps{
 		Repository: s.pushes, Images: s.images, Signatures: s.signatures, Evidence: s.evidence, Events: s.events, Log: log,
 	})
 }

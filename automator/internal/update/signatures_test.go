@@ -78,7 +78,7 @@ func signedShop(change map[string]string) map[string]string {
 func playSigned(t *testing.T, files map[string]string, test func(s *scene, k *signers)) {
 	t.Helper()
 	k := &signers{checked: map[string]bool{}, signed: map[string]bool{}}
-	playWith(t, files, k, func(s *scene) { test(s, k) })
+	playWith(t, files, func(s *scene) { k.images, s.signatures = s.images, k }, func(s *scene) { test(s, k) })
 }
 
 // settle wakes the loop until whatever it asked for has been answered.

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/automator/internal/message"
 	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/signature"
 	"github.com/tandem-cd/tandem/shared/gitobject"
@@ -26,6 +27,8 @@ type Config struct {
 	Name, Email string
 	// Signer signs every commit; nil leaves them unsigned.
 	Signer gitobject.Signer
+	// Words are what commits say to people.
+	Words message.Templates
 	// Patience is how long a push is tried again in quick succession before that is a problem; 0 means 5 minutes.
 	Patience time.Duration
 }
