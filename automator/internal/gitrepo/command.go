@@ -69,7 +69,7 @@ func (r *Repo) once(ctx context.Context, c command, shown access) ([]byte, error
 	began := time.Now()
 	err := cmd.Run()
 	if c.remote {
-		r.metrics.ran(c, began, errors.Join(ctx.Err(), err))
+		r.metrics.ran(c.args[0], began, errors.Join(ctx.Err(), err))
 	}
 	if ctx.Err() != nil && cmd.Process != nil {
 		killGroup(cmd.Process.Pid)

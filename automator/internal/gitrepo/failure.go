@@ -34,7 +34,7 @@ func (r *Repo) failure(ctx context.Context, c command, err error, messages strin
 		kind: kindOfMessages(messages),
 		text: fmt.Sprintf("%s: %s", what, orElse(reason, exit.String())),
 		host: hostMessages(messages),
-		raw:  messages,
+		own:  ownMessages(messages),
 	}
 }
 
@@ -43,7 +43,7 @@ type commandError struct {
 	kind fault.Kind
 	text string
 	host string // what the remote said
-	raw  string
+	own  string // what git said itself: only that tells what became of a request
 }
 
 func (e *commandError) Error() string { return e.text }
@@ -61,7 +61,7 @@ var whoAreYou = regexp.MustCompile(`(?:returned error:|HTTP) 401\b|Authenticatio
 
 func saysWhoAreYou(err error) bool {
 	failed, ok := errors.AsType[*commandError](err)
-	return ok && whoAreYou.MatchString(failed.raw)
+	return ok && whoAreYou.MatchString(failed.own)
 }
 
 // What git and hosts say, in git's English (LC_ALL=C).
@@ -129,6 +129,17 @@ func hostMessages(messages string) string {
 		}
 	}
 	return clip(strings.Join(said, "; "))
+}
+
+// ownMessages is what git and ssh said, without what the remote did, whose hooks may say anything.
+func ownMessages(messages string) string {
+	var own strings.Builder
+	for line := range strings.Lines(messages) {
+		if !strings.HasPrefix(line, "remote:") {
+			own.WriteString(line)
+		}
+	}
+	return own.String()
 }
 
 // printable keeps foreign text from steering a terminal.

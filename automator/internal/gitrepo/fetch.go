@@ -101,7 +101,7 @@ var damage = regexp.MustCompile(`(?m)^(?:error|fatal): (?:.*(?:is corrupt|is emp
 
 func needsNewMirror(err error) bool {
 	failed, ok := errors.AsType[*commandError](err)
-	return ok && damage.MatchString(failed.raw)
+	return ok && damage.MatchString(failed.own)
 }
 
 // Ref is a name and what it points to; for an annotated tag that is the tag object.

@@ -19,9 +19,9 @@ type metrics struct {
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
 	m := meter.New(registerer)
-	command := meter.Of("command", "fetch", "ls-remote", "push")
+	command := meter.Of("command", "fetch", "fetch-ref", "ls-remote", "push")
 	return &metrics{
-		commands: m.Counter("tandem_automator_git_commands_total", "Commands of git that talked to the remote, by how they ended.",
+		commands: m.Counter("tandem_automator_git_commands_total", "Commands of git that talked to the remote, or what stands for them, by how they ended.",
 			command, meter.Of("result", "done", "failed", "stopped")),
 		seconds: m.Histogram("tandem_automator_git_command_seconds", "How long commands of git took that talked to the remote.", command),
 		fetched: m.Gauge("tandem_automator_git_last_fetch_timestamp_seconds", "When the remote was fetched last without an error; 0 for not yet."),
@@ -29,8 +29,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 }
 
 // ran takes note of a command that talked to the remote.
-func (m *metrics) ran(c command, began time.Time, err error) {
-	name := c.args[0]
+func (m *metrics) ran(name string, began time.Time, err error) {
 	m.seconds.WithLabelValues(name).Observe(time.Since(began).Seconds())
 	switch {
 	case err == nil:

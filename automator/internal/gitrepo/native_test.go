@@ -222,6 +222,7 @@ func TestHostsThatAnswerStrangely(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answer  string
 		unknown bool
+		says    string
 	}{
 		"Nothing":         {answer: "", unknown: true},
 		"NoReport":        {answer: "0000", unknown: true},
@@ -232,6 +233,8 @@ func TestHostsThatAnswerStrangely(t *testing.T) {
 		"NoLine":          {answer: "zzzz", unknown: true},
 		"UnknownChannel":  {answer: band(7, "x") + "0000", unknown: true},
 		"EndlessMessages": {answer: strings.Repeat(band(2, strings.Repeat("x", 60_000)), 40) + band(1, report("unpack ok\n", "ok refs/heads/main\n")) + "0000", unknown: true},
+		"NoObjects":       {answer: band(1, report("unpack disk full\n")) + "0000", unknown: true, says: "disk full"},
+		"UnpackerError":   {answer: band(1, report("unpack disk full\n", "ng refs/heads/main unpacker error\n")) + "0000", says: "(unpacker error: disk full)"},
 		"Refused":         {answer: band(2, "frozen\n") + band(1, report("unpack ok\n", "ng refs/heads/main\n")) + "0000"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -246,7 +249,7 @@ func TestHostsThatAnswerStrangely(t *testing.T) {
 				next.ServeHTTP(w, req)
 			})
 			err := r.Push(t.Context(), []gitrepo.RefUpdate{edit(t, r, "2\n")})
-			if errors.Is(err, gitrepo.ErrOutcomeUnknown) != tc.unknown || !tc.unknown && !fault.Is(err, fault.Unauthorized) {
+			if errors.Is(err, gitrepo.ErrOutcomeUnknown) != tc.unknown || !tc.unknown && !fault.Is(err, fault.Unauthorized) || !strings.Contains(err.Error(), tc.says) {
 				t.Errorf("Push: %v", err)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
@@ -22,50 +23,53 @@ const (
 // FetchRef brings one ref of the mirror to where the remote has it, which is what whoever lost a race for it needs: in two
 // requests, one when a push has just said where the ref is. Whatever is not as usual it leaves to Fetch, which brings all.
 func (r *Repo) FetchRef(ctx context.Context, ref string) error {
-	if r.fetchNatively(ctx, ref) {
-		return nil
+	if held, ok := r.Tip(ref); r.http != nil && ok {
+		began := time.Now()
+		err := r.fetchNatively(ctx, ref, held)
+		r.metrics.ran("fetch-ref", began, err)
+		if err == nil {
+			return nil
+		}
 	}
 	_, err := r.Fetch(ctx)
 	return err
 }
 
-// fetchNatively does it without git but for the unpacking, and tells whether it could.
-func (r *Repo) fetchNatively(ctx context.Context, ref string) bool {
-	held, ok := r.Tip(ref)
-	if r.http == nil || !ok {
-		return false
-	}
+// fetchNatively does it without git but for the unpacking.
+func (r *Repo) fetchNatively(ctx context.Context, ref string, held gitobject.ID) error {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.PushTimeout)
 	defer cancel()
 	shown, err := r.access(ctx)
 	if err != nil {
-		return false
+		return err
 	}
 	seen, ok := r.http.takeSeen(ref)
 	if !ok || seen.refs[ref] == held { // a push has not seen it move
 		if seen, err = r.http.advertised(ctx, shown); err != nil {
-			return false
+			return err
 		}
 	}
 	want, ok := seen.refs[ref]
 	if !ok {
-		return false
+		return errRefGone
 	}
 	if want != held {
 		if err := r.obtain(ctx, shown, want, held); err != nil {
-			return false
+			return err
 		}
 		// A branch that was rewritten is no race, and what was seen may be older than the mirror.
 		if _, err := r.Chain(ctx, held, want); err != nil {
-			return false
+			return err
 		}
 		if err := r.take(ctx, RefUpdate{Ref: ref, Old: held, New: want}); err != nil {
-			return false
+			return err
 		}
 	}
 	r.http.keep(ref, seen)
-	return true
+	return nil
 }
+
+var errRefGone = errors.New("the remote does not have the ref any more")
 
 // obtain brings a commit, with all it needs, into the mirror.
 func (r *Repo) obtain(ctx context.Context, shown access, want, held gitobject.ID) error {
@@ -103,7 +107,7 @@ func (s *smartHTTP) fetch(ctx context.Context, shown access, want, held gitobjec
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close()
+	defer finish(response)
 	if response.StatusCode != http.StatusOK {
 		return nil, &statusError{code: response.StatusCode, text: response.Status}
 	}
@@ -133,7 +137,7 @@ func (s *smartHTTP) speaksV2(ctx context.Context, shown access) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
+	defer finish(response)
 	if response.StatusCode != http.StatusOK || !offersV2(io.LimitReader(response.Body, maxReport)) {
 		return fmt.Errorf("%w: %s", errNotSmart, response.Status)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/gitobject"
 )
 
 // pushNatively pushes a commit that was made here on top of what the remote has: two requests and no process. done is false
@@ -31,27 +32,35 @@ func (r *Repo) pushNatively(ctx context.Context, updates []RefUpdate) (done bool
 		return true, err
 	}
 	began := time.Now()
+	if done, err = r.pushMade(ctx, shown, u, commit); done {
+		r.metrics.ran("push", began, errors.Join(ctx.Err(), err))
+	}
+	return done, err
+}
+
+func (r *Repo) pushMade(ctx context.Context, shown access, u RefUpdate, commit made) (done bool, err error) {
 	remote, err := r.http.before(ctx, shown, u)
 	if ctx.Err() != nil {
-		return true, r.nativeFailure(ctx, u, err)
+		return true, r.unsent(ctx, u)
 	}
 	if err != nil || !remote.takes(r.Algorithm()) {
-		return false, nil
+		return false, nil //nolint:nilerr // git says what is wrong
 	}
-	defer func() { r.metrics.ran(command{args: []string{"push"}}, began, errors.Join(ctx.Err(), err)) }()
 	if remote.refs[u.Ref] != u.Old {
 		r.http.keep(u.Ref, remote)
-		return true, r.rejected(u, "stale info", "")
+		return true, r.rejected(fault.Conflict, u, "stale info", "")
 	}
 	pack, err := commit.pack(r.Algorithm())
 	if err != nil {
 		return true, err
 	}
 	told, err := r.http.send(ctx, shown, remote, u, pack)
-	if status, ok := errors.AsType[*statusError](err); ok && status.code == http.StatusUnauthorized {
-		return false, nil // nothing was taken; git shows another token, or says what is wrong
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errNotSent) && ctx.Err() != nil:
+		return true, r.unsent(ctx, u)
+	case errors.Is(err, errNotSent), asksWhoWeAre(err):
+		return false, nil // nothing was taken; git tries again, with another token perhaps, or says what is wrong
+	case err != nil:
 		return true, r.nativeFailure(ctx, u, err)
 	}
 	reason, err := told.outcome(u.Ref)
@@ -59,10 +68,16 @@ func (r *Repo) pushNatively(ctx context.Context, updates []RefUpdate) (done bool
 	case err != nil:
 		return true, r.nativeFailure(ctx, u, err)
 	case reason != "":
-		return true, r.rejected(u, reason, told.said)
+		kind := refusalKind(reason, []RefUpdate{u}, func() (map[string]gitobject.ID, error) { return r.http.now(ctx, shown, u.Ref) })
+		return true, r.rejected(kind, u, reason, told.said)
 	}
 	_ = r.take(ctx, u) // the push was taken; if this cannot be done the next fetch does it
 	return true, nil
+}
+
+func asksWhoWeAre(err error) bool {
+	status, ok := errors.AsType[*statusError](err)
+	return ok && status.code == http.StatusUnauthorized
 }
 
 // before is what the remote said before a push: just now, if the ref was where it is expected to be, else it is asked.
@@ -73,17 +88,28 @@ func (s *smartHTTP) before(ctx context.Context, shown access, u RefUpdate) (adve
 	return s.advertised(ctx, shown)
 }
 
-// rejected is the error of a ref that the remote did not move.
-func (r *Repo) rejected(u RefUpdate, reason, said string) error {
-	kind := fault.Unauthorized
-	if raced.MatchString(reason) {
-		kind = fault.Conflict
+// now asks the remote where its refs are, and keeps where one is for who acts on it next.
+func (s *smartHTTP) now(ctx context.Context, shown access, ref string) (map[string]gitobject.ID, error) {
+	seen, err := s.advertised(ctx, shown)
+	if err != nil {
+		return nil, err
 	}
+	s.keep(ref, seen)
+	return seen.refs, nil
+}
+
+// rejected is the error of a ref that the remote did not move.
+func (r *Repo) rejected(kind fault.Kind, u RefUpdate, reason, said string) error {
 	text := printable(r.secrets.Text(reason))
 	if said = reasonOf(r.secrets.Text(said)); said != "" {
 		text += ": " + said
 	}
 	return fault.New(kind, "push to %s of %q: [rejected] (%s)", u.Ref, r.cfg.Name, clip(text))
+}
+
+// unsent is the error of a push that ran out of time before the remote got anything of it.
+func (r *Repo) unsent(ctx context.Context, u RefUpdate) error {
+	return fault.New(fault.Unavailable, "push to %s of %q: %w: %w", u.Ref, r.cfg.Name, errNotSent, context.Cause(ctx))
 }
 
 // nativeFailure tells a push that was certainly not taken from one that nobody knows of.

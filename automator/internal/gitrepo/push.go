@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/tandem-cd/tandem/shared/fault"
@@ -31,6 +32,7 @@ var ErrOutcomeUnknown = errors.New("outcome unknown")
 // Push moves refs of the remote, all or none, and the mirror's with them. Its error is of kind
 //   - Conflict, when a ref is not where it was expected: fetch and decide anew;
 //   - Unauthorized, when the host refuses, with its reason: a person must change something;
+//   - Unavailable, when it is certain that the host got nothing;
 //   - and it is ErrOutcomeUnknown otherwise, which is to be taken for neither.
 func (r *Repo) Push(ctx context.Context, updates []RefUpdate) error {
 	for _, u := range updates {
@@ -62,7 +64,7 @@ func (r *Repo) pushByGit(ctx context.Context, updates []RefUpdate) error {
 	args = append(append(args, remoteName), specs...)
 	out, err := r.run(ctx, command{args: args, remote: true, timeout: r.cfg.PushTimeout})
 	if err != nil {
-		return r.pushFailure(out, err)
+		return r.pushFailure(ctx, updates, out, err)
 	}
 	r.moved(updates)
 	return nil
@@ -114,17 +116,18 @@ var raced = regexp.MustCompile(`stale info|fetch first|non-fast-forward|needs fo
 var notTaken = regexp.MustCompile(`(?:returned error:|HTTP) 4(?:0[0-79]|1\d|2[0-8]|[3-9]\d)\b`)
 
 // pushFailure tells a lost race from a refusal and from what nobody knows.
-func (r *Repo) pushFailure(out []byte, err error) error {
+func (r *Repo) pushFailure(ctx context.Context, updates []RefUpdate, out []byte, err error) error {
 	failed, ok := errors.AsType[*commandError](err)
 	if !ok {
 		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
 	refused, reasons := rejections(out)
 	said := strings.Join(reasons, "; ")
+	own := kindOfMessages(failed.own)
 	switch {
-	case len(refused) == 0 && failed.kind != fault.Internal && failed.kind != fault.Unavailable:
-		return fault.Wrap(failed.kind, err)
-	case len(refused) == 0 && notTaken.MatchString(failed.raw):
+	case len(refused) == 0 && own != fault.Internal && own != fault.Unavailable:
+		return fault.Wrap(own, err)
+	case len(refused) == 0 && notTaken.MatchString(failed.own):
 		return fault.Wrap(fault.Unauthorized, err)
 	case len(refused) == 0:
 		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
@@ -134,11 +137,31 @@ func (r *Repo) pushFailure(out []byte, err error) error {
 	if failed.host != "" {
 		said += ": " + failed.host
 	}
-	kind := fault.Unauthorized
-	if raced.MatchString(strings.Join(reasons, "\n")) {
-		kind = fault.Conflict
-	}
+	kind := refusalKind(strings.Join(reasons, "\n"), updates, func() (map[string]gitobject.ID, error) {
+		return r.remoteRefs(ctx, namesOf(updates)...)
+	})
 	return fault.New(kind, "push to %s of %q: %s", strings.Join(refused, ", "), r.cfg.Name, clip(said))
+}
+
+// refusalKind tells a lost race from a refusal. Hosts have words of their own for a race; then it shows in where the refs are.
+func refusalKind(reasons string, updates []RefUpdate, now func() (map[string]gitobject.ID, error)) fault.Kind {
+	if raced.MatchString(reasons) {
+		return fault.Conflict
+	}
+	refs, err := now()
+	moved := func(u RefUpdate) bool { return refs[u.Ref] != u.Old }
+	if err == nil && slices.ContainsFunc(updates, moved) {
+		return fault.Conflict
+	}
+	return fault.Unauthorized
+}
+
+func namesOf(updates []RefUpdate) []string {
+	names := make([]string, len(updates))
+	for i := range updates {
+		names[i] = updates[i].Ref
+	}
+	return names
 }
 
 // rejections reads the porcelain: "!\t<from>:<to>\t[kind] (reason)".

@@ -127,6 +127,19 @@ func TestPushRaces(t *testing.T) {
 			gitrepotest.Git(t, s.Dir, "update-ref", mainRef, foreign.String())
 		}
 	})
+	t.Run("InWordsOfTheHost", func(t *testing.T) {
+		s.Hook(t, "update", "git update-ref "+mainRef+" "+foreign.String()+"~1; echo somebody was faster >&2; exit 1")
+		defer s.Hook(t, "update", "")
+		for name, updates := range map[string][]gitrepo.RefUpdate{
+			"One": {edit(t, r, "3\n")},
+			"Two": {edit(t, r, "3\n"), {Ref: "refs/tandem/ledger", New: foreign}},
+		} {
+			if err := r.Push(t.Context(), updates); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "somebody was faster") {
+				t.Errorf("Push of %s: %v, want a conflict with the host's words", name, err)
+			}
+			gitrepotest.Git(t, s.Dir, "update-ref", mainRef, foreign.String())
+		}
+	})
 	t.Run("CreatedMeanwhile", func(t *testing.T) {
 		err := r.Push(t.Context(), []gitrepo.RefUpdate{{Ref: mainRef, New: update.New}})
 		if !fault.Is(err, fault.Conflict) {

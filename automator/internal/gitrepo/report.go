@@ -93,11 +93,16 @@ func readReport(from io.Reader, said string) (report, error) {
 // outcome is why a ref did not move; "" if it did. It is an error when the report does not say.
 func (r report) outcome(ref string) (reason string, err error) {
 	reason, told := r.refs[ref]
+	unpacked := r.unpacked == "ok"
 	switch {
+	case reason != "" && !unpacked:
+		return reason + ": " + r.unpacked, nil
+	case told && !unpacked:
+		return "", fmt.Errorf("%w: it has the ref but not the objects: %s", errNoReport, clip(printable(r.unpacked)))
+	case !told && !unpacked:
+		return "", fmt.Errorf("%w: it did not take the objects: %s", errNoReport, clip(printable(r.unpacked)))
 	case !told:
 		return "", errNoReport
-	case reason == "" && r.unpacked != "ok":
-		return "", fmt.Errorf("%w: it has the ref but not the objects: %s", errNoReport, clip(printable(r.unpacked)))
 	}
 	return reason, nil
 }

@@ -9,10 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-cd/tandem/shared/gitobject"
@@ -27,6 +29,9 @@ const (
 	maxAdvertisement = maxOutput
 	// maxSeenAge is how old what the remote said before a push may be when it is acted on.
 	maxSeenAge = 10 * time.Second
+	// maxRest and restTimeout bound what is read behind an answer, and for how long, so that its connection can be kept.
+	maxRest     = 64 << 10
+	restTimeout = time.Second
 	// agent is what the remote is told of us, beginning as hosts expect it of git.
 	agent = "git/tandem"
 )
@@ -61,18 +66,22 @@ func (s *smartHTTP) client(shown *tls.Config) *http.Client {
 	defer s.mu.Unlock()
 	if s.transport == nil || !sameTLS(s.shown, shown) {
 		s.closeIdle()
-		s.shown, s.transport = shown, &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			TLSClientConfig:     shown,
-			TLSHandshakeTimeout: dialTimeout,
-			IdleConnTimeout:     idleTimeout,
-			ForceAttemptHTTP2:   true,
-		}
+		s.shown, s.transport = shown, newTransport(shown)
 	}
 	return &http.Client{
 		Transport: s.transport,
 		// A redirect must not choose who gets our credentials.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+func newTransport(shown *tls.Config) *http.Transport {
+	return &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig:     shown,
+		TLSHandshakeTimeout: dialTimeout,
+		IdleConnTimeout:     idleTimeout,
+		ForceAttemptHTTP2:   true,
 	}
 }
 
@@ -117,6 +126,7 @@ var (
 	errTooMany   = errors.New("the remote has more refs than are read")
 	errNoReport  = errors.New("the remote did not report what became of the push")
 	errBrokenOff = errors.New("the remote broke off")
+	errNotSent   = errors.New("nothing was sent")
 )
 
 const receivePack = "git-receive-pack"
@@ -131,7 +141,7 @@ func (s *smartHTTP) advertised(ctx context.Context, shown access) (advertisement
 	if err != nil {
 		return advertisement{}, err
 	}
-	defer response.Body.Close()
+	defer finish(response)
 	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "application/x-"+receivePack+"-advertisement" {
 		return advertisement{}, fmt.Errorf("%w: %s", errNotSmart, response.Status)
 	}
@@ -160,12 +170,32 @@ func (s *smartHTTP) keep(ref string, seen advertisement) {
 	}
 }
 
+// do sends a request. Its error is errNotSent when the remote got nothing of it. On a connection that turns out to be dead
+// before that, it is sent on another one.
 func (s *smartHTTP) do(request *http.Request, shown access) (*http.Response, error) {
 	request.Header.Set("User-Agent", agent)
 	if shown.basic != "" {
 		request.Header.Set("Authorization", "Basic "+shown.basic)
 	}
-	return s.client(shown.tls).Do(request)
+	var sent atomic.Bool
+	trace := &httptrace.ClientTrace{
+		GetConn:      func(string) { sent.Store(false) }, // for the first time, or because nothing left on the one before
+		WroteHeaders: func() { sent.Store(true) },
+	}
+	response, err := s.client(shown.tls).Do(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
+	if err != nil && !sent.Load() {
+		err = fmt.Errorf("%w: %w", errNotSent, err)
+	}
+	return response, err
+}
+
+// finish closes an answer. It reads what little may be left of it: a connection of HTTP/1 is kept when its answer was read to
+// the end.
+func finish(answer *http.Response) {
+	late := time.AfterFunc(restTimeout, func() { _ = answer.Body.Close() })
+	defer late.Stop()
+	_, _ = io.CopyN(io.Discard, answer.Body, maxRest)
+	_ = answer.Body.Close()
 }
 
 // readAdvertisement reads the service's name, and then refs, of which the first line names the capabilities too.
@@ -229,7 +259,8 @@ func (a *advertisement) takes(algorithm gitobject.Algorithm) bool {
 	return reports && format == algorithm.String()
 }
 
-// send pushes a pack and reads what became of it.
+// send pushes a pack and reads what became of it. A POST is sent again by net/http when nothing of it was written, and when a
+// host of HTTP/2 says that it did not look at it.
 func (s *smartHTTP) send(ctx context.Context, shown access, a advertisement, u RefUpdate, pack []byte) (report, error) {
 	words := " report-status agent=" + agent
 	_, sideBand := a.capabilities["side-band-64k"]
@@ -246,13 +277,11 @@ func (s *smartHTTP) send(ctx context.Context, shown access, a advertisement, u R
 	}
 	request.Header.Set("Content-Type", "application/x-"+receivePack+"-request")
 	request.Header.Set("Accept", "application/x-"+receivePack+"-result")
-	// A body that can be had again would be sent again when a kept connection breaks; the first may have been taken.
-	request.GetBody = nil
 	response, err := s.do(request, shown)
 	if err != nil {
 		return report{}, err
 	}
-	defer response.Body.Close()
+	defer finish(response)
 	if response.StatusCode != http.StatusOK {
 		return report{}, &statusError{code: response.StatusCode, text: response.Status}
 	}

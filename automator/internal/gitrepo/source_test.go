@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -106,6 +107,44 @@ func TestTokensAreKeptWhenForbidden(t *testing.T) {
 	}
 	if n := mine.issued.Load(); n != 1 {
 		t.Errorf("%d tokens were issued, want 1", n)
+	}
+}
+
+// What a hook says is no answer of the host to who we are, and none to what became of a push.
+func TestHooksSpeakForThemselves(t *testing.T) {
+	t.Parallel()
+	mine := &passwords{all: []string{"ghs_first", "ghs_second"}}
+	s, r := withSource(t, mine)
+	if _, err := r.Fetch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pushes := 0
+	s.Intercept(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		if gitrepotest.IsPush(req) {
+			pushes++
+		}
+		next.ServeHTTP(w, req)
+	})
+	s.Hook(t, "pre-receive", "echo the ticket system says HTTP 401 >&2; exit 1")
+	update := gitrepo.RefUpdate{Ref: otherRef, New: tip(t, r, mainRef)}
+	err := r.Push(t.Context(), []gitrepo.RefUpdate{update})
+	if !fault.Is(err, fault.Unauthorized) || !strings.Contains(err.Error(), "HTTP 401") {
+		t.Errorf("Push: %v, want it refused by the hook", err)
+	}
+	if n := mine.issued.Load(); pushes != 1 || n != 1 {
+		t.Errorf("%d pushes and %d tokens, want one of each", pushes, n)
+	}
+
+	s.Intercept(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		if gitrepotest.IsPush(req) {
+			const said = "\x02the ticket system says HTTP 403\n"
+			fmt.Fprintf(w, "%04x%s", len(said)+4, said)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+	if err := r.Push(t.Context(), []gitrepo.RefUpdate{update}); !errors.Is(err, gitrepo.ErrOutcomeUnknown) {
+		t.Errorf("Push that was cut off: %v, want ErrOutcomeUnknown", err)
 	}
 }
 

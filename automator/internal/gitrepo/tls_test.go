@@ -1,8 +1,13 @@
 package gitrepo_test
 
 import (
+	"net/http"
 	"os"
+	"path/filepath"
+	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo/gitrepotest"
@@ -13,6 +18,8 @@ import (
 
 // authority makes certificates of a host and its callers.
 type authority struct {
+	*rpctest.CA
+
 	host, caller rpc.TLSFiles
 }
 
@@ -30,7 +37,7 @@ func newAuthority(t *testing.T) authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return authority{host: host, caller: caller}
+	return authority{CA: ca, host: host, caller: caller}
 }
 
 // replace writes the files of one over those of another.
@@ -44,6 +51,18 @@ func replace(t *testing.T, old, by rpc.TLSFiles) {
 		if err := os.WriteFile(to, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// replaceCA writes the CA file of one over that of another.
+func replaceCA(t *testing.T, old, by rpc.TLSFiles) {
+	t.Helper()
+	content, err := os.ReadFile(by.CA)
+	if err == nil {
+		err = os.WriteFile(old.CA, content, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -85,6 +104,50 @@ func TestClientCertificate(t *testing.T) {
 	replace(t, first.caller, second.caller)
 	if _, err := r.Fetch(t.Context()); err != nil {
 		t.Errorf("fetch after the files were replaced: %v", err)
+	}
+}
+
+// A push without git shows the certificate that is in the files now, and checks the host's.
+func TestCertificateOfANativePush(t *testing.T) {
+	t.Parallel()
+	own := newAuthority(t)
+	next, err := own.Client(rpc.Identity{Role: rpc.RoleUser, Name: "next"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := seededTLS(t, own.host)
+	caller := own.caller
+	caller.CA = filepath.Join(t.TempDir(), "ca.crt") // the host's is another file
+	replaceCA(t, caller, own.caller)
+	r := fetched(t, s, shows(caller))
+	var mu sync.Mutex
+	var shown []string
+	s.Intercept(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		mu.Lock()
+		shown = append(shown, req.UserAgent()+" "+req.TLS.PeerCertificates[0].Subject.CommonName)
+		mu.Unlock()
+		next.ServeHTTP(w, req)
+	})
+	push := func(content string) {
+		t.Helper()
+		if err := r.Push(t.Context(), []gitrepo.RefUpdate{edit(t, r, content)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	push("1\n")
+	push("2\n")
+	replace(t, caller, next)
+	push("3\n")
+	const first, second = "git/tandem user-tandem", "git/tandem user-next"
+	if diff := cmp.Diff([]string{first, first, first, first, second, second}, shown); diff != "" {
+		t.Errorf("shown: -want, +got:\n%s", diff)
+	}
+	replaceCA(t, caller, newAuthority(t).caller)
+	if err := r.Push(t.Context(), []gitrepo.RefUpdate{edit(t, r, "4\n")}); !fault.Is(err, fault.Unauthorized) {
+		t.Errorf("push to a host of another CA: %v", err)
+	}
+	if len(shown) != 6 {
+		t.Errorf("a host of another CA was asked: %v", shown[6:])
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 	taken   = "taken"
 	lost    = "lost"
 	refused = "refused"
+	unsent  = "unsent"
 	unclear = "unknown"
 )
 
@@ -39,8 +40,8 @@ func newMetrics(registerer prometheus.Registerer, u *Updater) *metrics {
 			meter.Of("result", looked, notLooked)),
 		seconds: m.Histogram("tandem_automator_update_pass_seconds", "How long the writer takes to look, decide and write."),
 		pushes: m.Counter("tandem_automator_update_pushes_total",
-			"Commits pushed: taken; lost to another writer and made anew; refused by the host; of unknown outcome.",
-			meter.Of("result", taken, lost, refused, unclear)),
+			"Commits pushed: taken; lost to another writer and made anew; refused by the host; not sent; of unknown outcome.",
+			meter.Of("result", taken, lost, refused, unsent, unclear)),
 		push: m.Histogram("tandem_automator_update_push_seconds", "How long it takes to commit and to push, until the Git server has answered."),
 	}
 }
@@ -58,6 +59,8 @@ func outcome(err error) string {
 		return unclear
 	case fault.Is(err, fault.Conflict):
 		return lost
+	case fault.Is(err, fault.Unavailable):
+		return unsent
 	default:
 		return refused
 	}
