@@ -36,6 +36,7 @@ var parts = map[string]part{
 	"shared/fleet":      value,
 	"shared/gitobject":  core,
 	"shared/imageref":   core,
+	"shared/instant":    value,
 	"shared/redact":     value,
 	"shared/revision":   value,
 	"shared/rpc":        infra,

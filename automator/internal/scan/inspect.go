@@ -10,6 +10,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/store"
+	"github.com/tandem-cd/tandem/shared/instant"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 )
 
@@ -62,11 +63,11 @@ func looked(tag *store.Tag) bool {
 func (s *Scanner) dueInspections(r *repository, now time.Time) (jobs []job, next time.Time) {
 	next = now.Add(idle)
 	for tag, i := range r.inspections {
-		at := later(i.next, s.paused[r.host])
+		at := instant.Later(i.next, s.paused[r.host])
 		switch {
 		case i.running || i.done:
 		case at.After(now):
-			next = earlier(next, at)
+			next = instant.Earlier(next, at)
 		case s.inspecting < maxInspecting:
 			i.running = true
 			s.inspecting++
@@ -150,7 +151,7 @@ func (r *repository) retryInspections(now time.Time) {
 
 // forPolicy is a tag as policies want it.
 func (r *repository) forPolicy(tag *store.Tag) policy.Tag {
-	out := policy.Tag{Name: tag.Name, Digest: tag.Digest, Pushed: later(tag.FirstSeen, tag.Moved)}
+	out := policy.Tag{Name: tag.Name, Digest: tag.Digest, Pushed: instant.Later(tag.FirstSeen, tag.Moved)}
 	if looked(tag) {
 		out.Inspected, out.Created, out.Platforms = true, tag.Created, strings.Fields(tag.Platforms)
 	} else if i := r.inspections[tag.Name]; i != nil {

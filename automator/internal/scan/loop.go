@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-cd/tandem/shared/backoff"
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 // How the loop waits.
@@ -86,11 +87,11 @@ func (s *Scanner) due(now time.Time) (jobs []job, wait time.Duration) {
 			continue
 		}
 		for tag, h := range r.hints {
-			at := later(h.next, s.paused[r.host])
+			at := instant.Later(h.next, s.paused[r.host])
 			switch {
 			case h.running:
 			case at.After(now):
-				next = earlier(next, at)
+				next = instant.Earlier(next, at)
 			default:
 				if job := s.startHint(r, tag, h); job != nil {
 					jobs = append(jobs, job)
@@ -98,18 +99,18 @@ func (s *Scanner) due(now time.Time) (jobs []job, wait time.Duration) {
 			}
 		}
 		inspect, at := s.dueInspections(r, now)
-		jobs, next = append(jobs, inspect...), earlier(next, at)
-		at = later(r.next, s.paused[r.host])
+		jobs, next = append(jobs, inspect...), instant.Earlier(next, at)
+		at = instant.Later(r.next, s.paused[r.host])
 		switch {
 		case r.busy:
 		case at.After(now):
-			next = earlier(next, at)
+			next = instant.Earlier(next, at)
 		default:
 			ready = append(ready, r)
 		}
 	}
 	record, at := s.startRecord(now)
-	jobs, next = append(jobs, record...), earlier(next, at)
+	jobs, next = append(jobs, record...), instant.Earlier(next, at)
 	slices.SortFunc(ready, func(a, b *repository) int { return a.next.Compare(b.next) })
 	for _, r := range ready {
 		if job := s.startLook(r); job != nil {
@@ -200,7 +201,7 @@ func (s *Scanner) firstLook(lastAttempt, now time.Time) time.Time {
 	if lastAttempt.After(now) || next.Before(now) {
 		return now
 	}
-	return earlier(next, now.Add(rand.N(firstLookWithin)))
+	return instant.Earlier(next, now.Add(rand.N(firstLookWithin)))
 }
 
 // pause takes note of a registry's wish for a pause, if the error is one, and returns until when it is left alone.
@@ -209,14 +210,7 @@ func (s *Scanner) pause(host string, err error, now time.Time) (until time.Time,
 	if !ok {
 		return time.Time{}, false
 	}
-	until = later(now.Add(wish.RetryAfter()), s.paused[host])
+	until = instant.Later(now.Add(wish.RetryAfter()), s.paused[host])
 	s.paused[host] = until
 	return until, true
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/store"
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 // maxHints bounds the hints that wait for one repository. Beyond it a look takes their place.
@@ -124,7 +125,7 @@ func lastNews(tags []store.Tag) (last time.Time) {
 		if first.IsZero() || tags[i].FirstSeen.Before(first) {
 			first = tags[i].FirstSeen
 		}
-		last = later(last, later(tags[i].FirstSeen, tags[i].Moved))
+		last = instant.Later(last, instant.Later(tags[i].FirstSeen, tags[i].Moved))
 	}
 	if !last.After(first) {
 		return time.Time{}
@@ -179,7 +180,7 @@ func (r *repository) merge(tags []string, complete bool, began, now time.Time) (
 		if listed[name] || !known.LastSeen.IsZero() || !known.confirmed.Before(began) {
 			continue
 		}
-		known.LastSeen = later(known.FirstSeen, r.scan.LastComplete)
+		known.LastSeen = instant.Later(known.FirstSeen, r.scan.LastComplete)
 		r.set(known)
 		n.vanished++
 	}
@@ -271,11 +272,4 @@ func (n news) any() bool { return n != news{} }
 
 func (n news) plus(m news) news {
 	return news{n.added + m.added, n.vanished + m.vanished, n.moved + m.moved, n.resolved + m.resolved, n.inspected + m.inspected}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tandem-cd/tandem/shared/instant"
 	"github.com/tandem-cd/tandem/shared/revision"
 )
 
@@ -154,8 +155,8 @@ func (p *Policy) addKeys(owner *principal, config Keys) error {
 		return errors.New("no key")
 	}
 	for _, key := range keys {
-		key.From = later(key.From, config.From)
-		key.Until = earlier(key.Until, config.Until)
+		key.From = instant.Later(key.From, config.From)
+		key.Until = instant.EarlierEnd(key.Until, config.Until)
 		key.Revoked = key.Revoked || config.Revoked
 		if key.GPG == nil && !key.Until.IsZero() && !key.From.Before(key.Until) {
 			return errors.New("the key ends before it begins")
@@ -174,21 +175,6 @@ func (p *Policy) addKeys(owner *principal, config Keys) error {
 		p.ids[key.GPG.ID] = wire
 	}
 	return nil
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// earlier takes zero for never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // Mode tells whether signatures are asked for.

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 // claim is a signed object: what the signature says, and when.
@@ -103,7 +104,7 @@ func (p *Policy) byGPG(c claim, signatures *Signatures) (identified, error) {
 	if by.owned, by.known = p.gpgKey(read); !by.known {
 		return by, nil
 	}
-	by.fingerprint, by.Until = by.GPG.Fingerprint, earlier(by.Until, read.Until)
+	by.fingerprint, by.Until = by.GPG.Fingerprint, instant.EarlierEnd(by.Until, read.Until)
 	return by, signatures.madeBy(by.GPG, c.id, c.payload, read)
 }
 

@@ -1,0 +1,31 @@
+package instant_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tandem-cd/tandem/shared/instant"
+)
+
+func TestChoices(t *testing.T) {
+	t.Parallel()
+	first := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	second, never := first.Add(time.Second), time.Time{}
+	cases := map[string]struct{ got, want time.Time }{
+		"Later":            {instant.Later(first, second), second},
+		"LaterTurned":      {instant.Later(second, first), second},
+		"Earlier":          {instant.Earlier(first, second), first},
+		"EarlierTurned":    {instant.Earlier(second, first), first},
+		"EarlierOfNone":    {instant.Earlier(first, never), never},
+		"EarlierEnd":       {instant.EarlierEnd(first, second), first},
+		"EarlierEndTurned": {instant.EarlierEnd(second, first), first},
+		"NeverFirst":       {instant.EarlierEnd(never, first), first},
+		"NeverSecond":      {instant.EarlierEnd(first, never), first},
+		"Never":            {instant.EarlierEnd(never, never), never},
+	}
+	for name, tc := range cases {
+		if !tc.got.Equal(tc.want) {
+			t.Errorf("%s: got %s, want %s", name, tc.got, tc.want)
+		}
+	}
+}
