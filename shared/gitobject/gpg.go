@@ -17,6 +17,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 const (
@@ -51,7 +53,8 @@ func ParseGPGKeys(armored []byte) ([]GPGKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := understood(block); err != nil {
+	alone, err := ownWords(block)
+	if err != nil {
 		return nil, err
 	}
 	owners, err := openpgp.ReadKeyRing(bytes.NewReader(block))
@@ -60,7 +63,7 @@ func ParseGPGKeys(armored []byte) ([]GPGKey, error) {
 	}
 	var keys []GPGKey
 	for _, owner := range owners {
-		keys = append(keys, keysOf(owner)...)
+		keys = append(keys, keysOf(owner, alone[string(owner.PrimaryKey.Fingerprint)])...)
 	}
 	if len(keys) > maxGPGKeys {
 		return nil, malformed("%d OpenPGP keys are more than %d", len(keys), maxGPGKeys)
@@ -73,41 +76,59 @@ func ParseGPGKeys(armored []byte) ([]GPGKey, error) {
 	return keys, nil
 }
 
-// understood refuses keys with a signature that the library would pass over: it may be what revokes one of them.
-func understood(block []byte) error {
+// ownWords finds what primary keys say of themselves alone, by their fingerprints: the newest direct-key signature of each,
+// which the library passes over where a key is older than version 6. It refuses keys with a signature that the library would
+// pass over because it does not understand it: it may be what revokes one of them.
+func ownWords(block []byte) (map[string]*packet.Signature, error) {
+	words := map[string]*packet.Signature{}
+	var primary *packet.PublicKey
 	packets := packet.NewReader(bytes.NewReader(block))
 	for {
 		next, err := packets.NextWithUnsupported()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return words, nil
 		}
 		if err != nil {
-			return malformed("OpenPGP key: %v", err)
+			return nil, malformed("OpenPGP key: %v", err)
 		}
-		odd, unsupported := next.(*packet.UnsupportedPacket)
-		if !unsupported {
-			continue
-		}
-		if _, signs := odd.IncompletePacket.(*packet.Signature); signs {
-			return malformed("OpenPGP key with a signature that is not understood, perhaps by somebody else (export it with --export-options export-minimal): %v", odd.Error)
+		switch p := next.(type) {
+		case *packet.PublicKey:
+			if !p.IsSubkey {
+				primary = p
+			}
+		case *packet.UnsupportedPacket:
+			if _, signs := p.IncompletePacket.(*packet.Signature); signs {
+				return nil, malformed("OpenPGP key with a signature that is not understood, perhaps by somebody else (export it with --export-options export-minimal): %v", p.Error)
+			}
+		case *packet.Signature:
+			if primary == nil || p.SigType != packet.SigTypeDirectSignature || issuerOf(p) != "" && !p.CheckKeyIdOrFingerprint(primary) {
+				continue
+			}
+			if err := primary.VerifyDirectKeySignature(p); err != nil {
+				return nil, malformed("OpenPGP key with a signature over itself that is not its own: %v", err)
+			}
+			if known := words[string(primary.Fingerprint)]; known == nil || p.CreationTime.After(known.CreationTime) {
+				words[string(primary.Fingerprint)] = p
+			}
 		}
 	}
 }
 
 // keysOf lists a primary key and its subkeys. The library has checked the signatures that bind them, and those by which
-// subkeys that sign agree to it.
-func keysOf(owner *openpgp.Entity) []GPGKey {
+// subkeys that sign agree to it. What the primary key says of itself alone is nil where it says nothing.
+func keysOf(owner *openpgp.Entity, alone *packet.Signature) []GPGKey {
 	self, identity := owner.PrimarySelfSignature()
 	primary := GPGKey{Revoked: len(owner.Revocations) > 0 || self == nil}
 	if identity != nil {
 		primary.Revoked = primary.Revoked || len(identity.Revocations) > 0
 	}
 	primary.describe(owner.PrimaryKey, self)
+	primary.narrow(self, alone)
 	keys := []GPGKey{primary}
 	for _, sub := range owner.Subkeys {
 		key := GPGKey{Revoked: primary.Revoked || len(sub.Revocations) > 0}
 		key.describe(sub.PublicKey, sub.Sig)
-		key.From, key.Until = latest(key.From, primary.From), earliest(key.Until, primary.Until)
+		key.From, key.Until = instant.Later(key.From, primary.From), instant.EarlierEnd(key.Until, primary.Until)
 		keys = append(keys, key)
 	}
 	return keys
@@ -121,7 +142,19 @@ func (k *GPGKey) describe(public *packet.PublicKey, self *packet.Signature) {
 		return
 	}
 	k.Signs = self.FlagsValid && self.FlagSign
-	k.Until = earliest(after(public.CreationTime, self.KeyLifetimeSecs), after(self.CreationTime, self.SigLifetimeSecs))
+	k.Until = instant.EarlierEnd(after(public.CreationTime, self.KeyLifetimeSecs), after(self.CreationTime, self.SigLifetimeSecs))
+}
+
+// narrow takes over what a primary key says of itself alone. It counts for as long as both let it; what it is for stands in
+// either, and neither may deny it.
+func (k *GPGKey) narrow(self, alone *packet.Signature) {
+	if self == nil || alone == nil {
+		return
+	}
+	if alone.FlagsValid {
+		k.Signs = alone.FlagSign && (k.Signs || !self.FlagsValid)
+	}
+	k.Until = instant.EarlierEnd(k.Until, instant.EarlierEnd(after(k.From, alone.KeyLifetimeSecs), after(alone.CreationTime, alone.SigLifetimeSecs)))
 }
 
 // after is when a lifetime ends; zero for one that does not.
@@ -130,21 +163,6 @@ func after(begin time.Time, seconds *uint32) time.Time {
 		return time.Time{}
 	}
 	return begin.Add(time.Duration(*seconds) * time.Second)
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// earliest takes zero for never.
-func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // check refuses a key whose signatures do not count.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/tandem-cd/tandem/shared/gitobject"
@@ -151,6 +152,39 @@ func TestWhatAGPGKeySaysOfItself(t *testing.T) {
 	if err := lost.RevokeSubkey(&lost.Subkeys[1], packet.KeyCompromised, "", at); err != nil {
 		t.Fatal(err)
 	}
+	alone := func(shapes ...func(*packet.Signature)) gitobjecttest.GPGKey {
+		key := gitobjecttest.NewGPGKey("fay", noon, 0, packet.PubKeyAlgoEdDSA)
+		for i, shape := range shapes {
+			key.SayAlone(noon.Add(time.Duration(i)*time.Second), key, shape)
+		}
+		return key
+	}
+	life := func(seconds uint32) func(*packet.Signature) {
+		return func(s *packet.Signature) { s.KeyLifetimeSecs = &seconds }
+	}
+	ends := func(s *packet.Signature) { seconds := uint32(60); s.SigLifetimeSecs = &seconds }
+	certifies := func(s *packet.Signature) { s.FlagsValid, s.FlagCertify = true, true }
+	short, renewed, certifier, ending := alone(life(60)), alone(life(60), life(120)), alone(certifies), alone(ends)
+	unnamed := alone()
+	nobody := *unnamed.PrivateKey
+	nobody.Fingerprint = nil
+	unnamed.SayAlone(noon, gitobjecttest.GPGKey{Entity: &openpgp.Entity{PrivateKey: &nobody}}, func(s *packet.Signature) {
+		life(60)(s)
+		s.IssuerKeyId = nil
+	})
+	attested := alone()
+	attested.SayAlone(noon, gitobjecttest.NewGPGKey("gus", noon, 0, packet.PubKeyAlgoEdDSA), life(60))
+	onlyAlone := alone(func(s *packet.Signature) { s.FlagsValid, s.FlagSign = true, true })
+	for _, name := range onlyAlone.Identities {
+		name.SelfSignature.FlagsValid = false
+		if err := name.SelfSignature.SignUserId(name.UserId.Id, onlyAlone.PrimaryKey, onlyAlone.PrivateKey, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shortSub := alone(life(60))
+	if err := shortSub.AddSigningSubkey(at); err != nil {
+		t.Fatal(err)
+	}
 	tests := map[string]struct {
 		reason         string
 		key            gitobjecttest.GPGKey
@@ -162,6 +196,14 @@ func TestWhatAGPGKeySaysOfItself(t *testing.T) {
 		"EncryptionSubkey":  {"it could sign, and is not for it", encrypts, encrypts.Subkeys[0].PrivateKey, false, false, time.Time{}},
 		"SigningSubkey":     {"with an end of its own", signing, signing.Subkeys[1].PrivateKey, true, false, noon.Add(2 * time.Minute)},
 		"RevokedSubkey":     {"", lost, lost.Subkeys[1].PrivateKey, true, true, time.Time{}},
+		"Alone":             {"its end may stand beside its names", short, short.PrivateKey, true, false, noon.Add(time.Minute)},
+		"AloneSubkey":       {"no subkey outlives it", shortSub, shortSub.Subkeys[1].PrivateKey, true, false, noon.Add(time.Minute)},
+		"AloneRenewed":      {"its last word counts", renewed, renewed.PrivateKey, true, false, noon.Add(2 * time.Minute)},
+		"AloneEnds":         {"the word itself has an end", ending, ending.PrivateKey, true, false, noon.Add(time.Minute)},
+		"AloneCertifies":    {"it is not for signing", certifier, certifier.PrivateKey, false, false, time.Time{}},
+		"AloneSigns":        {"its names say nothing of it", onlyAlone, onlyAlone.PrivateKey, true, false, time.Time{}},
+		"AloneUnnamed":      {"nobody else can have made it", unnamed, unnamed.PrivateKey, true, false, noon.Add(time.Minute)},
+		"AloneByAnother":    {"it is not its own word", attested, attested.PrivateKey, true, false, time.Time{}},
 		"BesideARevokedOne": {"its primary key goes on", lost, lost.PrivateKey, true, false, time.Time{}},
 	}
 	for name, tc := range tests {
@@ -188,6 +230,18 @@ func TestParseGPGKeysRefuses(t *testing.T) {
 		if keys, err := gitobject.ParseGPGKeys([]byte(text)); !errors.Is(err, gitobject.ErrMalformed) {
 			t.Errorf("%s: %d keys, %v", name, len(keys), err)
 		}
+	}
+}
+
+// A key that has signed, by its own word, what it has not is none to be believed.
+func TestGPGKeyWithAForgedWord(t *testing.T) {
+	t.Parallel()
+	key, other := gitobjecttest.NewGPGKey("ann", noon, 0, packet.PubKeyAlgoEdDSA), gitobjecttest.NewGPGKey("eve", noon, 0, packet.PubKeyAlgoEdDSA)
+	as := gitobjecttest.GPGKey{Entity: &openpgp.Entity{PrivateKey: new(*other.PrivateKey)}}
+	as.PrivateKey.KeyId, as.PrivateKey.Fingerprint = key.PrimaryKey.KeyId, key.PrimaryKey.Fingerprint
+	key.SayAlone(noon, as, func(*packet.Signature) {})
+	if keys, err := gitobject.ParseGPGKeys([]byte(key.Public())); !errors.Is(err, gitobject.ErrMalformed) {
+		t.Errorf("%d keys, %v", len(keys), err)
 	}
 }
 

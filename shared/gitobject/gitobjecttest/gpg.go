@@ -56,6 +56,19 @@ func (k GPGKey) Sign(payload []byte, by *packet.PrivateKey, shape func(*packet.S
 	return []byte(armored(openpgp.SignatureType, s.Serialize))
 }
 
+// SayAlone has the key say something of itself, with no name in it: a direct-key signature by a key, with what shape changes.
+func (k GPGKey) SayAlone(at time.Time, by GPGKey, shape func(*packet.Signature)) {
+	s := &packet.Signature{
+		Version: 4, SigType: packet.SigTypeDirectSignature, PubKeyAlgo: by.PrivateKey.PubKeyAlgo, Hash: crypto.SHA512,
+		CreationTime: at, IssuerKeyId: &by.PrivateKey.KeyId,
+	}
+	shape(s)
+	if err := s.SignDirectKeyBinding(k.PrimaryKey, by.PrivateKey, nil); err != nil {
+		panic(err)
+	}
+	k.Signatures = append(k.Signatures, s)
+}
+
 func armored(kind string, write func(io.Writer) error) string {
 	var out bytes.Buffer
 	w, err := armor.Encode(&out, kind, nil)
