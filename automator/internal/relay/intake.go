@@ -23,8 +23,8 @@ type eventKeeper interface {
 	allow(ctx context.Context, events int) (int, error)
 	// store returns when events are stored for good and acknowledged.
 	store(ctx context.Context, events []*statusv1.Event) error
-	// broken is called when events could not be stored.
-	broken()
+	// broken is called with why events could not be stored.
+	broken(err error)
 }
 
 // intake stores the events of one Report stream while the stream is read on: status needs no disk and does not wait behind
@@ -148,5 +148,5 @@ func (in *intake) fail(err error) {
 	case in.room <- struct{}{}:
 	default:
 	}
-	in.keeper.broken()
+	in.keeper.broken(err)
 }

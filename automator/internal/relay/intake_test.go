@@ -22,7 +22,7 @@ type slowKeeper struct {
 
 	mu      sync.Mutex
 	batches [][]string
-	broke   int
+	broke   []error
 }
 
 func (k *slowKeeper) allow(ctx context.Context, events int) (int, error) {
@@ -54,7 +54,7 @@ func (k *slowKeeper) store(ctx context.Context, events []*statusv1.Event) error 
 	return nil
 }
 
-func (k *slowKeeper) broken() { k.broke++ }
+func (k *slowKeeper) broken(err error) { k.broke = append(k.broke, err) }
 
 func (k *slowKeeper) all() []string { return slices.Concat(k.batches...) }
 
@@ -150,8 +150,8 @@ func TestOneWrongEventDoesNotKeepThoseBeforeIt(t *testing.T) {
 		if err := in.end(); !fault.Is(err, fault.Invalid) {
 			t.Errorf("end: got %v, want Invalid", err)
 		}
-		if !slices.Equal(keeper.all(), []string{"0", "1", "2"}) || keeper.broke != 1 {
-			t.Errorf("stored %v, told %d times; want what came before the wrong one, and once", keeper.all(), keeper.broke)
+		if !slices.Equal(keeper.all(), []string{"0", "1", "2"}) || len(keeper.broke) != 1 || !fault.Is(keeper.broke[0], fault.Invalid) {
+			t.Errorf("stored %v, told %v; want what came before the wrong one, and once why", keeper.all(), keeper.broke)
 		}
 		if err := in.take(t.Context(), numbered(7)); !fault.Is(err, fault.Invalid) {
 			t.Errorf("one more: got %v, want what was wrong before", err)

@@ -445,8 +445,8 @@ func TestEventsAreStoredBeforeTheyAreAcknowledged(t *testing.T) {
 			if refuse == nil && (err != nil || !slices.Equal(answer.GetAck().GetIds()[0], id)) {
 				t.Errorf("answer: got %v, %v; want an ack", answer, err)
 			}
-			if refuse != nil && answer.GetDrain() == nil {
-				t.Errorf("answer: got %v, %v; want to be asked to come again", answer, err)
+			if drain := answer.GetDrain(); refuse != nil && drain.GetProblem() != refuse.Error() {
+				t.Errorf("answer: got %v, %v; want to be asked to come again, and why", answer, err)
 			}
 		})
 	}

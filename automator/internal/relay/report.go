@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -185,9 +186,17 @@ func (r *reporter) store(ctx context.Context, events []*statusv1.Event) error {
 	return r.out.send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Ack{Ack: &relayv1.EventAck{Ids: ids}}})
 }
 
-// broken has the client come again with what could not be stored. The stream itself ends with the next message at the latest.
-func (r *reporter) broken() {
+// maxProblem bounds what a client is told of why events could not be stored.
+const maxProblem = 1024
+
+// broken has the client come again with what could not be stored, and tells it why. The stream itself ends with the next
+// message at the latest.
+func (r *reporter) broken(err error) {
 	drain := &relayv1.Drain{Reason: "events could not be stored"}
+	if !errors.Is(err, context.Canceled) { // by the end of the stream, or our own
+		text := strings.ToValidUTF8(err.Error(), "")
+		drain.Problem = strings.ToValidUTF8(text[:min(len(text), maxProblem)], "")
+	}
 	_ = r.out.send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Drain{Drain: drain}})
 }
 

@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"go.uber.org/zap/zapcore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
@@ -39,6 +41,8 @@ type fakeServer struct {
 	mostOpen int
 	cutAfter int
 	mute     bool // acknowledges nothing
+	problem  string
+	refuses  int // events that have a problem, before others are stored
 	able     []string
 	full     chan []string
 	named    chan string // Syncs outside of a full status
@@ -86,6 +90,10 @@ func (f *fakeServer) Report(stream grpc.BidiStreamingServer[relayv1.ReportReques
 func (f *fakeServer) event(stream grpc.BidiStreamingServer[relayv1.ReportRequest, relayv1.ReportResponse], event *statusv1.Event) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.refuses > 0 {
+		f.refuses--
+		return stream.Send(&relayv1.ReportResponse{Message: &relayv1.ReportResponse_Drain{Drain: &relayv1.Drain{Reason: "come again", Problem: f.problem}}})
+	}
 	f.unacked++
 	f.mostOpen = max(f.mostOpen, f.unacked)
 	if f.seen[string(event.GetId())]++; f.seen[string(event.GetId())] == 1 {
@@ -160,6 +168,33 @@ func TestEveryEventArrivesThroughCutsInOrder(t *testing.T) {
 	wg.Wait()
 	if !slices.IsSortedFunc(f.order, func(a, b string) int { return len(a)*10 - len(b)*10 + int(a[0]) - int(b[0]) }) {
 		t.Errorf("events came out of order: %v", f.order)
+	}
+}
+
+// Why events are not stored is logged once, until they are.
+func TestTheProblemOfTheAutomatorIsLogged(t *testing.T) {
+	t.Parallel()
+	f := &fakeServer{want: 1, refuses: 3, problem: "disk full" + strings.Repeat("!", 2*maxProblem)}
+	log, logs := logtest.New(t)
+	r := newReporter(t, t.TempDir(), start(t, f), fleet.New())
+	r.log = log
+	r.Event(event(1))
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = r.Run(ctx) })
+	select {
+	case <-f.enough:
+	case <-time.After(time.Minute):
+		t.Error("the event never arrived")
+	}
+	cancel()
+	wg.Wait()
+	warned := logs.FilterLevelExact(zapcore.WarnLevel).All()
+	if len(warned) != 1 || warned[0].ContextMap()["problem"] != f.problem[:maxProblem] || warned[0].ContextMap()["waiting"] != int64(1) {
+		t.Errorf("warned of %v, want once of the problem, clipped", warned)
+	}
+	if ended := logs.FilterMessage("report stream lost").All(); len(ended) < 3 || !strings.Contains(ended[0].ContextMap()["error"].(string), "disk full") {
+		t.Errorf("sessions ended: %v, want the problem as the reason", ended)
 	}
 }
 

@@ -5,11 +5,13 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +35,8 @@ const (
 	window = 256
 	// defaultHeartbeat is used when the server names none.
 	defaultHeartbeat = 15 * time.Second
+	// maxProblem bounds what is logged of an automator's problem; it is the protocol's.
+	maxProblem = 1024
 )
 
 // Config says who reports and where events are kept.
@@ -63,7 +67,8 @@ type Reporter struct {
 	hello *relayv1.Hello
 	epoch int64
 
-	welcomed bool // whether the present session was
+	welcomed bool   // whether the present session was
+	problem  string // why the automator could not store events, until it can
 
 	metrics *metrics
 }
@@ -213,12 +218,24 @@ func (s *session) receive(cancel context.CancelCauseFunc) error {
 				return err
 			}
 		case *relayv1.ReportResponse_Drain:
-			return errDrain
+			return s.reporter.drained(m.Drain)
 		}
 	}
 }
 
+// drained returns why the automator ends a session. That something is wrong with it is logged once.
+func (r *Reporter) drained(drain *relayv1.Drain) error {
+	problem := drain.GetProblem()
+	problem = strings.ToValidUTF8(problem[:min(len(problem), maxProblem)], "")
+	if problem != "" && problem != r.problem {
+		r.log.Warn("the automator does not store events, which wait here", zap.String("problem", problem), zap.Int("waiting", r.spool.size()))
+	}
+	r.problem = problem
+	return fmt.Errorf("%w: %s", errDrain, cmp.Or(problem, drain.GetReason()))
+}
+
 func (s *session) acknowledged(ids [][]byte) error {
+	s.reporter.problem = ""
 	count, err := s.reporter.spool.acknowledge(ids)
 	if err != nil {
 		return fault.New(fault.Internal, "forget acknowledged events: %w", err)
