@@ -150,13 +150,15 @@ func (a *Automator) openWebhooks(context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.hooks, err = webhook.New(webhook.Config{Callers: callers, GoogleKeys: a.cfg.Webhook.GoogleKeys, Hosts: a.cfg.Webhook.Hosts}, webhook.Deps{
+	a.hooks, err = webhook.New(webhook.Config{Callers: callers, Reread: a.cfg.Webhook.callers, GoogleKeys: a.cfg.Webhook.GoogleKeys, Hosts: a.cfg.Webhook.Hosts}, webhook.Deps{
 		FollowsImage: a.scanner.Follows,
 		HintImage:    func(repository, tag string) { a.scanner.Hint(repository, tag) },
+		HintReferrer: a.checker.Recheck,
 		FollowsGit:   func(name string) bool { return a.repos[name] != nil },
 		HintGit:      func(name string) { a.repos[name].hint() },
 		Accepted:     a.acceptedHook,
 		Refused:      a.refusedHooks(),
+		Failed:       a.failedHooks,
 		Metrics:      a.metrics,
 	})
 	return err

@@ -106,7 +106,8 @@ type WebhookConfig struct {
 type WebhookCaller struct {
 	// Name stands in metrics and logs.
 	Name string `yaml:"name"`
-	// TokenFiles hold the secrets that it may show or sign with: two while one takes the place of the other.
+	// TokenFiles hold the secrets that it may show or sign with: two while one takes the place of the other. They are read
+	// again every 15 seconds.
 	TokenFiles []string `yaml:"tokenFiles"`
 	// Google identifies a push subscription of Pub/Sub by the tokens that it sends, instead.
 	Google WebhookGoogle `yaml:"google"`

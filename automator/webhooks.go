@@ -68,6 +68,9 @@ func (a *Automator) refusedHooks() func(kind, reason string) {
 	}
 }
 
+// failedHooks logs what keeps callers from being known.
+func (a *Automator) failedHooks(err error) { a.log.Warn("webhook callers not known", zap.Error(err)) }
+
 // serveWebhooks listens for hints of registries and Git hosts.
 func (a *Automator) serveWebhooks(ctx context.Context) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Webhook.Listen)

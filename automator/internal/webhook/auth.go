@@ -35,16 +35,21 @@ func (s secrets) whose(given string) (caller string, ok bool) {
 
 // proof is how a caller shows that it knows the secret: by saying it, or by having signed the body with it.
 type proof struct {
-	given string      // the secret itself
-	macs  []hash.Hash // else what the body goes through, for each secret
-	want  []byte      // and what has to come out of one
+	secrets secrets       // those that count, as of when the call came
+	given   string        // the secret itself
+	macs    []hash.Hash   // else what the body goes through, for each secret
+	want    []byte        // and what has to come out of one
+	hashing chan struct{} // holds one token while a part of a body goes through macs
 }
 
 // signed tells whether the body has to be read to check the proof.
 func (p *proof) signed() bool { return len(p.macs) > 0 }
 
-// Write has a part of the body go through all macs.
+// Write has a part of the body go through all macs. Parts of other bodies wait: who knows no secret can have bodies hashed too,
+// and takes one processor by that, whatever he sends.
 func (p *proof) Write(part []byte) (int, error) {
+	p.hashing <- struct{}{}
+	defer func() { <-p.hashing }()
 	for _, mac := range p.macs {
 		_, _ = mac.Write(part) // a hash never fails
 	}
@@ -55,7 +60,7 @@ func (p *proof) Write(part []byte) (int, error) {
 // caller cannot try several secrets at once.
 func (s secrets) proofOf(req *http.Request, p *provider) *proof {
 	if given := req.Header.Get("Authorization"); given != "" {
-		return &proof{given: credential(given)}
+		return s.shown(credential(given))
 	}
 	for _, header := range []string{"X-Hub-Signature-256", "X-Hub-Signature"} { // GitHub, Gitea; Bitbucket
 		if given := req.Header.Get(header); given != "" {
@@ -69,11 +74,11 @@ func (s secrets) proofOf(req *http.Request, p *provider) *proof {
 		}
 	}
 	if given := req.Header.Get("X-Gitlab-Token"); given != "" {
-		return &proof{given: given}
+		return s.shown(given)
 	}
 	if given := req.Header.Get("X-Jfrog-Event-Auth"); given != "" {
 		if _, ok := s.whose(given); ok {
-			return &proof{given: given}
+			return s.shown(given)
 		}
 		return s.signature(sha256.New, given) // payload signing is an option there
 	}
@@ -81,7 +86,7 @@ func (s secrets) proofOf(req *http.Request, p *provider) *proof {
 		return s.signature(sha1.New, given)
 	}
 	if given := req.URL.Query().Get("token"); given != "" && p.query {
-		return &proof{given: given}
+		return s.shown(given)
 	}
 	return nil
 }
@@ -104,26 +109,28 @@ func credential(header string) string {
 	return header
 }
 
+func (s secrets) shown(given string) *proof { return &proof{secrets: s, given: given} }
+
 func (s secrets) signature(algorithm func() hash.Hash, given string) *proof {
 	want, err := hex.DecodeString(given)
 	if err != nil {
 		want = nil // a proof of nothing
 	}
-	p := &proof{want: want}
+	p := &proof{secrets: s, want: want}
 	for _, one := range s {
 		p.macs = append(p.macs, hmac.New(algorithm, []byte(one.text)))
 	}
 	return p
 }
 
-// holder is the caller that a proof proves; none without one. Of a signed body, all of it has to have gone through the macs.
-func (s secrets) holder(p *proof) (caller string, ok bool) {
+// holder is the caller that it proves; none without one. Of a signed body, all of it has to have gone through the macs.
+func (p *proof) holder() (caller string, ok bool) {
 	if !p.signed() {
-		return s.whose(p.given)
+		return p.secrets.whose(p.given)
 	}
 	for i, mac := range p.macs {
 		if hmac.Equal(mac.Sum(nil), p.want) {
-			caller, ok = s[i].caller, true
+			caller, ok = p.secrets[i].caller, true
 		}
 	}
 	return caller, ok

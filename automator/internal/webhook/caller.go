@@ -1,14 +1,21 @@
 package webhook
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 )
 
-// maxSecrets bounds the secrets of all callers: a signed body goes through as many hashes.
-const maxSecrets = 16
+const (
+	// maxSecrets bounds the secrets of all callers: a signed body goes through as many hashes, of which those of one body at a
+	// time are at work.
+	maxSecrets = 16
+	// rereadEvery is how often secrets are read again.
+	rereadEvery = 15 * time.Second
+)
 
 // Caller is somebody who may call.
 type Caller struct {
@@ -60,6 +67,38 @@ func secretsOf(callers []Caller) (all secrets, known []Caller, err error) {
 		return nil, nil, fmt.Errorf("%d tokens of webhook callers are more than %d", len(all), maxSecrets)
 	}
 	return all, known, nil
+}
+
+func (h *Hooks) keepReading(ctx context.Context) {
+	again := time.NewTicker(rereadEvery)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+			h.readSecrets()
+		}
+	}
+}
+
+// readSecrets has secrets count as they are now. When they cannot be read, or not all at once may count, those before go on
+// counting; that is told once.
+func (h *Hooks) readSecrets() {
+	callers, err := h.reread()
+	var all secrets
+	if err == nil {
+		all, _, err = secretsOf(callers)
+	}
+	if err == nil {
+		h.secrets.Store(&all)
+		h.unread = ""
+		return
+	}
+	if h.unread != err.Error() {
+		h.unread = err.Error()
+		h.deps.Failed(fmt.Errorf("read the secrets of webhook callers again: %w", err))
+	}
 }
 
 // checkKeysURL refuses an address from which anybody in between could give keys.

@@ -1,20 +1,24 @@
 package webhook_test
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -173,7 +177,7 @@ func (f *fakeGoogle) token(t *testing.T, change func(header map[string]any, clai
 func (f *fakeGoogle) config() webhook.Config {
 	return webhook.Config{GoogleKeys: f.URL, Callers: []webhook.Caller{
 		{Name: "gar", Google: webhook.Google{Audience: "https://hooks.example.com", Email: "push@acme.iam.gserviceaccount.com"}},
-		{Name: "ghcr", Tokens: []string{"of ghcr"}},
+		{Name: "ghcr", Tokens: []string{"of ghcr", "eyJ.of.ghcr"}},
 	}}
 }
 
@@ -217,6 +221,7 @@ func TestTokensOfGoogle(t *testing.T) {
 		"SecretOfAKey":  {"/hooks/gar", confused, ""},
 		"TooLong":       {"/hooks/gar", f.token(t, set("more", strings.Repeat("x", 9<<10))), ""},
 		"SecretInstead": {"/hooks/gar", "of ghcr", "gar by ghcr"},
+		"SecretLikeOne": {"/hooks/gar", "eyJ.of.ghcr", "gar by ghcr"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -249,4 +254,82 @@ func TestKeysOfGoogleAreKept(t *testing.T) {
 	if n := f.asked.Load(); n != 1 {
 		t.Errorf("keys were asked for %d times, want once", n)
 	}
+}
+
+// Why keys cannot be read is told to those who run this, and not to whoever sends a token.
+func TestStrangersLearnNothingOfKeys(t *testing.T) {
+	t.Parallel()
+	f := newFakeGoogle(t)
+	f.down.Store(true)
+	var failed []string
+	hooks, err := webhook.New(f.config(), webhook.Deps{Client: f.Client(), Failed: func(err error) { failed = append(failed, err.Error()) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/hooks/gar", strings.NewReader(pushed))
+		req.Header.Set("Authorization", "Bearer "+f.token(t, nil))
+		answer := httptest.NewRecorder()
+		hooks.ServeHTTP(answer, req)
+		if got := strings.TrimSpace(answer.Body.String()); answer.Code != http.StatusServiceUnavailable || got != `{"error":"the keys of Google cannot be read now"}` {
+			t.Errorf("answer: %d, %s", answer.Code, got)
+		}
+	}
+	if len(failed) != 1 || !strings.Contains(failed[0], "503") {
+		t.Errorf("told %q, want once that the answer is 503", failed)
+	}
+}
+
+// Secrets count as they are in their files by now; when those cannot be read, as they were.
+func TestSecretsAreReadAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var failed []string
+		present, unread := "first", error(nil)
+		set := func(text string, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			present, unread = text, err
+		}
+		reread := func() ([]webhook.Caller, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return []webhook.Caller{{Name: "gitlab", Tokens: []string{present}}}, unread
+		}
+		callers, _ := reread()
+		hooks, err := webhook.New(webhook.Config{Callers: callers, Reread: reread}, webhook.Deps{
+			FollowsGit: func(string) bool { return true }, HintGit: func(string) {}, Failed: func(err error) { failed = append(failed, err.Error()) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- hooks.Run(ctx) }()
+		want := func(counts, not string) {
+			t.Helper()
+			<-time.After(20 * time.Second)
+			synctest.Wait()
+			good, bad := call(t, hooks, "/hooks/git/shop", "", bearing(counts)), call(t, hooks, "/hooks/git/shop", "", bearing(not))
+			if good != http.StatusAccepted || bad != http.StatusUnauthorized {
+				t.Errorf("%q: %d, %q: %d; want that the first one counts", counts, good, not, bad)
+			}
+		}
+		want("first", "second")
+		set("second", nil)
+		want("second", "first")
+		set("third", errors.New("no such file"))
+		want("second", "third")
+		want("second", "third")
+		set("", nil) // it is being written
+		want("second", "third")
+		set("third", nil)
+		want("third", "second")
+		cancel()
+		<-done
+		if len(failed) != 2 || !strings.HasSuffix(failed[0], "no such file") {
+			t.Errorf("told %q, want each reason once", failed)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 
@@ -34,8 +35,9 @@ func FuzzRegistryPayload(f *testing.F) {
 			if !ok {
 				continue
 			}
-			ref, err := imageref.Parse(repository + ":" + n.tag)
-			if err != nil || ref.Name() != repository || ref.Tag != n.tag {
+			tag := cmp.Or(n.tag, "1")
+			ref, err := imageref.Parse(repository + ":" + tag)
+			if err != nil || ref.Name() != repository || ref.Tag != tag {
 				t.Errorf("%+v became %q, which reads as %+v, %v", n, repository, ref, err)
 			}
 			host := strings.ToLower(n.host)
@@ -70,7 +72,8 @@ func FuzzPayloads(f *testing.F) {
 			if !ok {
 				continue
 			}
-			if ref, err := imageref.Parse(repository + ":" + n.tag); err != nil || ref.Name() != repository || ref.Tag != n.tag {
+			tag := cmp.Or(n.tag, "1")
+			if ref, err := imageref.Parse(repository + ":" + tag); err != nil || ref.Name() != repository || ref.Tag != tag {
 				t.Errorf("%s: %+v became %q, which reads as %+v, %v", p.name, n, repository, ref, err)
 			}
 		}

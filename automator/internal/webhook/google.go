@@ -88,6 +88,7 @@ type keySet struct {
 	url    string
 	client *http.Client
 	now    func() time.Time
+	failed func(error) // told why keys could not be read
 
 	turn  chan struct{} // holds one token: who looks
 	known map[string]*rsa.PublicKey
@@ -95,14 +96,17 @@ type keySet struct {
 	got   time.Time // and with success
 }
 
-func newKeySet(url string, client *http.Client) *keySet {
+func newKeySet(url string, client *http.Client, failed func(error)) *keySet {
 	bounded := *client
 	bounded.Timeout = keysTimeout
 	bounded.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("keys are redirected, and not followed") }
-	return &keySet{url: url, client: &bounded, now: time.Now, turn: make(chan struct{}, 1)}
+	return &keySet{url: url, client: &bounded, now: time.Now, failed: failed, turn: make(chan struct{}, 1)}
 }
 
-var errUnknownKey = errors.New("the token is signed by a key that is not published")
+var (
+	errUnknownKey = errors.New("the token is signed by a key that is not published")
+	errNoKeys     = errors.New("the keys of Google cannot be read now")
+)
 
 // key finds a key. What is published is looked at when keys are old or one is unknown, and not again at once. While that
 // fails, keys count for another while.
@@ -114,23 +118,25 @@ func (k *keySet) key(ctx context.Context, id string) (*rsa.PublicKey, error) {
 	}
 	defer func() { <-k.turn }()
 	now := k.now()
-	var failed error
+	unread := false
 	if (k.known[id] == nil || now.Sub(k.got) >= keysLife) && now.Sub(k.asked) >= keysPause {
 		k.asked = now
 		// Whoever called first may go; the answer is for all, and the client has a timeout.
-		if read, err := k.read(context.WithoutCancel(ctx)); err == nil {
-			k.known, k.got = read, now
+		read, err := k.read(context.WithoutCancel(ctx))
+		if unread = err != nil; unread {
+			k.failed(fmt.Errorf("read the keys of Google: %w", err))
 		} else {
-			failed = fmt.Errorf("keys are not to be had: %w", err)
+			k.known, k.got = read, now
 		}
 	}
-	if found := k.known[id]; found != nil && now.Sub(k.got) < 2*keysLife {
+	found, count := k.known[id], now.Sub(k.got) < 2*keysLife
+	switch {
+	case found != nil && count:
 		return found, nil
+	case unread, !count:
+		return nil, errNoKeys
 	}
-	if failed == nil {
-		failed = errUnknownKey
-	}
-	return nil, failed
+	return nil, errUnknownKey
 }
 
 // read looks at what is published: a JSON Web Key Set, of which RSA keys are taken.

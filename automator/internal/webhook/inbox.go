@@ -24,6 +24,7 @@ const (
 type key struct {
 	repository string
 	git        bool
+	referrer   bool // something without a tag
 }
 
 // inbox has the hints that were not passed on yet.

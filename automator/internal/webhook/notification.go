@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,8 +11,13 @@ import (
 	"github.com/tandem-cd/tandem/shared/imageref"
 )
 
-// notice is a push of a tag, as a registry tells it.
+// notice is a push of a tag, as a registry tells it; or of a manifest without one, which may refer to an image.
 type notice struct{ host, repository, tag string }
+
+// mayRefer tells whether a manifest of a type can refer to an image, as a signature does.
+func mayRefer(mediaType string) bool {
+	return mediaType == "application/vnd.oci.image.manifest.v1+json"
+}
 
 // envelope is what is read of a notification; there is more in it.
 type envelope struct {
@@ -20,6 +26,7 @@ type envelope struct {
 		Target struct {
 			Repository string `json:"repository"`
 			Tag        string `json:"tag"`
+			MediaType  string `json:"mediaType"`
 			URL        string `json:"url"`
 		} `json:"target"`
 		Request struct {
@@ -28,7 +35,7 @@ type envelope struct {
 	} `json:"events"`
 }
 
-// parse returns the pushes of tags in a notification. Events of other kinds are passed over.
+// parse returns the pushes in a notification. Events of other kinds, and of layers, are passed over.
 func parse(body []byte) ([]notice, error) {
 	var e envelope
 	if err := json.Unmarshal(body, &e); err != nil {
@@ -39,7 +46,7 @@ func parse(body []byte) ([]notice, error) {
 	}
 	var notices []notice
 	for _, event := range *e.Events {
-		if event.Action != "push" || event.Target.Tag == "" {
+		if event.Action != "push" || event.Target.Tag == "" && !mayRefer(event.Target.MediaType) {
 			continue
 		}
 		n := notice{host: event.Request.Host, repository: event.Target.Repository, tag: event.Target.Tag}
@@ -69,8 +76,9 @@ func (n notice) locate(hosts map[string]string) (repository string, ok bool) {
 	if mapped, ok := hosts[host]; ok {
 		host = mapped
 	}
-	ref, err := imageref.Parse(host + "/" + n.repository + ":" + n.tag)
-	if err != nil || ref.Digest != "" || ref.Tag != n.tag {
+	tag := cmp.Or(n.tag, "none")
+	ref, err := imageref.Parse(host + "/" + n.repository + ":" + tag)
+	if err != nil || ref.Digest != "" || ref.Tag != tag {
 		return "", false
 	}
 	// A host without a dot or a port reads as a part of a Docker Hub name. Such a registry has to be mapped.

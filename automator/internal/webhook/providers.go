@@ -69,6 +69,20 @@ func one(n notice) []notice {
 	return []notice{n}
 }
 
+// untagged is one notice, of a push without a tag too.
+func untagged(n notice) []notice {
+	if n.repository == "" {
+		return nil
+	}
+	return []notice{n}
+}
+
+// withoutTag is the notice of a push by digest to a repository with its registry.
+func withoutTag(name string) []notice {
+	host, repository, _ := strings.Cut(name, "/")
+	return untagged(notice{host: host, repository: repository})
+}
+
 func parseDockerHub(body []byte) ([]notice, error) {
 	var e struct {
 		PushData struct {
@@ -112,7 +126,7 @@ func parseGitHub(body []byte) ([]notice, error) {
 	if p == nil || p.Namespace == "" {
 		return nil, nil // a ping, or another event
 	}
-	return one(notice{host: "ghcr.io", repository: strings.ToLower(p.Namespace + "/" + p.Name), tag: p.Version.Container.Tag.Name}), nil
+	return untagged(notice{host: "ghcr.io", repository: strings.ToLower(p.Namespace + "/" + p.Name), tag: p.Version.Container.Tag.Name}), nil
 }
 
 func parseHarbor(body []byte) ([]notice, error) {
@@ -137,6 +151,8 @@ func parseHarbor(body []byte) ([]notice, error) {
 	for _, resource := range slices.Concat(e.Event.Resources, e.Clouds.Resources) {
 		if n, ok := image(resource.URL); ok && n.tag == resource.Tag {
 			notices = append(notices, n)
+		} else if name, _, digest := strings.Cut(resource.URL, "@"); digest {
+			notices = append(notices, withoutTag(name)...)
 		}
 	}
 	return notices, nil
@@ -181,7 +197,7 @@ func parseECR(body []byte) ([]notice, error) {
 	if strings.HasPrefix(e.Region, "cn-") {
 		host += ".cn"
 	}
-	return one(notice{host: host, repository: e.Detail.Repository, tag: e.Detail.Tag}), nil
+	return untagged(notice{host: host, repository: e.Detail.Repository, tag: e.Detail.Tag}), nil
 }
 
 // parsePubSub reads what Google's registries publish, as a push subscription delivers it.
@@ -204,15 +220,19 @@ func parsePubSub(body []byte) ([]notice, error) {
 	var event struct {
 		Action string `json:"action"`
 		Tag    string `json:"tag"`
+		Digest string `json:"digest"`
 	}
 	if err := decode(data, &event); err != nil {
 		return nil, err
 	}
-	n, ok := image(event.Tag)
-	if event.Action != "INSERT" || !ok {
+	if event.Action != "INSERT" {
 		return nil, nil
 	}
-	return one(n), nil
+	if n, ok := image(event.Tag); ok {
+		return one(n), nil
+	}
+	name, _, _ := strings.Cut(event.Digest, "@")
+	return withoutTag(name), nil
 }
 
 func parseACR(body []byte) ([]notice, error) {
@@ -221,6 +241,7 @@ func parseACR(body []byte) ([]notice, error) {
 		Target struct {
 			Repository string `json:"repository"`
 			Tag        string `json:"tag"`
+			MediaType  string `json:"mediaType"`
 		} `json:"target"`
 		Request struct {
 			Host string `json:"host"`
@@ -229,10 +250,10 @@ func parseACR(body []byte) ([]notice, error) {
 	if err := decode(body, &e); err != nil {
 		return nil, err
 	}
-	if e.Action != "push" {
+	if e.Action != "push" || e.Target.Tag == "" && !mayRefer(e.Target.MediaType) {
 		return nil, nil
 	}
-	return one(notice{host: e.Request.Host, repository: e.Target.Repository, tag: e.Target.Tag}), nil
+	return untagged(notice{host: e.Request.Host, repository: e.Target.Repository, tag: e.Target.Tag}), nil
 }
 
 // parseArtifactory reads an event of a repository that images are named after, or whose host is its own.

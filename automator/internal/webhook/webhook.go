@@ -35,6 +35,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -54,6 +56,8 @@ const (
 type Config struct {
 	// Callers are who may call.
 	Callers []Caller
+	// Reread, if set, returns them with the secrets that they have by now. Who they are stays the same.
+	Reread func() ([]Caller, error)
 	// GoogleKeys is where the keys are published that sign tokens of Pub/Sub; empty means Google's own address.
 	GoogleKeys string
 	// Hosts maps the host that a registry calls itself in notifications to the registry as pipelines write it. The empty
@@ -68,6 +72,8 @@ type Deps struct {
 	// HintImage says that a tag of a followed image repository may be new or may have moved; an empty tag says that
 	// anything may have.
 	HintImage func(repository, tag string)
+	// HintReferrer, if set, says that something without a tag was pushed to a followed image repository: it may be a signature.
+	HintReferrer func(repository string)
 	// FollowsGit reports whether there is a Git repository of a name.
 	FollowsGit func(repository string) bool
 	// HintGit says that a Git repository may have changed.
@@ -76,6 +82,8 @@ type Deps struct {
 	Accepted func(kind, caller string)
 	// Refused, if set, is told of every delivery that is refused: of which kind, and in a word why. It MUST NOT block.
 	Refused func(kind, reason string)
+	// Failed, if set, is told why keys or secrets could not be read. It MUST NOT block.
+	Failed func(error)
 	// Client asks for keys; nil means http.DefaultClient. Its redirects are not followed.
 	Client *http.Client
 	// Metrics is where metrics are registered; nil counts for nobody.
@@ -84,8 +92,11 @@ type Deps struct {
 
 // Hooks is the handler. Serve it over HTTP, and run Run beside it.
 type Hooks struct {
-	secrets    secrets
-	google     *google // nil where nobody is known by it
+	secrets    atomic.Pointer[secrets]
+	reread     func() ([]Caller, error) // nil where secrets stay as they are
+	unread     string                   // why secrets were not read when they were to be last; empty if they were
+	hashing    chan struct{}            // see proof
+	google     *google                  // nil where nobody is known by it
 	hosts      map[string]string
 	deps       Deps
 	mux        *http.ServeMux
@@ -111,19 +122,26 @@ func New(cfg Config, deps Deps) (*Hooks, error) {
 	if deps.Refused == nil {
 		deps.Refused = func(string, string) {}
 	}
+	if deps.HintReferrer == nil {
+		deps.HintReferrer = func(string) {}
+	}
+	if deps.Failed == nil {
+		deps.Failed = func(error) {}
+	}
 	if deps.Client == nil {
 		deps.Client = http.DefaultClient
 	}
 	h := &Hooks{
-		secrets: all, hosts: hosts, deps: deps, mux: http.NewServeMux(), inbox: newInbox(), deliveries: newDeliveries(),
-		metrics: newMetrics(deps.Metrics, cfg.Callers),
+		reread: cfg.Reread, hashing: make(chan struct{}, 1), hosts: hosts, deps: deps, mux: http.NewServeMux(), inbox: newInbox(),
+		deliveries: newDeliveries(), metrics: newMetrics(deps.Metrics, cfg.Callers),
 	}
+	h.secrets.Store(&all)
 	if len(known) > 0 {
 		address := cmp.Or(cfg.GoogleKeys, GoogleKeys)
 		if err := checkKeysURL(address); err != nil {
 			return nil, err
 		}
-		h.google = &google{callers: known, keys: newKeySet(address, deps.Client)}
+		h.google = &google{callers: known, keys: newKeySet(address, deps.Client, deps.Failed)}
 	}
 	for _, p := range providers() {
 		h.mux.HandleFunc("POST /hooks/"+p.name, func(w http.ResponseWriter, req *http.Request) { h.registry(w, req, &p) })
@@ -132,12 +150,20 @@ func New(cfg Config, deps Deps) (*Hooks, error) {
 	return h, nil
 }
 
-// Run passes hints on until the context is done.
+// Run passes hints on, and reads secrets again, until the context is done.
 func (h *Hooks) Run(ctx context.Context) error {
+	var reader sync.WaitGroup
+	defer reader.Wait()
+	if h.reread != nil {
+		reader.Go(func() { h.keepReading(ctx) })
+	}
 	return h.inbox.run(ctx, func(k key, tag string) {
-		if k.git {
+		switch {
+		case k.git:
 			h.deps.HintGit(k.repository)
-		} else {
+		case k.referrer:
+			h.deps.HintReferrer(k.repository)
+		default:
 			h.deps.HintImage(k.repository, tag)
 		}
 	})
@@ -169,32 +195,36 @@ func unauthorized(text string) *refusal {
 
 // prove checks what can be checked of a caller before its body is read, and returns who it is unless that depends on the body.
 func (h *Hooks) prove(req *http.Request, p *provider) (*proof, string, *refusal) {
-	proof := h.secrets.proofOf(req, p)
+	proof := h.secrets.Load().proofOf(req, p)
 	switch {
 	case proof == nil:
 		return nil, "", unauthorized("send the header Authorization: Bearer with the token of a caller of webhook, or sign the body with it")
 	case proof.signed() && len(proof.want) == 0:
 		return nil, "", unauthorized("the signature is not hexadecimal")
 	case proof.signed():
+		proof.hashing = h.hashing
 		return proof, "", nil
 	}
-	if h.google != nil && p.google && looksLikeToken(proof.given) {
-		caller, err := h.google.whose(req.Context(), proof.given)
-		if err != nil {
-			return nil, "", unauthorized(err.Error())
-		}
+	caller, ok := proof.holder()
+	switch {
+	case ok:
 		return proof, caller, nil
-	}
-	caller, ok := h.secrets.holder(proof)
-	if !ok {
+	case h.google == nil || !p.google || !looksLikeToken(proof.given):
 		return nil, "", unauthorized("the token is not one of a caller of webhook")
+	}
+	caller, err := h.google.whose(req.Context(), proof.given)
+	switch {
+	case errors.Is(err, errNoKeys): // why is for the log: it tells of our network
+		return nil, "", &refusal{http.StatusServiceUnavailable, "no keys", errNoKeys.Error()}
+	case err != nil:
+		return nil, "", unauthorized(err.Error())
 	}
 	return proof, caller, nil
 }
 
 // signer is who signed a body that has gone through the proof.
-func (h *Hooks) signer(p *proof) (string, *refusal) {
-	caller, ok := h.secrets.holder(p)
+func signer(p *proof) (string, *refusal) {
+	caller, ok := p.holder()
 	if !ok {
 		return "", unauthorized("the signature is not one of this body with the token of a caller of webhook")
 	}
@@ -218,7 +248,7 @@ func (h *Hooks) registry(w http.ResponseWriter, req *http.Request, p *provider) 
 	for _, n := range notices {
 		repository, ok := n.locate(h.hosts)
 		if ok && h.deps.FollowsImage(repository) {
-			h.inbox.put(key{repository: repository}, n.tag)
+			h.inbox.put(key{repository: repository, referrer: n.tag == ""}, n.tag)
 			h.metrics.hints.WithLabelValues("registry").Inc()
 			taken++
 		}
@@ -244,7 +274,7 @@ func (h *Hooks) receive(w http.ResponseWriter, req *http.Request, p *provider) (
 	}
 	if proof.signed() {
 		_, _ = proof.Write(body) // a hash never fails
-		if caller, r = h.signer(proof); r != nil {
+		if caller, r = signer(proof); r != nil {
 			return nil, r
 		}
 	}
@@ -308,7 +338,7 @@ func (h *Hooks) git(w http.ResponseWriter, req *http.Request) {
 			h.refuse(w, "git", &refusal{http.StatusBadRequest, "cut", "the body is too large or ended early"})
 			return
 		}
-		if caller, r = h.signer(proof); r != nil {
+		if caller, r = signer(proof); r != nil {
 			h.refuse(w, "git", r)
 			return
 		}

@@ -42,9 +42,10 @@ func newServer(t *testing.T) *server {
 			FollowsImage: func(repository string) bool {
 				return strings.HasSuffix(repository, "/acme/api") || repository == "index.docker.io/library/nginx"
 			},
-			HintImage:  func(repository, tag string) { s.hints <- repository + ":" + tag },
-			FollowsGit: func(repository string) bool { return repository == "shop" },
-			HintGit:    func(repository string) { s.hints <- "git " + repository },
+			HintImage:    func(repository, tag string) { s.hints <- repository + ":" + tag },
+			HintReferrer: func(repository string) { s.hints <- "referrer of " + repository },
+			FollowsGit:   func(repository string) bool { return repository == "shop" },
+			HintGit:      func(repository string) { s.hints <- "git " + repository },
 		})
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +143,8 @@ func TestRegistryNotifications(t *testing.T) {
 		"NoHost":      {"the address of the content names the host", envelope(strings.Replace(push("", "acme/api", "1.0.0"), "192.168.100.227:5000", "REGISTRY:5000", 1)), []string{"ghcr.io/acme/api:1.0.0"}, 1},
 		"NoHostAtAll": {"a mapping of the empty host", `{"events":[{"action":"push","target":{"repository":"nginx","tag":"1"}}]}`, []string{"index.docker.io/library/nginx:1"}, 1},
 		"NotFollowed": {"nobody wants to know", envelope(push("ghcr.io", "acme/other", "1.0.0")), nil, 0},
-		"NoTag":       {"a push by digest", envelope(push("ghcr.io", "acme/api", "")), nil, 0},
+		"Referrer":    {"a manifest without a tag may be a signature", envelope(strings.Replace(push("ghcr.io", "acme/api", ""), "index.v1+json", "manifest.v1+json", 1)), []string{"referrer of ghcr.io/acme/api"}, 1},
+		"NoTag":       {"what refers to nothing, by digest", envelope(push("ghcr.io", "acme/api", "")), nil, 0},
 		"Pull":        {"not a push", envelope(strings.Replace(push("ghcr.io", "acme/api", "1.0.0"), `"push"`, `"pull"`, 1)), nil, 0},
 		"Nonsense":    {"names that are none are passed over, or the registry would send them for ever", envelope(push("ghcr.io", "../etc", "1.0.0"), push("ghcr.io", "acme/api", "a b"), push("ghcr.io", "acme/api", "1@sha256:"+strings.Repeat("a", 64)), push("ghcr.io/acme", "api", "1"), push("ghcr.io", "acme/api", "2.0.0")), []string{"ghcr.io/acme/api:2.0.0"}, 1},
 		"NoEvents":    {"an empty envelope", `{"events":[]}`, nil, 0},
