@@ -87,7 +87,8 @@ type Input struct {
 
 // Signed is what is known of the signatures of an image.
 type Signed struct {
-	// Checked is whether somebody looked; Kept is whether the image is signed by whom it must be, and Reason says why not.
+	// Checked is whether that is settled; Kept is whether the image is signed by whom it must be, and Reason says why not, or
+	// why it is not settled where that is known.
 	Checked, Kept bool
 	Reason        string
 	// By names who has signed.

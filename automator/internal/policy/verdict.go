@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -189,7 +190,7 @@ func (j *judgement) reason(e *entry) string {
 		}
 		return fmt.Sprintf("seen for %s, less than %s", j.now.Sub(e.Pushed).Truncate(time.Second), j.policy.minAge)
 	case RuleUnchecked:
-		return "nobody has checked its signatures yet"
+		return cmp.Or(j.signed(j.written(e)).Reason, "nobody has checked its signatures yet")
 	case RuleUnsigned:
 		return j.signed(j.written(e)).Reason
 	case RuleCurrent:

@@ -42,9 +42,10 @@ type host struct {
 	mu     sync.Mutex
 	base   *http.Transport
 	puller *remote.Puller
-	keys   *keychain       // of puller
-	made   time.Time       // puller
-	seen   map[string]bool // digests that it has, by their reference
+	keys   *keychain               // of puller
+	made   time.Time               // puller
+	seen   map[string]bool         // digests that it has, by their reference
+	lists  map[string]*http.Client // that ask for referrers, by repository; with the same keys
 }
 
 func newHost(registry string, cfg Host, common Config, metrics *metrics) (*host, error) {
@@ -121,21 +122,14 @@ func (h *host) getPuller() (*remote.Puller, *keychain, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.puller, h.keys, h.made = puller, keys, time.Now()
+	h.puller, h.keys, h.lists, h.made = puller, keys, nil, time.Now()
 	return puller, keys, nil
-}
-
-// currentKeys are those of the newest puller, for questions that pullers do not know.
-func (h *host) currentKeys() *keychain {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.keys
 }
 
 // options are how the registry is talked to, once its transport is made.
 func (h *host) options(keys *keychain) []remote.Option {
 	return []remote.Option{
-		remote.WithTransport(&guard{host: h.name, insecure: h.cfg.Insecure, trusted: h.cfg.TokenServers, budget: h.budget, metrics: h.metrics, secrets: h.secrets, inner: h.base}),
+		remote.WithTransport(h.guarded()),
 		remote.WithAuthFromKeychain(keys),
 		remote.WithUserAgent(h.userAgent),
 		remote.WithPageSize(PageSize),
@@ -143,6 +137,11 @@ func (h *host) options(keys *keychain) []remote.Option {
 		remote.WithRetryStatusCodes(),
 		remote.WithRetryPredicate(func(error) bool { return false }),
 	}
+}
+
+// guarded is how requests are sent, once the transport is made.
+func (h *host) guarded() http.RoundTripper {
+	return &guard{host: h.name, insecure: h.cfg.Insecure, trusted: h.cfg.TokenServers, budget: h.budget, metrics: h.metrics, secrets: h.secrets, inner: h.base}
 }
 
 // maxSeen bounds the digests that are remembered; beyond it all are asked for once more.

@@ -105,23 +105,16 @@ func missing(err error) bool {
 
 // referrers reads the artifacts that the registry, or the tag that stands for its list, names.
 func (r *signatureReader) referrers(ctx context.Context) error {
-	list, err := remote.Referrers(r.repository.Digest(r.subject.String()), append(r.options(r.currentKeys()), remote.WithContext(ctx))...)
+	manifests, found, err := r.list(ctx)
+	if err == nil && !found {
+		manifests, err = r.listUnderTag(ctx)
+	}
 	if err != nil {
 		return err
-	}
-	raw, err := list.RawManifest()
-	if err != nil {
-		return err
-	}
-	var manifest struct {
-		Manifests []v1.Descriptor `json:"manifests"`
-	}
-	if json.Unmarshal(raw, &manifest) != nil {
-		r.material.Skipped++ // a tag of that name may be anything
 	}
 	var wanted []v1.Hash
-	for i := range manifest.Manifests {
-		d := &manifest.Manifests[i]
+	for i := range manifests {
+		d := &manifests[i]
 		switch {
 		case !attaches(d.ArtifactType) || slices.Contains(wanted, d.Digest):
 		case !isSHA256(d.Digest):

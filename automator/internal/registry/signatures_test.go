@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -271,5 +272,86 @@ func TestSignaturesBehindMirror(t *testing.T) {
 	w.server.Close()
 	if _, err := client.Signatures(t.Context(), image.Repository, image.Digest); err == nil {
 		t.Error("Signatures(...): what the mirror lacks is taken for what the registry lacks")
+	}
+}
+
+// paged answers for the list of referrers with a page for each of some lists, the next one named by link.
+func paged(link func(at string, next int) string, pages ...[]byte) middleware {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			if !strings.Contains(req.URL.Path, "/referrers/") {
+				next.ServeHTTP(rw, req)
+				return
+			}
+			page, _ := strconv.Atoi(req.URL.Query().Get("page"))
+			if page+1 < len(pages) {
+				rw.Header().Set("Link", link(req.URL.Path, page+1))
+			}
+			rw.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+			_, _ = rw.Write(pages[page])
+		})
+	}
+}
+
+func relative(at string, next int) string { return fmt.Sprintf(`<%s?page=%d>; rel="next"`, at, next) }
+
+// TestSignaturesOnLaterPages reads a registry's list to its end, which is where it is named, within bounds.
+func TestSignaturesOnLaterPages(t *testing.T) {
+	t.Parallel()
+	cases := map[string]struct {
+		pages   int // the last of which names the signature
+		link    func(at string, next int) string
+		found   bool
+		skipped int
+		asked   int
+	}{
+		"One":     {pages: 1, link: relative, found: true, asked: 1},
+		"Last":    {pages: 3, link: relative, found: true, asked: 3},
+		"TooMany": {pages: 17, link: relative, skipped: 1, asked: 16},
+		"Elsewhere": {pages: 2, link: func(at string, next int) string {
+			return strings.Replace(relative(at, next), "<", "<http://other.test", 1)
+		}, skipped: 1, asked: 1},
+		"OtherList": {pages: 2, link: func(string, int) string { return `</v2/acme/other/referrers/sha256:aa?page=1>; rel="next"` }, skipped: 1, asked: 1},
+		"NoNext":    {pages: 2, link: func(at string, next int) string { return strings.Replace(relative(at, next), "next", "prev", 1) }, asked: 1},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pages := make([][]byte, tc.pages)
+			for i := range pages {
+				pages[i] = indexOf(t)
+			}
+			w := newWorld(t, paged(tc.link, pages...))
+			image := signature.Image{Repository: w.host + "/acme/api", Digest: w.push("acme/api", "1.0.0", "one")}
+			key := signaturetest.ECDSA(t)
+			bundle := key.Bundle(signaturetest.Statement(image, signaturetest.SignaturePredicate, "{}"))
+			pages[tc.pages-1] = indexOf(t, w.artifact("acme/api", "", image.Digest, w.layerOf("acme/api", bundleLayer, bundle)))
+			got, err := w.client().Signatures(t.Context(), image.Repository, image.Digest)
+			if err != nil || (len(got.Items) == 1) != tc.found || got.Skipped != tc.skipped {
+				t.Errorf("Signatures(...): %d items, %d skipped, %v; want found %t, %d skipped", len(got.Items), got.Skipped, err, tc.found, tc.skipped)
+			}
+			if asked := w.count(func(req *http.Request) bool { return strings.Contains(req.URL.Path, "/referrers/") }); asked != tc.asked {
+				t.Errorf("%d pages were asked for, want %d", asked, tc.asked)
+			}
+		})
+	}
+}
+
+// TestSignaturesBesideOneHandshake asks about many images of a repository after the handshakes of the first.
+func TestSignaturesBesideOneHandshake(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	client := w.client()
+	handshakes := func(req *http.Request) bool { return req.URL.Path == "/v2/" }
+	var after []int
+	for _, tag := range []string{"1.0.0", "1.1.0", "1.2.0"} {
+		digest := w.push("acme/api", tag, tag)
+		if _, err := client.Signatures(t.Context(), w.host+"/acme/api", digest); err != nil {
+			t.Fatal(err)
+		}
+		after = append(after, w.count(handshakes))
+	}
+	if after[0] == 0 || after[2] != after[0] {
+		t.Errorf("handshakes after each image: %v, want all with the first", after)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/signature"
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 // Limits of the loop.
@@ -30,6 +31,9 @@ const (
 	reloadEvery = 15 * time.Second
 	// recheckAfter is how soon an image that is not signed may be looked at again.
 	recheckAfter = 2 * time.Second
+	// patience is how long a registry may fail to answer until an image goes for one that is not signed, so that older ones are
+	// taken: what somebody pushed may be why it fails.
+	patience = 2 * time.Minute
 )
 
 // Registry is asked about images.
@@ -91,7 +95,8 @@ type check struct {
 	verifier *signature.Verifier
 	tag      string // that had the digest when it was asked for last
 	verdict  signature.Verdict
-	settled  bool
+	settled  bool      // the verdict counts
+	failing  time.Time // since when the registry does not answer; zero if it did
 	running  bool
 	attempt  int
 	last     time.Time // when it was checked
@@ -123,7 +128,7 @@ func (c *Checker) Signed(repository string, tag *policy.Tag, rules signature.Rul
 		return policy.Signed{}
 	}
 	known.asked = time.Now()
-	return policy.Signed{Checked: known.settled, Kept: known.settled && known.verdict.Kept, Reason: known.verdict.Reason, By: known.verdict.By}
+	return policy.Signed{Checked: known.settled, Kept: known.verdict.Kept, Reason: known.verdict.Reason, By: known.verdict.By}
 }
 
 // Check has tags' images checked: those of their digests, or whatever they point to.
@@ -175,6 +180,9 @@ func (c *Checker) forget(k key) {
 	}
 }
 
+// unsigned tells whether somebody looked, and the image is not known to be signed.
+func (c *check) unsigned() bool { return !c.verdict.Kept && (c.settled || !c.failing.IsZero()) }
+
 // Generation changes whenever an answer of Signed may have.
 func (c *Checker) Generation() uint64 {
 	c.mu.Lock()
@@ -187,9 +195,9 @@ func (c *Checker) Recheck(repository string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for k, known := range c.checks {
-		if k.repository == repository && known.settled && !known.verdict.Kept {
+		if k.repository == repository && known.unsigned() {
 			known.attempt = 0
-			known.next = earlier(known.next, known.last.Add(recheckAfter))
+			known.next = instant.Earlier(known.next, known.last.Add(recheckAfter))
 		}
 	}
 	c.signal()
@@ -200,11 +208,4 @@ func (c *Checker) signal() {
 	case c.wake <- struct{}{}:
 	default:
 	}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }

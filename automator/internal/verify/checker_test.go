@@ -229,23 +229,50 @@ func TestSignedLater(t *testing.T) {
 	})
 }
 
-// TestRegistryDown accepts nothing, and asks again; what is known already stays known.
+// TestRegistryDown accepts nothing, and asks again; what is known already stays known. That it does not answer is no verdict,
+// unless it lasts.
 func TestRegistryDown(t *testing.T) {
 	w, key := newWorld(), signaturetest.ECDSA(t)
 	w.material[digestOf("1.0.0")], w.material[digestOf("1.1.0")] = signedBy(key, "1.0.0"), signedBy(key, "1.1.0")
 	by := rules(t, key.Public)
 	play(t, verify.Config{}, w, func(c *verify.Checker) {
-		c.Check(repository, []policy.Tag{*tagged("1.0.0")}, by)
+		c.Check(repository, []policy.Tag{*tagged("1.0.0"), *tagged("0.9.0")}, by)
 		synctest.Wait()
+		want(t, c, tagged("0.9.0"), by, "the registry has none")
 		w.set(func() { w.down = errBoom })
 		c.Check(repository, []policy.Tag{*tagged("1.1.0"), {Name: "1.2.0"}}, by)
 		synctest.Wait()
 		want(t, c, tagged("1.0.0"), by, "signed")
+		for _, tag := range []*policy.Tag{tagged("1.1.0"), {Name: "1.2.0"}} {
+			want(t, c, tag, by, "unchecked")
+			if got := c.Signed(repository, tag, by); !strings.Contains(got.Reason, "tried again: boom") {
+				t.Errorf("%s is unchecked because %q", tag.Name, got.Reason)
+			}
+		}
+		<-time.After(30 * time.Second)
+		want(t, c, tagged("0.9.0"), by, "tried again: boom")
+		<-time.After(3 * time.Minute)
 		want(t, c, tagged("1.1.0"), by, "tried again: boom")
 		want(t, c, &policy.Tag{Name: "1.2.0"}, by, "tried again: boom")
 		w.set(func() { w.down = nil })
-		<-time.After(30 * time.Second)
+		<-time.After(6 * time.Minute)
 		want(t, c, tagged("1.1.0"), by, "signed")
+	})
+}
+
+// TestRecheckAfterAFailure does not wait for its turn when something was seen.
+func TestRecheckAfterAFailure(t *testing.T) {
+	w, key := newWorld(), signaturetest.ECDSA(t)
+	w.material[digestOf("1.0.0")] = signedBy(key, "1.0.0")
+	w.down = errBoom
+	by := rules(t, key.Public)
+	play(t, verify.Config{}, w, func(c *verify.Checker) {
+		c.Check(repository, []policy.Tag{*tagged("1.0.0")}, by)
+		synctest.Wait()
+		w.set(func() { w.down = nil })
+		c.Recheck(repository)
+		<-time.After(3 * time.Second)
+		want(t, c, tagged("1.0.0"), by, "signed")
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tandem-cd/tandem/automator/internal/signature"
 	"github.com/tandem-cd/tandem/shared/backoff"
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 // afterUnsigned is how long an image that is not signed is left alone.
@@ -72,7 +73,7 @@ func (c *Checker) due(now time.Time) (taken []key, wait time.Duration) {
 			c.forget(k)
 		case known.settled && known.verdict.Kept:
 		case known.next.After(now):
-			next = earlier(next, known.next)
+			next = instant.Earlier(next, known.next)
 		default:
 			ready = append(ready, k)
 		}
@@ -169,8 +170,10 @@ func (c *Checker) verify(ctx context.Context, v *signature.Verifier, image signa
 	return verdict, nil
 }
 
-// conclude records what came of a check, and tells whether it is news.
+// conclude records what came of a check, and tells whether it is news. That the registry does not answer is no verdict, unless
+// it goes on for too long.
 func (c *check) conclude(now time.Time, verdict signature.Verdict, err error) bool {
+	before := *c
 	again := afterUnsigned().Delay(c.attempt)
 	if err != nil {
 		verdict.Reason = fmt.Sprintf("it cannot be told who has signed it, which is tried again: %v", err)
@@ -179,8 +182,15 @@ func (c *check) conclude(now time.Time, verdict signature.Verdict, err error) bo
 	if wish, ok := errors.AsType[limited](err); ok {
 		again = wish.RetryAfter()
 	}
-	news := !c.settled || c.verdict.Kept != verdict.Kept || c.verdict.Reason != verdict.Reason
-	c.verdict, c.settled, c.last, c.next = verdict, true, now, now.Add(again)
+	c.verdict, c.last, c.next = verdict, now, now.Add(again)
 	c.attempt++
-	return news
+	if err == nil {
+		c.settled, c.failing = true, time.Time{}
+	} else {
+		if c.failing.IsZero() {
+			c.failing = now
+		}
+		c.settled = c.settled || c.next.Sub(c.failing) > patience
+	}
+	return c.settled != before.settled || c.verdict.Kept != before.verdict.Kept || c.verdict.Reason != before.verdict.Reason
 }

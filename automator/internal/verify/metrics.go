@@ -46,13 +46,13 @@ func (m *metrics) checked(began time.Time, verdict signature.Verdict, err error)
 	m.checks.WithLabelValues(result).Inc()
 }
 
-// count returns how many images are known not to be signed.
+// count returns how many images are not known to be signed though somebody looked.
 func (c *Checker) count() float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
 	for _, known := range c.checks {
-		if known.settled && !known.verdict.Kept {
+		if known.unsigned() {
 			n++
 		}
 	}

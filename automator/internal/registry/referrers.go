@@ -1,0 +1,162 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+const (
+	// maxReferrerPages bounds the pages that are read of a registry's list of referrers, and maxReferrerPage the bytes of one.
+	maxReferrerPages = 16
+	maxReferrerPage  = 4 << 20
+	// maxLists bounds the repositories whose handshakes are remembered; beyond it all are made once more.
+	maxLists = 1000
+)
+
+var errPage = fmt.Errorf("a page of the referrers has more than %d bytes", maxReferrerPage)
+
+// list reads the registry's own list of what refers to the subject, page by page; found is false where it has no such lists.
+// Pages beyond the limit, and a next page that is none of this list, are counted as one that was skipped.
+func (r *signatureReader) list(ctx context.Context) (all []v1.Descriptor, found bool, err error) {
+	client, err := r.lister(ctx, r.repository)
+	if err != nil {
+		return nil, false, err
+	}
+	at := &url.URL{
+		Scheme: r.repository.Scheme(), Host: r.repository.RegistryStr(),
+		Path: "/v2/" + r.repository.RepositoryStr() + "/referrers/" + r.subject.String(),
+	}
+	for page := range maxReferrerPages {
+		body, next, err := readPage(ctx, client, at)
+		switch {
+		case errors.Is(err, errNoList) && page == 0:
+			return nil, false, nil
+		case err != nil:
+			return nil, false, err
+		}
+		all = append(all, r.descriptors(body)...)
+		switch {
+		case next == nil:
+			return all, true, nil
+		case next.Scheme != at.Scheme || next.Host != at.Host || next.Path != at.Path:
+			r.material.Skipped++
+			return all, true, nil
+		}
+		at = next
+	}
+	r.material.Skipped++
+	return all, true, nil
+}
+
+// errNoList says that a registry does not know lists of referrers.
+var errNoList = errors.New("the registry has no lists of referrers")
+
+// readPage reads one page; next is nil for the last one. See "Listing Referrers" of the distribution specification.
+func readPage(ctx context.Context, client *http.Client, at *url.URL) (body []byte, next *url.URL, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Accept", string(types.OCIImageIndex))
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	if err := transport.CheckError(resp, http.StatusOK, http.StatusNotFound, http.StatusBadRequest, http.StatusNotAcceptable); err != nil {
+		return nil, nil, err
+	}
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if resp.StatusCode != http.StatusOK || kind != string(types.OCIImageIndex) {
+		return nil, nil, errNoList
+	}
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxReferrerPage+1))
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(body) > maxReferrerPage:
+		return nil, nil, errPage
+	}
+	return body, nextPage(at, resp.Header.Get("Link")), nil
+}
+
+// nextPage finds the address in a header such as `</v2/...?last=x>; rel="next"`; nil where there is none.
+func nextPage(at *url.URL, link string) *url.URL {
+	target, parameters, ok := strings.Cut(link, ">")
+	target, opened := strings.CutPrefix(strings.TrimSpace(target), "<")
+	if !ok || !opened || !strings.Contains(strings.ReplaceAll(parameters, `"`, ""), "rel=next") {
+		return nil
+	}
+	next, err := at.Parse(target)
+	if err != nil {
+		return nil
+	}
+	return next
+}
+
+// descriptors are those of an index; what is none, such as anything that a tag may point to, is counted.
+func (r *signatureReader) descriptors(index []byte) []v1.Descriptor {
+	var manifest struct {
+		Manifests []v1.Descriptor `json:"manifests"`
+	}
+	if json.Unmarshal(index, &manifest) != nil {
+		r.material.Skipped++
+	}
+	return manifest.Manifests
+}
+
+// listUnderTag reads the list that clients keep under a tag where the registry has none.
+func (r *signatureReader) listUnderTag(ctx context.Context) ([]v1.Descriptor, error) {
+	got, err := r.puller.Get(ctx, r.repository.Tag(tagOf(r.subject)))
+	if missing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.descriptors(got.Manifest), nil
+}
+
+// lister returns a client that may ask for the referrers of a repository's images, after a handshake with the registry the
+// first time: pullers keep theirs to themselves.
+func (h *host) lister(ctx context.Context, repository name.Repository) (*http.Client, error) {
+	h.mu.Lock()
+	client, keys := h.lists[repository.Name()], h.keys
+	h.mu.Unlock()
+	if client != nil {
+		return client, nil
+	}
+	auth, err := authn.Resolve(ctx, keys, repository)
+	if err != nil {
+		return nil, err
+	}
+	inner := transport.NewUserAgent(h.guarded(), h.userAgent)
+	shaken, err := transport.NewWithContext(ctx, repository.Registry, auth, inner, []string{repository.Scope(transport.PullScope)})
+	if err != nil {
+		return nil, err
+	}
+	client = &http.Client{Transport: shaken}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.keys != keys {
+		return client, nil // others are in its place by now
+	}
+	if h.lists == nil || len(h.lists) >= maxLists {
+		h.lists = map[string]*http.Client{}
+	}
+	h.lists[repository.Name()] = client
+	return client, nil
+}
