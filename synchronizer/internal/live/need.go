@@ -56,13 +56,15 @@ func (s *Store) meets(label string, kinds []v1alpha1.ObjectKind) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	now, known := s.needs[label]
-	if !known || len(now) != len(kinds) {
-		return false
-	}
-	return !slices.ContainsFunc(kinds, func(kind v1alpha1.ObjectKind) bool {
+	distinct := map[schema.GroupVersionKind]bool{}
+	for _, kind := range kinds {
 		n := now[kindOf(kind)]
-		return n == nil || n.watches == nil
-	})
+		if n == nil || n.watches == nil {
+			return false
+		}
+		distinct[kindOf(kind)] = true
+	}
+	return known && len(now) == len(distinct)
 }
 
 // share lets a Sync use the watches that there are of a kind, so that it need not wait to be told of them. The caller holds mu.

@@ -345,3 +345,18 @@ func TestNothingIsKeptOfAnotherReplicasObjects(t *testing.T) {
 	}
 	has("when there is no such Sync any more", "late")
 }
+
+// A kind that is named twice does not stand for one that is not needed any more.
+func TestKindsThatAreNamedTwice(t *testing.T) {
+	t.Parallel()
+	w := watchConfigMaps("shop.web")
+	configMap := v1alpha1.ObjectKind{Version: "v1", Kind: "ConfigMap", Namespaced: true}
+	secret := v1alpha1.ObjectKind{Version: "v1", Kind: "Secret", Namespaced: true}
+	w.Need("shop.web", []v1alpha1.ObjectKind{configMap, secret})
+	at := place{resource: schema.GroupVersionResource{Version: "v1", Resource: "secrets"}}
+	w.attach("shop.web", w.needs["shop.web"][kindOf(secret)], kindOf(secret), []place{at})
+	w.Need("shop.web", []v1alpha1.ObjectKind{configMap, configMap})
+	if got := slices.Collect(maps.Keys(w.needs["shop.web"])); !slices.Equal(got, []schema.GroupVersionKind{configMaps}) || w.watches[at] != nil {
+		t.Errorf("needs %v, and secrets are watched: %t", got, w.watches[at] != nil)
+	}
+}
