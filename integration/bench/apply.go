@@ -20,6 +20,8 @@ import (
 	"github.com/tandem-cd/tandem/integration/env/gitserver"
 	"github.com/tandem-cd/tandem/integration/env/kubecluster"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+
+	"github.com/tandem-cd/tandem/integration/bench/measure"
 )
 
 // concurrency of the bare client, where the API server's throughput stops to grow.
@@ -41,10 +43,10 @@ type Apply struct {
 // Change compares the way of a one-object commit with the bare apply of one object.
 type Change struct {
 	// Tandem is from the announcement to the end of the apply.
-	Tandem Spread `json:"tandem"`
+	Tandem measure.Spread `json:"tandem"`
 	// Bare is one server-side apply of such an object.
-	Bare    Spread `json:"bare_apply"`
-	Samples int    `json:"samples"`
+	Bare    measure.Spread `json:"bare_apply"`
+	Samples int            `json:"samples"`
 }
 
 // firstApply measures both in turn, each first every other time. What the last pair made stays: load-0 and bare-0.
@@ -240,7 +242,7 @@ func (b *bench) changes(ctx context.Context, report *Report) error {
 		}
 		baseline = append(baseline, time.Since(began))
 	}
-	report.Change = Change{Tandem: spread(tandem), Bare: spread(baseline), Samples: len(tandem)}
+	report.Change = Change{Tandem: measure.Of(tandem), Bare: measure.Of(baseline), Samples: len(tandem)}
 	return nil
 }
 

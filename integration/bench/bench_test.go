@@ -6,30 +6,13 @@ import (
 	"time"
 )
 
-func TestPercentile(t *testing.T) {
+func TestRatio(t *testing.T) {
 	t.Parallel()
-	var hundred []time.Duration
-	for i := 100; i > 0; i-- {
-		hundred = append(hundred, time.Duration(i))
-	}
-	cases := map[string]struct {
-		samples []time.Duration
-		p       int
-		want    time.Duration
-	}{
-		"None":    {samples: nil, p: 50, want: 0},
-		"One":     {samples: []time.Duration{7}, p: 99, want: 7},
-		"Median":  {samples: hundred, p: 50, want: 50},
-		"Tail":    {samples: hundred, p: 99, want: 99},
-		"Highest": {samples: []time.Duration{1, 2, 3}, p: 99, want: 3},
-	}
-	for name, tc := range cases {
-		if got := percentile(tc.samples, tc.p); got != tc.want {
-			t.Errorf("%s: percentile(%d): got %d, want %d", name, tc.p, got, tc.want)
-		}
-	}
 	if got := ratio(3*time.Second, 2*time.Second); got != 1.5 {
 		t.Errorf("ratio(3s, 2s): got %v", got)
+	}
+	if got := ratio(time.Second, 0); got != 0 {
+		t.Errorf("ratio(1s, 0): got %v, want 0 where there is nothing to compare with", got)
 	}
 }
 

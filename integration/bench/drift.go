@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"github.com/tandem-cd/tandem/integration/bench/measure"
 	"github.com/tandem-cd/tandem/integration/env"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
@@ -38,7 +39,7 @@ func (b *syncBench) drift(ctx context.Context, report *SyncReport) error {
 		}
 		healed = append(healed, took)
 	}
-	report.DriftHeal = spread(healed)
+	report.DriftHeal = measure.Of(healed)
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tandem-cd/tandem/integration/bench/measure"
 	"github.com/tandem-cd/tandem/integration/env"
 	"github.com/tandem-cd/tandem/integration/env/gitserver"
 	"github.com/tandem-cd/tandem/integration/env/registry"
@@ -25,9 +26,9 @@ const (
 // Push compares the way from a registry's acknowledgement to a commit on the Git server with a bare push.
 type Push struct {
 	// Tandem is from the registry's acknowledgement of the image to the moment the branch has the commit.
-	Tandem Spread `json:"tandem"`
+	Tandem measure.Spread `json:"tandem"`
 	// Bare is a `git push` of a commit that changes the same line of the same files, until the branch has it.
-	Bare Spread `json:"bare_push"`
+	Bare measure.Spread `json:"bare_push"`
 	// Overhead is the difference of the medians.
 	Overhead float64 `json:"overhead_p50"`
 	Samples  int     `json:"samples"`
@@ -98,7 +99,7 @@ func (b *bench) push(ctx context.Context, report *Report) error {
 		baseline = append(baseline, took)
 	}
 	report.PushToCommit = Push{
-		Tandem: spread(tandem), Bare: spread(baseline), Overhead: ms(median(tandem) - median(baseline)), Samples: len(tandem),
+		Tandem: measure.Of(tandem), Bare: measure.Of(baseline), Overhead: measure.Milliseconds(median(tandem) - median(baseline)), Samples: len(tandem),
 	}
 	return nil
 }

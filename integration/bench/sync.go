@@ -63,9 +63,9 @@ type SyncReport struct {
 	RestartWrites int `json:"restart_writes"`
 	RestartReads  int `json:"restart_reads"`
 	// OneChange is from a commit's announcement to the end of its apply.
-	OneChange Spread `json:"one_change_ms"`
+	OneChange measure.Spread `json:"one_change_ms"`
 	// DriftHeal is from the API server's answer to somebody's change or deletion until a watch shows it undone.
-	DriftHeal Spread `json:"drift_heal_ms"`
+	DriftHeal measure.Spread `json:"drift_heal_ms"`
 	// Restore compares the apply of everything after its deletion with Raw.
 	Restore float64 `json:"restore_ratio"`
 	// Resident is the synchronizer's memory when nothing goes on, Peak the most it ever was, with Objects.

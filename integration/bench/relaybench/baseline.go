@@ -142,12 +142,12 @@ func (b *baseline) waitBack(ctx context.Context, since time.Time) (time.Duration
 }
 
 // announce turns the status over and over.
-func (b *baseline) announce(ctx context.Context, times int) (Spread, error) {
+func (b *baseline) announce(ctx context.Context, times int) (measure.Spread, error) {
 	var samples []time.Duration
 	for range times {
 		at := time.Now()
 		if err := get(ctx, b.control); err != nil {
-			return Spread{}, err
+			return measure.Spread{}, err
 		}
 		err := wait(ctx, len(b.watchers), func() (int, string) {
 			told := 0
@@ -159,13 +159,13 @@ func (b *baseline) announce(ctx context.Context, times int) (Spread, error) {
 			return told, "baseline: announcement"
 		})
 		if err != nil {
-			return Spread{}, err
+			return measure.Spread{}, err
 		}
 		for _, one := range b.watchers {
 			samples = append(samples, time.Unix(0, one.arrived.Load()).Sub(at))
 		}
 	}
-	return spread(samples), nil
+	return measure.Of(samples), nil
 }
 
 func (b *baseline) reconnect(ctx context.Context, report *Baseline) error {
@@ -182,6 +182,6 @@ func (b *baseline) reconnect(ctx context.Context, report *Baseline) error {
 		return fmt.Errorf("after the cut: %w", err)
 	}
 	after, err := processor(b.server.ID())
-	report.ReconnectCut, report.CPUReconnect = seconds(took), seconds(after-before)
+	report.ReconnectCut, report.CPUReconnect = measure.Seconds(took), measure.Seconds(after-before)
 	return err
 }

@@ -28,8 +28,8 @@ type Harm struct {
 	// Attack names it; "none" is the same measurement without.
 	Attack string `json:"attack"`
 	// Announce is what the neighbours saw meanwhile, and Acked when their events were stored.
-	Announce Spread `json:"announce_ms"`
-	Acked    Spread `json:"acked_ms"`
+	Announce measure.Spread `json:"announce_ms"`
+	Acked    measure.Spread `json:"acked_ms"`
 	// CPU is the automator's, in processors.
 	CPU float64 `json:"cpu"`
 	// Memory is the automator's resident memory in the end of it, in MiB.
@@ -126,8 +126,8 @@ func (r *run) suffer(ctx context.Context, a attack) (harm Harm, err error) {
 	if err != nil {
 		return harm, err
 	}
-	harm.Announce, harm.Acked = spread(announced), spread(acked)
-	harm.CPU = seconds(time.Duration(float64(after-before) / time.Since(began).Seconds()))
+	harm.Announce, harm.Acked = measure.Of(announced), measure.Of(acked)
+	harm.CPU = measure.Seconds(time.Duration(float64(after-before) / time.Since(began).Seconds()))
 	harm.Lost = r.crowd.losses()
 	harm.Memory, err = measure.Resident(r.world.automator.ID())
 	return harm, err

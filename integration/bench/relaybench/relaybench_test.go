@@ -5,31 +5,6 @@ import (
 	"time"
 )
 
-func TestSpread(t *testing.T) {
-	t.Parallel()
-	var hundred []time.Duration
-	for i := 100; i > 0; i-- {
-		hundred = append(hundred, time.Duration(i)*time.Millisecond)
-	}
-	cases := map[string]struct {
-		reason  string
-		samples []time.Duration
-		want    Spread
-	}{
-		"None":    {reason: "A figure that was not measured is 0.", want: Spread{}},
-		"One":     {reason: "One sample is every percentile.", samples: hundred[:1], want: Spread{P50: 100, P99: 100, Max: 100}},
-		"Hundred": {reason: "By nearest rank.", samples: hundred, want: Spread{P50: 50, P99: 99, Max: 100}},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if got := spread(tc.samples); got != tc.want {
-				t.Errorf("%s\nspread(...): got %v, want %v", tc.reason, got, tc.want)
-			}
-		})
-	}
-}
-
 func TestSlope(t *testing.T) {
 	t.Parallel()
 	var samples []Sample

@@ -2,8 +2,9 @@ package relaybench
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
+
+	"github.com/tandem-cd/tandem/integration/bench/measure"
 )
 
 // Options choose how much is measured. See Defaults.
@@ -45,12 +46,12 @@ type Report struct {
 	// Outage is how long it was gone.
 	Outage float64 `json:"outage_s"`
 	// Announce is from the moment the automator announced a commit to the first synchronizer, to its arrival at each.
-	Announce Spread `json:"announce_ms"`
+	Announce measure.Spread `json:"announce_ms"`
 	// Pushed is from the push on the Git server to the arrival: the webhook, git's own fetch and the look at the trees
 	// are in it.
-	Pushed Spread `json:"pushed_ms"`
+	Pushed measure.Spread `json:"pushed_ms"`
 	// Acked is from the first announcement to the stored and acknowledged event of each.
-	Acked Spread `json:"acked_ms"`
+	Acked measure.Spread `json:"acked_ms"`
 	// Memory is what the automator's resident memory grew by when the synchronizers connected.
 	Memory float64 `json:"rss_mib_per_1000"`
 	// MemoryEmpty, MemoryFull and MemoryEnd are the whole process: without synchronizers, with all, and in the end.
@@ -70,38 +71,11 @@ type Report struct {
 // Baseline is the same of a bare gRPC health watch: mutual TLS 1.3, one stream for each client, default buffers on the
 // server.
 type Baseline struct {
-	ReconnectCut float64 `json:"reconnect_cut_s"`
-	Announce     Spread  `json:"announce_ms"`
-	Memory       float64 `json:"rss_mib_per_1000"`
-	CPUReconnect float64 `json:"cpu_reconnect_s"`
+	ReconnectCut float64        `json:"reconnect_cut_s"`
+	Announce     measure.Spread `json:"announce_ms"`
+	Memory       float64        `json:"rss_mib_per_1000"`
+	CPUReconnect float64        `json:"cpu_reconnect_s"`
 }
 
 // JSON is the report on one line.
 func (r Report) JSON() ([]byte, error) { return json.Marshal(r) }
-
-// Spread sums up measurements in milliseconds.
-type Spread struct {
-	P50 float64 `json:"p50"`
-	P99 float64 `json:"p99"`
-	Max float64 `json:"max"`
-}
-
-// spread returns the percentiles by nearest rank.
-func spread(samples []time.Duration) Spread {
-	if len(samples) == 0 {
-		return Spread{}
-	}
-	sorted := slices.Sorted(slices.Values(samples))
-	rank := func(p int) time.Duration { return sorted[max((len(sorted)*p+99)/100, 1)-1] }
-	return Spread{P50: ms(rank(50)), P99: ms(rank(99)), Max: ms(rank(100))}
-}
-
-// ms is a duration in milliseconds with one digit behind the point.
-func ms(d time.Duration) float64 {
-	return float64(d.Round(100*time.Microsecond)) / float64(time.Millisecond)
-}
-
-// seconds is a duration in seconds with two digits behind the point.
-func seconds(d time.Duration) float64 {
-	return float64(d.Round(10*time.Millisecond)) / float64(time.Second)
-}

@@ -28,7 +28,7 @@ func Run(ctx context.Context, opts Options) (report Report, err error) {
 	if err != nil {
 		return report, err
 	}
-	r := &run{opts: opts, world: w, report: Report{Clients: opts.Clients, Outage: seconds(opts.Outage)}}
+	r := &run{opts: opts, world: w, report: Report{Clients: opts.Clients, Outage: measure.Seconds(opts.Outage)}}
 	defer func() { err = errors.Join(err, r.close()) }()
 	steps := []step{
 		{"Baseline: a bare gRPC health watch", opts.Baseline, r.baseline},
@@ -162,7 +162,7 @@ func (r *run) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.report.Announce, r.report.Acked, r.report.Pushed = spread(announced), spread(acked), spread(sincePush)
+	r.report.Announce, r.report.Acked, r.report.Pushed = measure.Of(announced), measure.Of(acked), measure.Of(sincePush)
 	r.report.CPUAnnounce = float64((after-before).Milliseconds()/int64(max(r.opts.Announcements, 1))) / 1000
 	r.opts.Say("  p50 %.1f ms, p99 %.1f ms; acknowledged p99 %.1f ms; since the push p99 %.1f ms; %.3f s of processor each",
 		r.report.Announce.P50, r.report.Announce.P99, r.report.Acked.P99, r.report.Pushed.P99, r.report.CPUAnnounce)
@@ -180,7 +180,7 @@ func (r *run) cut(ctx context.Context) error {
 		return err
 	}
 	after, err := processor(r.world.automator.ID())
-	r.report.ReconnectCut, r.report.CPUReconnect = seconds(took), seconds(after-before)
+	r.report.ReconnectCut, r.report.CPUReconnect = measure.Seconds(took), measure.Seconds(after-before)
 	r.opts.Say("  all back in %.2f s, %.2f s of processor", took.Seconds(), (after - before).Seconds())
 	return err
 }
@@ -196,7 +196,7 @@ func (r *run) outage(ctx context.Context) error {
 		return err
 	}
 	took, err := r.crowd.waitBack(ctx, began)
-	r.report.ReconnectDown = seconds(took)
+	r.report.ReconnectDown = measure.Seconds(took)
 	r.opts.Say("  all back in %.2f s", took.Seconds())
 	return err
 }
