@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -151,6 +152,13 @@ func TestInstallationTokenRefused(t *testing.T) {
 			w.WriteHeader(http.StatusCreated)
 			fmt.Fprint(w, `{"token": "ghs_x\r\nX-Evil: 1", "expires_at": "2030-01-01T00:00:00Z"}`)
 		}},
+		"NotCreated": {keyFile: file, says: "the API answers 200", answer: func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"token": "ghs_x", "expires_at": "2030-01-01T00:00:00Z"}`)
+		}},
+		"ManyWords": {keyFile: file, says: "the API answers 403: suspended by its owner x", answer: func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprintf(w, `{"message": %q}`, "suspended\nby its  owner "+strings.Repeat("x", 10_000))
+		}},
 		"TooLong": {keyFile: file, says: "too large", answer: func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusCreated)
 			fmt.Fprintf(w, `{"message": %q}`, strings.Repeat("x", 65<<10))
@@ -171,6 +179,9 @@ func TestInstallationTokenRefused(t *testing.T) {
 			got, err := source.Credentials(t.Context())
 			if !fault.Is(err, fault.Unauthorized) || !strings.Contains(err.Error(), tc.says) {
 				t.Fatalf("Credentials: %+v, %v; want %q", got, err, tc.says)
+			}
+			if len(err.Error()) > 500 {
+				t.Errorf("%d bytes are told", len(err.Error()))
 			}
 			if strings.Contains(err.Error(), "eyJ") || strings.Contains(err.Error(), "s3cret") {
 				t.Errorf("a secret is in %v", err)
@@ -229,6 +240,19 @@ func TestPassingTrouble(t *testing.T) {
 	}
 }
 
+func TestCertificatesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	_, file := newKey(t)
+	app := githost.App{ID: appID, Installation: installation, KeyFile: file}
+	source, err := app.Source("https://git.example.com/acme/deploy", func() (*tls.Config, error) { return nil, os.ErrNotExist })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := source.Credentials(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Credentials: %+v, %v; want that a file is missing", got, err)
+	}
+}
+
 func TestAppOfARemote(t *testing.T) {
 	t.Parallel()
 	whole := githost.App{ID: appID, Installation: installation, KeyFile: "app.pem"}
@@ -248,6 +272,10 @@ func TestAppOfARemote(t *testing.T) {
 		"NoInstallation":  {githost.App{ID: appID, KeyFile: "x"}, "https://github.com/acme/deploy", false},
 		"PathAsID":        {githost.App{ID: appID, Installation: "1/../2", KeyFile: "x"}, "https://github.com/acme/deploy", false},
 		"APIInTheClear":   {githost.App{ID: appID, Installation: "1", KeyFile: "x", API: "http://api.example.com"}, "https://github.com/acme/deploy", false},
+		"APIWithQuery":    {githost.App{ID: appID, Installation: "1", KeyFile: "x", API: "https://api.example.com/?a=b"}, "https://github.com/acme/deploy", false},
+		"APINowhere":      {githost.App{ID: appID, Installation: "1", KeyFile: "x", API: "https:///v3"}, "https://github.com/acme/deploy", false},
+		"NoHost":          {whole, "https:///acme/deploy", false},
+		"LongNumber":      {githost.App{ID: appID, Installation: strings.Repeat("1", 20), KeyFile: "x"}, "https://github.com/acme/deploy", false},
 		"APIWithPassword": {githost.App{ID: appID, Installation: "1", KeyFile: "x", API: "https://a:b@example.com"}, "https://github.com/acme/deploy", false},
 	}
 	for name, tc := range tests {
