@@ -6,7 +6,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/tandem-cd/tandem/automator/internal/signature"
+	"github.com/tandem-cd/tandem/shared/signature"
 )
 
 // verify reads by whom an image must be signed, and reports each fault at the key that has it.

@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"github.com/tandem-cd/tandem/automator/internal/registry"
-	"github.com/tandem-cd/tandem/automator/internal/signature"
-	"github.com/tandem-cd/tandem/automator/internal/signature/signaturetest"
+	"github.com/tandem-cd/tandem/shared/signature"
+	"github.com/tandem-cd/tandem/shared/signature/signaturetest"
 )
 
 const artifactManifest = "application/vnd.oci.image.manifest.v1+json"

@@ -6,7 +6,7 @@ import (
 
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/automator/internal/policy"
-	"github.com/tandem-cd/tandem/automator/internal/signature"
+	"github.com/tandem-cd/tandem/shared/signature"
 )
 
 // signedBy asks about the images of a repository that have to be signed by somebody. Without rules it asks for nothing.

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/tandem-cd/tandem/automator/internal/policy"
-	"github.com/tandem-cd/tandem/automator/internal/signature"
 	"github.com/tandem-cd/tandem/automator/internal/update"
+	"github.com/tandem-cd/tandem/shared/signature"
 )
 
 // signers knows who signed which digest, once it was asked to check it.

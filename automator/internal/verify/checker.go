@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tandem-cd/tandem/automator/internal/policy"
-	"github.com/tandem-cd/tandem/automator/internal/signature"
 	"github.com/tandem-cd/tandem/shared/instant"
+	"github.com/tandem-cd/tandem/shared/signature"
 )
 
 // Limits of the loop.

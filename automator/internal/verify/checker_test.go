@@ -16,9 +16,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tandem-cd/tandem/automator/internal/policy"
-	"github.com/tandem-cd/tandem/automator/internal/signature"
-	"github.com/tandem-cd/tandem/automator/internal/signature/signaturetest"
 	"github.com/tandem-cd/tandem/automator/internal/verify"
+	"github.com/tandem-cd/tandem/shared/signature"
+	"github.com/tandem-cd/tandem/shared/signature/signaturetest"
 	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
 )
 

@@ -10,9 +10,9 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/tandem-cd/tandem/automator/internal/signature"
 	"github.com/tandem-cd/tandem/shared/backoff"
 	"github.com/tandem-cd/tandem/shared/instant"
+	"github.com/tandem-cd/tandem/shared/signature"
 )
 
 // afterUnsigned is how long an image that is not signed is left alone.

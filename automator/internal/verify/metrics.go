@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tandem-cd/tandem/automator/internal/signature"
+	"github.com/tandem-cd/tandem/shared/signature"
 	"github.com/tandem-cd/tandem/shared/telemetry/meter"
 )
 

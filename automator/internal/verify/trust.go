@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/tandem-cd/tandem/automator/internal/signature"
+	"github.com/tandem-cd/tandem/shared/signature"
 )
 
 // Config says what is trusted.
@@ -50,9 +50,17 @@ type trust struct {
 	problem error
 }
 
+// Where it is configured what is trusted, for messages.
+const (
+	keysAt = "verification.keys of the automator's configuration"
+	rootAt = "verification.trustedRootFile of the automator's configuration"
+)
+
 // load reads the files. What cannot be read is not trusted.
 func (c *Config) load() trust {
-	t := trust{Trust: signature.Trust{Keys: map[string][]byte{}}}
+	t := trust{Trust: signature.Trust{
+		Keys: map[string][]byte{}, KeysAt: keysAt, RootAt: rootAt,
+	}}
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(c.Keys)) {
 		text, err := read(c.Keys[name], signature.MaxKey)

@@ -23,28 +23,28 @@ const (
 	MaxKey = 16 << 10
 )
 
-// Config is a rule as it is written in a pipeline file. It has keys or identities.
+// Config is a rule as it is written in a pipeline file or in a cluster's configuration. It has keys or identities.
 type Config struct {
 	// Attestation is the predicate type of an attestation; empty asks for a signature.
-	Attestation string `json:"attestation,omitempty"`
-	// Keys are public keys, any of which will do: in PEM, or the name of one that the automator's configuration has.
-	Keys []string `json:"keys,omitempty"`
+	Attestation string `json:"attestation,omitempty" yaml:"attestation"`
+	// Keys are public keys, any of which will do: in PEM, or the name of one that the configuration has.
+	Keys []string `json:"keys,omitempty" yaml:"keys"`
 	// Identities are those of certificates, any of which will do.
-	Identities []Identity `json:"identities,omitempty"`
+	Identities []Identity `json:"identities,omitempty" yaml:"identities"`
 	// Log asks for an entry in a transparency log also where a key has signed.
-	Log bool `json:"log,omitempty"`
+	Log bool `json:"log,omitempty" yaml:"log"`
 	// SignedAs are other repositories that a signature may name instead of the image's own, such as the one that it was
 	// copied from.
-	SignedAs []string `json:"signedAs,omitempty"`
+	SignedAs []string `json:"signedAs,omitempty" yaml:"signedAs"`
 }
 
 // Identity is who a certificate says has signed: an issuer of identities, and whom it has identified. Each is written whole
 // or as a pattern that must match all of it.
 type Identity struct {
-	Issuer         string `json:"issuer,omitempty"`
-	IssuerPattern  string `json:"issuerPattern,omitempty"`
-	Subject        string `json:"subject,omitempty"`
-	SubjectPattern string `json:"subjectPattern,omitempty"`
+	Issuer         string `json:"issuer,omitempty" yaml:"issuer"`
+	IssuerPattern  string `json:"issuerPattern,omitempty" yaml:"issuerPattern"`
+	Subject        string `json:"subject,omitempty" yaml:"subject"`
+	SubjectPattern string `json:"subjectPattern,omitempty" yaml:"subjectPattern"`
 }
 
 // String returns the identity as "subject (issuer)".

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tandem-cd/tandem/automator/internal/signature"
-	"github.com/tandem-cd/tandem/automator/internal/signature/signaturetest"
+	"github.com/tandem-cd/tandem/shared/signature"
+	"github.com/tandem-cd/tandem/shared/signature/signaturetest"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -58,9 +58,9 @@ func TestWithRefuses(t *testing.T) {
 		trust  signature.Trust
 		want   string
 	}{
-		"NoSuchKey": {signature.Config{Keys: []string{"release"}}, signature.Trust{}, `key "release" is not in verification.keys`},
+		"NoSuchKey": {signature.Config{Keys: []string{"release"}}, signature.Trust{KeysAt: "verification.keys"}, `key "release" is not in verification.keys`},
 		"NoKey":     {signature.Config{Keys: []string{"release"}}, signature.Trust{Keys: map[string][]byte{"release": []byte("x")}}, "not a public key in PEM"},
-		"NoRoot":    {signature.Config{Identities: []signature.Identity{{Issuer: "i", Subject: "s"}}}, signature.Trust{}, "no trusted root"},
+		"NoRoot":    {signature.Config{Identities: []signature.Identity{{Issuer: "i", Subject: "s"}}}, signature.Trust{RootAt: "trustedRootFile"}, "no trusted root: set trustedRootFile"},
 		"BadRoot":   {signature.Config{Identities: []signature.Identity{{Issuer: "i", Subject: "s"}}}, signature.Trust{Root: []byte("{}")}, "cannot be read"},
 		"EmptyRoot": {
 			signature.Config{Identities: []signature.Identity{{Issuer: "i", Subject: "s"}}},

@@ -3,8 +3,8 @@ package signature_test
 import (
 	"testing"
 
-	"github.com/tandem-cd/tandem/automator/internal/signature"
-	"github.com/tandem-cd/tandem/automator/internal/signature/signaturetest"
+	"github.com/tandem-cd/tandem/shared/signature"
+	"github.com/tandem-cd/tandem/shared/signature/signaturetest"
 )
 
 // FuzzVerify gives anything as a signature: nothing that the key has not signed is accepted, and what it has signed is, beside

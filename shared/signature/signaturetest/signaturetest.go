@@ -22,7 +22,7 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	sigstore "github.com/sigstore/sigstore/pkg/signature"
 
-	"github.com/tandem-cd/tandem/automator/internal/signature"
+	"github.com/tandem-cd/tandem/shared/signature"
 )
 
 // Key is a key pair.

@@ -28,6 +28,8 @@ type Trust struct {
 	// Root is a Sigstore trusted root, as trusted_root.json has it: certificate authorities, transparency logs and
 	// timestamp authorities. Rules of identities need it.
 	Root []byte
+	// KeysAt and RootAt say where keys and root are configured, for messages.
+	KeysAt, RootAt string
 }
 
 // Verifier checks images by rules and what is trusted.
@@ -61,7 +63,7 @@ func (rs Rules) With(t Trust) (*Verifier, error) {
 	var trusted *root.TrustedRoot
 	if rs.needRoot() {
 		var err error
-		if trusted, err = parseRoot(t.Root); err != nil {
+		if trusted, err = parseRoot(t); err != nil {
 			return nil, err
 		}
 		fmt.Fprintf(sum, " %d ", len(t.Root))
@@ -73,7 +75,7 @@ func (rs Rules) With(t Trust) (*Verifier, error) {
 			text := []byte(key)
 			if !strings.HasPrefix(key, pemStart) {
 				if text = t.Keys[key]; text == nil {
-					return nil, fmt.Errorf("key %q is not in verification.keys of the automator's configuration", key)
+					return nil, fmt.Errorf("key %q is not in %s", key, t.KeysAt)
 				}
 			}
 			fmt.Fprintf(sum, " %d ", len(text))
@@ -113,11 +115,11 @@ func (rs Rules) needRoot() bool {
 }
 
 // parseRoot reads a trusted root that can be worked with.
-func parseRoot(text []byte) (*root.TrustedRoot, error) {
-	if len(text) == 0 {
-		return nil, errors.New("there is no trusted root: set verification.trustedRootFile of the automator's configuration")
+func parseRoot(t Trust) (*root.TrustedRoot, error) {
+	if len(t.Root) == 0 {
+		return nil, fmt.Errorf("there is no trusted root: set %s", t.RootAt)
 	}
-	trusted, err := root.NewTrustedRootFromJSON(text)
+	trusted, err := root.NewTrustedRootFromJSON(t.Root)
 	if err != nil {
 		return nil, fmt.Errorf("the trusted root cannot be read: %w", err)
 	}

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tandem-cd/tandem/automator/internal/signature"
-	"github.com/tandem-cd/tandem/automator/internal/signature/signaturetest"
+	"github.com/tandem-cd/tandem/shared/signature"
+	"github.com/tandem-cd/tandem/shared/signature/signaturetest"
 )
 
 const provenance = "https://slsa.dev/provenance/v1"

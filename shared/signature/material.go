@@ -25,6 +25,8 @@ const (
 	MaxBody = 8 << 20
 	// MaxBytes bounds all of them together.
 	MaxBytes = 32 << 20
+	// MaxRelayed bounds what is kept of them for clusters and relayed to these, in bytes.
+	MaxRelayed = 4 << 20
 	// MaxAnnotation bounds an annotation that belongs to a signature, in bytes.
 	MaxAnnotation = 64 << 10
 )
@@ -249,6 +251,30 @@ func timestamp(i Item, material *protobundle.VerificationMaterial) error {
 		Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp.SignedRFC3161Timestamp}},
 	}
 	return nil
+}
+
+// Size is what the item takes, in bytes.
+func (i Item) Size() int {
+	size := len(i.Body)
+	for key, text := range i.Annotations {
+		size += len(key) + len(text)
+	}
+	return size
+}
+
+// Relayed returns the items that are kept for clusters, in their order: those that fit into MaxRelayed, also behind one that does not.
+func (m Material) Relayed() Material {
+	most := MaxRelayed
+	kept := Material{Skipped: m.Skipped}
+	for _, item := range m.Items {
+		if size := item.Size(); size <= most && len(kept.Items) < MaxItems {
+			kept.Items = append(kept.Items, item)
+			most -= size
+			continue
+		}
+		kept.Skipped++
+	}
+	return kept
 }
 
 // Bounded returns the material within the limits: the last items, which are the newest where cosign appends.
