@@ -1,9 +1,7 @@
 package trust
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/tandem-cd/tandem/shared/imageref"
 	"github.com/tandem-cd/tandem/shared/revision"
@@ -20,9 +18,8 @@ type ImageRule struct {
 
 // imageRule is an ImageRule in canonical form.
 type imageRule struct {
-	path   string
-	name   string
-	prefix bool // everything below name, which ends in a slash
+	path         string
+	repositories imageref.Pattern
 }
 
 func parseImageRules(configs []ImageRule) ([]imageRule, error) {
@@ -42,34 +39,12 @@ func parseImageRule(config ImageRule) (imageRule, error) {
 	if err != nil {
 		return imageRule{}, err
 	}
-	rule := imageRule{path: paths[0]}
-	parent, below := strings.CutSuffix(config.Repository, "/*")
-	if !below {
-		ref, err := imageref.Parse(config.Repository)
-		if err == nil && (ref.Tag != "" || ref.Digest != "") {
-			err = fmt.Errorf("%q names a version; name its repository", config.Repository)
-		}
-		rule.name = ref.Name()
-		return rule, err
-	}
-	// Two components keep "docker.io/*" from becoming Docker Hub's library.
-	const inside = "x/x"
-	ref, err := imageref.Parse(parent + "/" + inside)
-	if err != nil || ref.Tag != "" || ref.Digest != "" {
-		return imageRule{}, errors.Join(fmt.Errorf("%q is not a repository or a name before \"/*\"", config.Repository), err)
-	}
-	rule.name, rule.prefix = strings.TrimSuffix(ref.Name(), inside), true
-	return rule, nil
+	repositories, err := imageref.ParsePattern(config.Repository)
+	return imageRule{path: paths[0], repositories: repositories}, err
 }
 
 func (r imageRule) allows(path, repository string) bool {
-	if !revision.Covers(r.path, path) {
-		return false
-	}
-	if r.prefix {
-		return strings.HasPrefix(repository, r.name)
-	}
-	return repository == r.name
+	return revision.Covers(r.path, path) && r.repositories.Matches(repository)
 }
 
 // mayBring is nil when an automation may replace an image in a file by another.
