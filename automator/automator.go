@@ -59,6 +59,7 @@ type Automator struct {
 	registry *registry.Client
 	scanner  *scan.Scanner
 	checker  *verify.Checker
+	evidence *verify.Evidence
 	repos    repositories
 	relay    *relay.Server
 	hooks    *webhook.Hooks
@@ -120,8 +121,9 @@ func (a *Automator) openScanner(context.Context) (err error) {
 }
 
 func (a *Automator) openChecker(context.Context) error {
+	a.evidence = verify.NewEvidence(a.registry, a.store, a.log)
 	a.checker = verify.New(a.cfg.Verification, verify.Deps{
-		Registry: signatures{a.scanner, a.registry}, Store: a.store, Log: a.log, Metrics: a.metrics, Changed: a.wakeWriters,
+		Registry: signatures{a.scanner, a.evidence}, Store: a.store, Log: a.log, Metrics: a.metrics, Changed: a.wakeWriters,
 	})
 	return nil
 }
@@ -137,7 +139,7 @@ func (a *Automator) openRepositories(ctx context.Context) error {
 
 func (a *Automator) openRelay(context.Context) error {
 	a.relay = relay.New(relay.Config{Version: Version}, relay.Deps{
-		Repository: a.repos.forRelay, Grants: a.repos.grants, Traceparent: traces.Parent, Events: eventLog{a.store}, Fleet: a.fleet, Log: a.log, Metrics: a.metrics,
+		Repository: a.repos.forRelay, Grants: a.repos.grants, Traceparent: traces.Parent, Signatures: a.signaturesFor, Events: eventLog{a.store}, Fleet: a.fleet, Log: a.log, Metrics: a.metrics,
 	})
 	return nil
 }

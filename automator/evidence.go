@@ -4,12 +4,14 @@ import (
 	"context"
 	"time"
 
-	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/scan"
 	"github.com/tandem-cd/tandem/automator/internal/update"
+	"github.com/tandem-cd/tandem/automator/internal/verify"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/fleet"
 	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/signature"
 )
 
 // evidence answers what clusters say of paths from what they report.
@@ -100,10 +102,10 @@ func (i images) Digest(ctx context.Context, repository, tag string) (string, err
 }
 
 // signatures is how registries are asked who signed images: by the scanner what tags point to, which remembers it, and by
-// the client the rest.
+// what keeps the answers for clusters the rest.
 type signatures struct {
 	scanner *scan.Scanner
-	*registry.Client
+	*verify.Evidence
 }
 
 // Hint says that a tag may point to something else by now.
@@ -112,4 +114,18 @@ func (s signatures) Hint(repository, tag string) bool { return s.scanner.Hint(re
 // Digest returns what a tag points to.
 func (s signatures) Digest(ctx context.Context, repository, tag string) (string, error) {
 	return s.scanner.Resolve(ctx, repository, tag)
+}
+
+// signaturesFor returns what is known about the signatures of an image to a cluster that is granted something of a repository whose
+// pipelines name the image's: without that anybody with a certificate could look around in registries by our credentials.
+func (a *Automator) signaturesFor(ctx context.Context, cluster string, image signature.Image, seen []byte) (signature.Material, []byte, error) {
+	named, known := a.repos.name(cluster, image.Repository)
+	switch {
+	case named:
+		return a.evidence.For(ctx, image, seen)
+	case !known:
+		return signature.Material{}, nil, fault.New(fault.Unavailable, "which images cluster %q may ask about is not known yet: the automator has not read all of its repositories since it started", cluster)
+	default:
+		return signature.Material{}, nil, fault.New(fault.NotFound, "no pipeline of a repository that cluster %q is granted names %s; add it to images of one, and the automator relays its signatures", cluster, image.Repository)
+	}
 }

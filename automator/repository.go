@@ -254,6 +254,23 @@ func (rs repositories) grants(cluster string) relay.Grants {
 	return grants
 }
 
+// name reports whether a pipeline names an image repository, of a Git repository of which a cluster is granted anything, and whether
+// all is known that could.
+func (rs repositories) name(cluster, image string) (named, known bool) {
+	known = true
+	for _, r := range rs {
+		granted, set := r.granted.Load(), r.set.Load()
+		if granted == nil || set == nil {
+			known = false
+			continue
+		}
+		if len((*granted)[cluster]) > 0 && set.Names(image) {
+			return true, true
+		}
+	}
+	return false, known
+}
+
 // Updates returns what every writer saw last, for PipelineService.
 func (rs repositories) Updates() []update.Status {
 	statuses := make([]update.Status, 0, len(rs))

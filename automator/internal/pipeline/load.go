@@ -25,6 +25,13 @@ type Set struct {
 	Problems Problems
 }
 
+// Names reports whether a pipeline has an image of a repository, by its canonical name.
+func (s *Set) Names(repository string) bool {
+	return slices.ContainsFunc(s.Pipelines, func(p *Pipeline) bool {
+		return slices.ContainsFunc(p.Images, func(i Image) bool { return i.Repository.Name() == repository })
+	})
+}
+
 // Load reads the files below [Folder], by their path in the repository. The
 // repository's name stands in grants that name none.
 func Load(repository string, files map[string][]byte) Set {

@@ -33,6 +33,10 @@ const (
 	// work of finding it. Two of the largest go at once; a cluster that asks for ten thousand commits in a loop gets a few
 	// percent of a processor.
 	fetchBytes, fetchBurst = 2 << 20, 192 << 20
+	// signatureRate and signatureBurst bound the images that a cluster asks about, and maxClusterSignatures those that it asks about at
+	// a time: what is not kept costs a registry several requests.
+	signatureRate, signatureBurst = 10, 1000
+	maxClusterSignatures          = 8
 	// pieceCost is what an object costs besides its bytes, in bytes.
 	pieceCost = 1 << 10
 )
@@ -44,12 +48,14 @@ const (
 	maxCollects, maxSends = 4, 64
 	// maxHeld bounds the bytes of transfers that are put together and not sent yet.
 	maxHeld = 512 << 20
+	// maxAnswers bounds the answers about signatures that are put together or being sent, each of 4 MiB at most.
+	maxAnswers = 64
 )
 
 // budget is what one cluster may spend.
 type budget struct {
-	messages, bytes, events, fetched *rate.Limiter
-	fetches, waiting, collects       *semaphore.Weighted
+	messages, bytes, events, fetched, signatures *rate.Limiter
+	fetches, waiting, collects, asking           *semaphore.Weighted
 }
 
 // budgets keeps the budget of every cluster that connected once: a new connection is no new budget. There are as many as
@@ -70,7 +76,8 @@ func (b *budgets) of(cluster string) *budget {
 			messages: rate.NewLimiter(reportRate, reportBurst), bytes: rate.NewLimiter(reportBytes, reportBytesBurst),
 			events: rate.NewLimiter(eventRate, eventBurst), fetched: rate.NewLimiter(fetchBytes, fetchBurst),
 			fetches: semaphore.NewWeighted(maxClusterFetches), waiting: semaphore.NewWeighted(maxClusterFetches + maxClusterWaiting),
-			collects: semaphore.NewWeighted(maxClusterCollects),
+			collects:   semaphore.NewWeighted(maxClusterCollects),
+			signatures: rate.NewLimiter(signatureRate, signatureBurst), asking: semaphore.NewWeighted(maxClusterSignatures),
 		}
 	}
 	return b.all[cluster]
@@ -110,8 +117,22 @@ func (b *budget) affords(ctx context.Context) error {
 	return nil
 }
 
-// charge books what a transfer turned out to cost. It may be more than there is: the next one waits for the rest.
-func (b *budget) charge(plan *transfer) {
-	cost := plan.bytes + int64(len(plan.pieces))*pieceCost
+// signature waits until an image may be asked about. What it returns is called at the end.
+func (b *budget) signature(ctx context.Context) (done func(), err error) {
+	if err := b.signatures.Wait(ctx); err != nil {
+		return nil, fault.New(fault.Conflict, "this cluster has asked about more than %d images a second for long; wait a minute: %w", signatureRate, err)
+	}
+	if err := b.affords(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.asking.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	return func() { b.asking.Release(1) }, nil
+}
+
+// charge books what a transfer, or an answer, turned out to cost. It may be more than there is: the next one waits for the rest.
+func (b *budget) charge(bytes int64, pieces int) {
+	cost := bytes + int64(pieces)*pieceCost
 	b.fetched.ReserveN(time.Now(), int(min(cost, fetchBurst)))
 }

@@ -102,7 +102,7 @@ func (s *Server) collect(ctx context.Context, budget *budget, repo Repository, f
 	defer s.collects.Release(1)
 	plan, err := s.plan(ctx, repo, fetch)
 	if err == nil {
-		budget.charge(plan)
+		budget.charge(plan.bytes, len(plan.pieces))
 	}
 	return plan, err
 }

@@ -85,7 +85,7 @@ func TestAChainIsPaidBeforeTheNext(t *testing.T) {
 			if err := mallory.affords(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			mallory.charge(large)
+			mallory.charge(large.bytes, len(large.pieces))
 			done()
 		}
 		owed := time.Duration((transfers-1)*cost-fetchBurst) * time.Second / fetchBytes // the last is owed still

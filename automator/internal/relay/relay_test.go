@@ -24,6 +24,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/rpc"
+	"github.com/tandem-cd/tandem/shared/signature"
 	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
 )
 
@@ -40,11 +41,13 @@ type world struct {
 	client relayv1.RelayServiceClient
 	fleet  *fleet.State
 
-	mu     sync.Mutex
-	grants Grants
-	events []*statusv1.Event
-	refuse error
-	slow   chan struct{} // the store is, until this is closed; set before anything is stored
+	mu       sync.Mutex
+	grants   Grants
+	events   []*statusv1.Event
+	refuse   error
+	material signature.Material // what is known about ghcr.io/acme/api; set before anything is asked
+
+	slow chan struct{} // the store is, until this is closed; set before anything is stored
 }
 
 func (w *world) AppendEvents(ctx context.Context, events []*statusv1.Event) error {
@@ -85,7 +88,7 @@ func newWorld(t *testing.T) *world {
 			defer w.mu.Unlock()
 			return w.grants
 		},
-		Events: w, Fleet: w.fleet, Log: log,
+		Signatures: w.signatures, Events: w, Fleet: w.fleet, Log: log,
 	})
 	w.grants.Known = []Grant{{Repository: "deploy", Refs: []string{"refs/heads/*"}, Paths: []string{"dev", "base"}}}
 	server := rpc.NewServer(rpc.ServerConfig{

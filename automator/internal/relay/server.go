@@ -23,6 +23,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/shard"
+	"github.com/tandem-cd/tandem/shared/signature"
 )
 
 // Protocol is the newest protocol that this server speaks.
@@ -73,6 +74,9 @@ type Deps struct {
 	Interests func(cluster string, source revision.Source) []string
 	// Traceparent names the release of a commit for those who trace; may be nil.
 	Traceparent func(commit string) string
+	// Signatures returns what is known about the signatures of an image that a cluster asks about, and a version of that. seen is the
+	// version that was not enough for it.
+	Signatures func(ctx context.Context, cluster string, image signature.Image, seen []byte) (signature.Material, []byte, error)
 	// Events stores lifecycle events.
 	Events Events
 	// Fleet takes status.
@@ -97,6 +101,7 @@ type Server struct {
 	collects   *semaphore.Weighted // transfers that are being put together
 	held       *semaphore.Weighted // bytes of transfers that wait or are being sent
 	sends      *semaphore.Weighted // transfers that are being sent
+	answers    *semaphore.Weighted // answers about signatures
 	events     *appender
 	recorder   *recorder
 	unrecorded unrecorded
@@ -119,7 +124,7 @@ func New(cfg Config, deps Deps) *Server {
 		deps.Traceparent = func(string) string { return "" }
 	}
 	s := &Server{
-		cfg: cfg, deps: deps, collects: semaphore.NewWeighted(maxCollects), held: semaphore.NewWeighted(maxHeld), sends: semaphore.NewWeighted(maxSends), closing: make(chan struct{}),
+		cfg: cfg, deps: deps, collects: semaphore.NewWeighted(maxCollects), held: semaphore.NewWeighted(maxHeld), sends: semaphore.NewWeighted(maxSends), answers: semaphore.NewWeighted(maxAnswers), closing: make(chan struct{}),
 		follows: newSessions(deps.Fleet), reports: newSessions(fleet.New()), recorder: newRecorder(),
 	}
 	s.events = newAppender(deps.Events, s.hub.settled)

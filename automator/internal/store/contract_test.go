@@ -37,6 +37,7 @@ func TestContract(t *testing.T) {
 		"Tags":               tags,
 		"PruneTags":          pruneTags,
 		"Verifications":      verifications,
+		"Signatures":         signatures,
 		"ForeignText":        foreignText,
 		"Identities":         identities,
 		"RedeemOnce":         redeemOnce,

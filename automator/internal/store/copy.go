@@ -8,7 +8,7 @@ import (
 )
 
 // tables are everything that a store holds. A row refers to no row of another table, so that any order will do.
-var tables = []string{"counters", "events", "event_digests", "cluster_subjects", "scans", "tags", "verifications", "tokens", "identities"} //nolint:gochecknoglobals // a constant
+var tables = []string{"counters", "events", "event_digests", "cluster_subjects", "scans", "tags", "verifications", "signatures", "tokens", "identities"} //nolint:gochecknoglobals // a constant
 
 // copyBatch is how many rows are inserted at a time.
 const copyBatch = 100

@@ -1,6 +1,10 @@
 package store
 
-import "context"
+import (
+	"context"
+
+	"github.com/tandem-cd/tandem/shared/signature"
+)
 
 // SynchronousCommit returns what commits of the writer wait for.
 func (s *Store) SynchronousCommit(ctx context.Context) (setting string, err error) {
@@ -19,3 +23,8 @@ const (
 	LockSchema = lockSchema
 	LockUse    = lockUse
 )
+
+// PutSignaturesWithin is PutSignatures with another bound on what all images have.
+func (s *Store) PutSignaturesWithin(ctx context.Context, repository, digest string, m signature.Material, most int64) error {
+	return s.putSignatures(ctx, repository, digest, m, most)
+}

@@ -1,0 +1,135 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/signature"
+)
+
+var signedDigest = "sha256:" + strings.Repeat("a", 64)
+
+func (w *world) signatures(_ context.Context, cluster string, image signature.Image, seen []byte) (signature.Material, []byte, error) {
+	if image.Repository != "ghcr.io/acme/api" {
+		return signature.Material{}, nil, fault.New(fault.NotFound, "not for %s", cluster)
+	}
+	return w.material, fmt.Appendf(nil, "after %s", seen), nil
+}
+
+// signaturesOf asks about an image and returns the pieces of the answer.
+func (w *world) signaturesOf(t *testing.T, req *relayv1.SignaturesRequest) (pieces []*relayv1.SignaturesResponse, err error) {
+	t.Helper()
+	req.Hello = hello(1)
+	stream, err := w.client.Signatures(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		piece, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return pieces, nil
+		}
+		if err != nil {
+			return pieces, fault.FromStatus(err)
+		}
+		pieces = append(pieces, piece)
+	}
+}
+
+func TestSignaturesAreRelayed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	large := strings.Repeat("x", 2*chunkSize+1)
+	w.material = signature.Material{Skipped: 2, Items: []signature.Item{
+		{Kind: signature.SimpleSigning, Where: strings.Repeat("w", 2*maxWhere), Body: []byte("a"), Annotations: map[string]string{"b": "cd"}},
+		{Kind: signature.Bundle, Body: make([]byte, signature.MaxRelayed)}, // does not fit beside the other
+		{Kind: signature.Envelope, Body: []byte(large)},
+	}}
+	pieces, err := w.signaturesOf(t, &relayv1.SignaturesRequest{Repository: "ghcr.io/acme/api", Digest: signedDigest, Seen: []byte("that")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := pieces[0].GetHeader()
+	if header.GetSignatures() != 2 || header.GetSkipped() != 3 || header.GetBytes() != int64(len("abcd")+len(large)) || string(header.GetVersion()) != "after that" {
+		t.Errorf("header: %v", header)
+	}
+	if len(pieces) != 5 {
+		t.Fatalf("%d pieces; want a header, two signatures and two chunks", len(pieces))
+	}
+	first, second := pieces[1].GetSignature(), pieces[2].GetSignature()
+	if first.GetForm() != relayv1.SignatureForm_SIGNATURE_FORM_SIMPLE_SIGNING || len(first.GetWhere()) != maxWhere || first.GetAnnotations()["b"] != "cd" {
+		t.Errorf("first: %v", first)
+	}
+	got := string(second.GetContent()) + string(pieces[3].GetChunk().GetContent()) + string(pieces[4].GetChunk().GetContent())
+	if second.GetForm() != relayv1.SignatureForm_SIGNATURE_FORM_ENVELOPE || second.GetSize() != int64(len(large)) || got != large {
+		t.Errorf("second: form %v, %d bytes of %d", second.GetForm(), len(got), second.GetSize())
+	}
+}
+
+func TestWhatIsNoImageHasNoSignatures(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cases := map[string]struct {
+		repository, digest string
+		want               fault.Kind
+	}{
+		"NotNamed":   {"ghcr.io/acme/other", signedDigest, fault.NotFound},
+		"NoDigest":   {"ghcr.io/acme/api", "", fault.Invalid},
+		"Tag":        {"ghcr.io/acme/api:1", signedDigest, fault.Invalid},
+		"NotWhole":   {"acme/api", signedDigest, fault.Invalid},
+		"NoImage":    {"../..", signedDigest, fault.Invalid},
+		"BadDigest":  {"ghcr.io/acme/api", "sha256:a", fault.Invalid},
+		"TwoDigests": {"ghcr.io/acme/api@" + signedDigest, signedDigest, fault.Invalid},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := w.signaturesOf(t, &relayv1.SignaturesRequest{Repository: tc.repository, Digest: tc.digest}); !fault.Is(err, tc.want) {
+				t.Errorf("got %v, want %s", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestSignaturesForAClusterAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var all budgets
+		mallory := all.of("mallory")
+		began := time.Now()
+		const over = 100
+		for range signatureBurst + over {
+			done, err := mallory.signature(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			done()
+		}
+		if took, want := time.Since(began).Round(time.Second), over*time.Second/signatureRate; took != want {
+			t.Errorf("%d questions over the burst: took %s, want %s", over, took, want)
+		}
+		for range maxClusterSignatures {
+			if _, err := mallory.signature(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := mallory.signature(ctx); err == nil {
+			t.Errorf("more than %d at a time", maxClusterSignatures)
+		}
+		if done, err := all.of("alice").signature(t.Context()); err != nil {
+			t.Errorf("another cluster: %v", err)
+		} else {
+			done()
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tandem-cd/tandem/shared/signature"
+)
+
+// Limits on the signatures that are kept for clusters. What is forgotten is read from the registry again when a cluster asks.
+const (
+	// signaturesFor is how long it is kept after a registry was last seen to have it.
+	signaturesFor = 90 * 24 * time.Hour
+	// maxSignatureBytes bounds all of them together, the oldest go first; an image counts for signatureRow bytes more than its
+	// signatures have.
+	maxSignatureBytes = 256 << 20
+	signatureRow      = 4 << 10
+)
+
+// Signatures returns what a registry had about the signatures of an image; found is false for none.
+func (s *Store) Signatures(ctx context.Context, repository, digest string) (m signature.Material, found bool, err error) {
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
+	var text []byte
+	err = s.read.QueryRowContext(ctx,
+		`SELECT material FROM signatures WHERE repository = $1 AND digest = $2`, repository, digest).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return m, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	if err != nil {
+		return signature.Material{}, false, fmt.Errorf("read signatures of %s@%s: %w", repository, digest, err)
+	}
+	return m, true, nil
+}
+
+// PutSignatures keeps what a registry has about the signatures of an image, as much of it as is relayed, and forgets what is too old or
+// too much.
+func (s *Store) PutSignatures(ctx context.Context, repository, digest string, m signature.Material) error {
+	return s.putSignatures(ctx, repository, digest, m, maxSignatureBytes)
+}
+
+func (s *Store) putSignatures(ctx context.Context, repository, digest string, m signature.Material, most int64) error {
+	text, err := json.Marshal(m.Relayed())
+	if err != nil {
+		return fmt.Errorf("write signatures of %s@%s: %w", repository, digest, err)
+	}
+	now := time.Now()
+	err = s.inTransaction(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO signatures (repository, digest, material, size, seen) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (repository, digest) DO UPDATE SET material = excluded.material, size = excluded.size, seen = excluded.seen`,
+			storable(repository), storable(digest), text, len(text)+signatureRow, toMicros(now))
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM signatures WHERE seen <= $1`, toMicros(now.Add(-signaturesFor))); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM signatures WHERE seen <= (SELECT MAX(seen) FROM
+			(SELECT seen, SUM(size) OVER (ORDER BY seen DESC) AS total FROM signatures) AS newest WHERE total > $1)`, most)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write signatures of %s@%s: %w", repository, digest, err)
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package verify_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tandem-cd/tandem/automator/internal/verify"
+	"github.com/tandem-cd/tandem/shared/signature"
+	"github.com/tandem-cd/tandem/shared/signature/signaturetest"
+	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
+)
+
+// shelf keeps signatures in memory.
+type shelf struct {
+	mu   sync.Mutex
+	kept map[string]signature.Material
+	puts int
+}
+
+func (s *shelf) Signatures(_ context.Context, repository, digest string) (signature.Material, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, found := s.kept[repository+"@"+digest]
+	return m, found, nil
+}
+
+func (s *shelf) PutSignatures(_ context.Context, repository, digest string, m signature.Material) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept[repository+"@"+digest] = m.Relayed()
+	s.puts++
+	return nil
+}
+
+// bring runs a test in a bubble with evidence of a registry.
+func bring(t *testing.T, test func(t *testing.T, w *world, s *shelf, e *verify.Evidence)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld(), &shelf{kept: map[string]signature.Material{}}
+		log, _ := logtest.New(t)
+		test(t, w, s, verify.NewEvidence(w, s, log))
+	})
+}
+
+var api = signature.Image{Repository: repository, Digest: digestOf("1.0.0")}
+
+// has asks for what is known, as a cluster that has seen a version does, and returns the new version.
+func has(t *testing.T, e *verify.Evidence, seen []byte, want int) []byte {
+	t.Helper()
+	m, version, err := e.For(t.Context(), api, seen)
+	if err != nil || len(m.Items) != want {
+		t.Errorf("For(...): %d signatures, %v; want %d", len(m.Items), err, want)
+	}
+	return version
+}
+
+func TestWhatIsKeptIsBroughtWithoutAsking(t *testing.T) {
+	t.Parallel()
+	bring(t, func(t *testing.T, w *world, s *shelf, e *verify.Evidence) {
+		t.Helper()
+		w.material[api.Digest] = signedBy(signaturetest.ECDSA(t), "1.0.0")
+		for range 2 { // as the checker does
+			if m, err := e.Signatures(t.Context(), api.Repository, api.Digest); err != nil || len(m.Items) != 1 {
+				t.Fatalf("Signatures(...): %v, %v", m, err)
+			}
+		}
+		if s.puts != 1 {
+			t.Errorf("written %d times; want once, since nothing was new", s.puts)
+		}
+		w.down = errBoom
+		asked := w.asked
+		version := has(t, e, nil, 1)
+		if w.asked != asked {
+			t.Error("the registry was asked for what is kept")
+		}
+		has(t, e, version, 1) // not enough, but there is no more
+		if w.asked != asked+1 {
+			t.Errorf("the registry was asked %d times for more; want once", w.asked-asked)
+		}
+	})
+}
+
+func TestRegistriesAreNotAskedAtEveryCall(t *testing.T) {
+	t.Parallel()
+	bring(t, func(t *testing.T, w *world, _ *shelf, e *verify.Evidence) {
+		t.Helper()
+		var version []byte
+		for range 10 {
+			version = has(t, e, version, 0)
+		}
+		if w.asked != 1 {
+			t.Errorf("asked %d times in a moment; want once", w.asked)
+		}
+		w.material[api.Digest] = signedBy(signaturetest.ECDSA(t), "1.0.0")
+		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
+		if first := version; slices.Equal(has(t, e, first, 1), first) {
+			t.Error("what is new has the same version")
+		}
+		w.down = errBoom
+		other := signature.Image{Repository: repository, Digest: digestOf("2.0.0")}
+		for range 3 {
+			if _, _, err := e.For(t.Context(), other, nil); err == nil {
+				t.Error("nothing is known, and the registry does not answer, and there is no error")
+			}
+		}
+		if w.asked != 3 {
+			t.Errorf("asked %d times; want once more", w.asked)
+		}
+	})
+}
+
+func TestManyClustersAskARegistryOnce(t *testing.T) {
+	t.Parallel()
+	bring(t, func(t *testing.T, w *world, _ *shelf, e *verify.Evidence) {
+		t.Helper()
+		w.material[api.Digest] = signedBy(signaturetest.ECDSA(t), "1.0.0")
+		w.slow, w.release = "registry.test", make(chan struct{})
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() { has(t, e, nil, 1) })
+		}
+		synctest.Wait()
+		close(w.release)
+		all.Wait()
+		if got := w.questions(); got != 1 {
+			t.Errorf("asked %d times; want once for all", got)
+		}
+	})
+}
+
+func TestASlowRegistryIsWaitedForAWhile(t *testing.T) {
+	t.Parallel()
+	bring(t, func(t *testing.T, w *world, _ *shelf, e *verify.Evidence) {
+		t.Helper()
+		w.slow, w.release = "registry.test", make(chan struct{})
+		began := time.Now()
+		var all sync.WaitGroup
+		for _, tag := range []string{"a", "b", "c", "d", "e", "f", "g"} {
+			all.Go(func() {
+				_, _, _ = e.For(t.Context(), signature.Image{Repository: repository, Digest: digestOf(tag)}, nil)
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took != 15*time.Second {
+			t.Errorf("seven images at a registry that does not answer: waited %s for", took)
+		}
+	})
+}
