@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/lease"
 	"github.com/tandem-cd/tandem/synchronizer/internal/serve"
+	"github.com/tandem-cd/tandem/synchronizer/internal/signed"
 	"github.com/tandem-cd/tandem/synchronizer/internal/tenancy"
 	"github.com/tandem-cd/tandem/synchronizer/internal/trust"
 )
@@ -51,6 +52,8 @@ type Config struct {
 	// Trust says whose commits count. Its mode has no default: signed has every commit verified in this cluster, relay
 	// believes the automator, and every Sync then shows the condition Unverified.
 	Trust trust.Config `yaml:"trust"`
+	// Images says which images must be signed, and by whom. Objects whose images are not are left as they are.
+	Images signed.Config `yaml:"images"`
 	// Health says when custom kinds are as they should be.
 	Health HealthConfig `yaml:"health"`
 	// Queries are the questions that people may ask through the automator: tree and events, unless this says otherwise; none
@@ -175,6 +178,9 @@ func (c *Config) Validate() error {
 	}
 	if err := c.validateQueries(); err != nil {
 		problems = append(problems, fmt.Errorf("queries: %w", err))
+	}
+	if _, err := signed.NewPolicy(c.Images); err != nil {
+		problems = append(problems, fmt.Errorf("images: %w", err))
 	}
 	problems = append(problems, c.validateTrust(), c.validateTenancy(), c.Lease.validate())
 	if c.Replica == "" {

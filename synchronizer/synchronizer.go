@@ -166,20 +166,24 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 	if err != nil {
 		return err
 	}
+	signatures, err := s.signatures()
+	if err != nil {
+		return err
+	}
 	follow, rules := &follower{}, s.cfg.tenancy()
 	unverified, reporting := policy.Mode() == trust.Relay, facts{reporter: s.reporter, recent: s.recent, fleet: s.fleet, cluster: s.cfg.Cluster}
 	s.onlook = onlooker{facts: reporting, unverified: unverified, log: s.log}
-	trees := renderer{store: s.store, mapper: mapper, rules: rules}
+	trees, tried := renderer{store: s.store, mapper: mapper, rules: rules}, trier{Applier: applier, signatures: signatures}
 	previewer := preview.New(preview.Deps{
-		Live: s.live, Applier: applier, Load: trees.Load, Seen: s.sight.Observe, Exists: func(label string) bool { return s.loop.Exists(label) },
+		Live: s.live, Applier: tried, Load: trees.Load, Seen: s.sight.Observe, Exists: func(label string) bool { return s.loop.Exists(label) },
 	})
 	s.loop = converge.New(converge.Deps{
-		Owns: s.owns, Shared: func() bool { return !s.part().All() }, Permit: rules.Permit, DependOn: rules.DependOn, Unverified: unverified, Workers: s.cfg.Workers, Health: judge,
+		Owns: s.owns, Shared: func() bool { return !s.part().All() }, Permit: rules.Permit, DependOn: rules.DependOn, Unverified: unverified, Workers: s.cfg.Workers, Health: judge, Signatures: signatures,
 		Relay: follow, Trees: s.store, Verifier: newVerifier(policy, s.store), Renderer: trees,
 		Live: s.live, Sight: s.sight, Inventory: shards.New(writing, s.log), Applier: applier, Previewer: previewer,
 		Syncs: s.syncs, Events: s.events, Reporter: reporting, Log: s.log, Metrics: s.metrics,
 	})
-	diffs := &differ{policy: policy, trees: trees, deps: preview.Deps{Live: s.live, Applier: applier, Exists: func(label string) bool { return s.loop.Exists(label) }}}
+	diffs := &differ{policy: policy, trees: trees, deps: preview.Deps{Live: s.live, Applier: tried, Exists: func(label string) bool { return s.loop.Exists(label) }}}
 	s.openQuestions(client, judge, diffs)
 	s.relay = relay.New(relay.Config{
 		Cluster: s.cfg.Cluster, Replica: s.cfg.Replica, Version: Version, QueriesWaiting: s.serve.Waiting, Metrics: s.metrics,

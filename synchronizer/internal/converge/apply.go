@@ -34,7 +34,7 @@ type failure struct {
 	err      error
 	attempts int
 	due      time.Time
-	withheld bool // nobody tried: nothing is known of the object's kind
+	withheld bool // nobody tried: nothing is known of the object's kind, or its images are not signed
 }
 
 // owned reports whether another Sync owns the object, as only the API server could say: nothing is known here of the objects of
@@ -104,6 +104,9 @@ func (p *pass) apply(ctx context.Context) {
 	p.noteConflicts(made)
 	p.noteDrift(ctx, made)
 	p.noteBehind(made.Behind)
+	if !p.attest(ctx, made.Steps) {
+		return
+	}
 	steps := p.due(made)
 	p.loop.metrics.planned(len(steps))
 	if len(steps) > 0 {
@@ -218,13 +221,11 @@ func (p *pass) due(made plan.Plan) []plan.Step {
 	}
 	for _, s := range made.Steps {
 		wanted[s.Key] = true
-		f, failed := w.failures[s.Key]
-		if cause := w.refusal(s.Key); cause != nil {
-			p.withhold(s, cause)
+		if p.withheld(s) {
 			continue
 		}
-		if failed && !f.withheld && f.hash == hashOf(s) && time.Until(f.due) > 0 {
-			p.soon(time.Until(f.due))
+		if wait := p.waitOf(s); wait > 0 {
+			p.soon(wait)
 			continue
 		}
 		if s.Action == plan.Delete {

@@ -41,6 +41,8 @@ type Deps struct {
 
 	// Health judges objects; a Sync's own rules come before its.
 	Health *health.Judge
+	// Signatures says which objects' images are signed; nil demands nothing.
+	Signatures Signatures
 
 	Relay     Relay
 	Trees     Trees

@@ -44,7 +44,7 @@ func (w *world) commit(name string, configMaps ...string) gitobject.ID {
 		}
 		result.Objects = append(result.Objects, render.Desired{
 			Key: key(objectName), GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Hash: sha256.Sum256([]byte(text)),
-			Origin: object.Origin{File: "env/" + objectName + ".yaml", Line: 1}, Object: &unstructured.Unstructured{Object: map[string]any{}},
+			Origin: object.Origin{File: "env/" + objectName + ".yaml", Line: 1}, Object: objectNamed(objectName),
 			Policy: policy,
 		})
 	}
@@ -122,6 +122,13 @@ func (w *world) Verify(_ context.Context, r VerifyRequest) (Verdict, error) {
 }
 
 // Render takes what did not change from before, forgotten or not, as the real one does.
+// objectNamed is what Git says of an object: not more than its name.
+func objectNamed(name string) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{Object: map[string]any{}}
+	o.SetName(name)
+	return o
+}
+
 func (w *world) Render(_ context.Context, s *v1alpha1.Sync, commit gitobject.ID, before *render.Result) (render.Result, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -144,7 +151,7 @@ func (w *world) Load(_ context.Context, objects []*render.Desired) error {
 	defer w.mu.Unlock()
 	for _, d := range objects {
 		if d.Object == nil {
-			d.Object = &unstructured.Unstructured{Object: map[string]any{}}
+			d.Object = objectNamed(d.Key.Name)
 			w.reads = append(w.reads, d.Key.Name)
 		}
 		if w.sent != nil {

@@ -35,13 +35,25 @@ func (w *work) refusal(key object.Key) error {
 	return nil
 }
 
-// withhold leaves a step until its kind can be listed.
-func (p *pass) withhold(s plan.Step, cause error) {
-	f := failure{hash: hashOf(s), withheld: true, due: now().Add(watchAgain), err: fmt.Errorf("%s %w", s.Key, unwatched(cause))}
+// withheld leaves a step until its kind can be listed and its images are signed as they must be, and reports whether it did.
+func (p *pass) withheld(s plan.Step) bool {
+	w := p.work
+	cause := w.unsigned[s.Key]
+	if refusal := w.refusal(s.Key); refusal != nil {
+		cause = fmt.Errorf("%s %w", s.Key, unwatched(refusal))
+	}
+	if cause == nil {
+		return false
+	}
+	if before, known := w.failures[s.Key]; w.unsigned[s.Key] != nil && (!known || before.hash != hashOf(s) || !before.withheld) {
+		p.record(true, "Unsigned", clip(sentence(cause), maxMessage))
+	}
+	f := failure{hash: hashOf(s), withheld: true, due: now().Add(watchAgain), err: cause}
 	if s.Desired != nil {
 		f.origin = s.Desired.Origin
 	}
-	p.work.failures[s.Key] = f
+	w.failures[s.Key] = f
+	return true
 }
 
 func unwatched(cause error) error {

@@ -38,7 +38,9 @@ type work struct {
 	over      revision.ContentID // what holds more than the Sync may; zero for none
 	stale     time.Time          // when rendered is to be made anew, because the cluster did not know a kind; zero for never
 	problems  problems
-	refused   []live.Unlisted // what the API server does not let us know
+	refused   []live.Unlisted      // what the API server does not let us know
+	unsigned  map[object.Key]error // why objects that are about to be written may not be
+	hurried   bool                 // whether a person wants what is unsigned looked at now
 	// comparison is of mode observe; nil in mode apply.
 	comparison *comparison
 	behind     string // the object that later waves wait for; empty when none waits
@@ -149,6 +151,7 @@ func (l *Loop) begin(key types.NamespacedName) (*pass, bool) {
 		e.healthy, e.shown = false, nil // whoever depends on this Sync waits for what becomes of it
 	}
 	p.settles = e.settles
+	e.work.hurried = e.work.hurried || e.now
 	e.now, e.settles = false, false
 	return p, true
 }
@@ -250,6 +253,7 @@ func (p *pass) configure(ctx context.Context) bool {
 	if now := p.sync.Annotations[v1alpha1.AnnotationSyncNow]; now != w.status.SyncNow {
 		w.status.SyncNow = now
 		w.failures, w.drifts.fights = map[object.Key]failure{}, drift.Fights{} // everything is due now
+		w.hurried = true
 	}
 	if p.sync.Spec.DeletionPolicy == v1alpha1.DeletionDelete && !p.sync.Spec.Observes() && !hasFinalizer(p.sync) {
 		if err := p.loop.deps.Syncs.AddFinalizer(ctx, p.sync); err != nil {

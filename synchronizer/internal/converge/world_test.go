@@ -86,6 +86,8 @@ type world struct {
 	others    others // in the cluster, and nobody's
 	previewed int    // how often a preview was asked for
 
+	signatures Signatures // nil when nothing must be signed
+
 	owns    func(namespace, name string) bool // nil for a replica that works for all Syncs
 	foreign map[string]bool                   // labels of which nothing is to be kept
 }
@@ -124,11 +126,12 @@ func permit(_ string, _ revision.Source, paths []string) error {
 func (w *world) open() {
 	log, _ := logtest.New(w.t)
 	w.loop = New(Deps{
-		Owns:     w.owns,
-		Shared:   func() bool { return w.owns != nil },
-		Permit:   permit,
-		DependOn: func(string, string) error { return w.alone },
-		Relay:    w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Events: w, Reporter: w, Log: log, Workers: 2, Health: clusterJudge(),
+		Owns:       w.owns,
+		Shared:     func() bool { return w.owns != nil },
+		Permit:     permit,
+		DependOn:   func(string, string) error { return w.alone },
+		Signatures: w.signatures,
+		Relay:      w, Trees: w, Verifier: w, Renderer: w, Live: w, Sight: sight{w}, Inventory: records{w}, Applier: w, Previewer: w.previewer(), Syncs: w, Events: w, Reporter: w, Log: log, Workers: 2, Health: clusterJudge(),
 	})
 }
 

@@ -1,0 +1,188 @@
+package converge
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/live"
+)
+
+// notary refuses objects by their name. It can be slow.
+type notary struct {
+	mu       sync.Mutex
+	unsigned map[string]bool
+	asked    []string
+	slow     bool
+	hurried  int
+}
+
+func (n *notary) Hurry(objects []*unstructured.Unstructured) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hurried += len(objects)
+}
+
+// nextLook is when the notary may say something else.
+const nextLook = 10 * time.Second
+
+func (n *notary) Check(ctx context.Context, objects []*unstructured.Unstructured) (refusals []error, after time.Duration) {
+	n.mu.Lock()
+	slow := n.slow
+	n.mu.Unlock()
+	if slow {
+		<-ctx.Done()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	refusals = make([]error, len(objects))
+	for i, o := range objects {
+		n.asked = append(n.asked, o.GetName())
+		if n.unsigned[o.GetName()] {
+			refusals[i], after = errBoom, nextLook
+		}
+	}
+	return refusals, after
+}
+
+func (n *notary) set(change func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change()
+}
+
+// questions returns what was asked about since the last time.
+func (n *notary) questions() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	asked := n.asked
+	n.asked = nil
+	if asked == nil {
+		asked = []string{}
+	}
+	return asked
+}
+
+func unsigned(names ...string) *notary {
+	n := &notary{unsigned: map[string]bool{}}
+	for _, name := range names {
+		n.unsigned[name] = true
+	}
+	return n
+}
+
+// writes are the applies and removals of what was done.
+func writes(did []string) []string {
+	only := []string{}
+	for _, what := range did {
+		if !strings.HasPrefix(what, "status") {
+			only = append(only, what)
+		}
+	}
+	return only
+}
+
+func TestWhatIsNotSignedIsLeft(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		n := unsigned("b")
+		w.signatures = n
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "a", "b"))
+			same(t, "did", writes(w.took()), []string{"apply a"})
+			status := w.status()
+			if len(status.Problems) != 1 || status.State != v1alpha1.StateFailed {
+				t.Fatalf("state %s with problems %+v; want one problem", status.State, status.Problems)
+			}
+			want := v1alpha1.Problem{Kind: v1alpha1.ProblemApply, Object: "ConfigMap/shop/b", File: "env/b.yaml", Line: 1, Message: "ConfigMap/shop/b is not applied: boom."}
+			if got := status.Problems[0]; got != want {
+				t.Errorf("problem: got %+v, want %+v", got, want)
+			}
+			w.pass(nextLook)
+			same(t, "did while it is not signed", writes(w.took()), []string{})
+			told := 0
+			for _, event := range w.events {
+				if event == "Unsigned" {
+					told++
+				}
+			}
+			if told != 1 {
+				t.Errorf("events: %v; want one of what is unsigned, however often it is looked at", w.events)
+			}
+			n.set(func() { delete(n.unsigned, "b") })
+			w.pass(nextLook)
+			same(t, "did once it was signed", writes(w.took()), []string{"apply b"})
+			if got := w.status(); got.State != v1alpha1.StateHealthy || len(got.Problems) != 0 {
+				t.Errorf("state %s, problems %v", got.State, got.Problems)
+			}
+			n.questions()
+			w.pass(time.Hour)
+			same(t, "asked when nothing is to be written", n.questions(), []string{})
+		})
+	})
+}
+
+func TestWhatIsNotSignedKeepsWhatItWouldReplace(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		n := unsigned()
+		w.signatures = n
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "a", "old"))
+			w.took()
+			n.set(func() { n.unsigned["new"] = true })
+			w.deliver(w.commit("two", "a", "new"))
+			w.pass(time.Minute)
+			same(t, "did", writes(w.took()), []string{})
+			w.touch("a", func(r *live.Record) { r.Baseline[0]++ })
+			same(t, "did about drift elsewhere", writes(w.took()), []string{"apply a"})
+			n.set(func() { delete(n.unsigned, "new") })
+			w.pass(nextLook)
+			same(t, "did once it was signed", writes(w.took()), []string{"apply new", "remove old"})
+		})
+	})
+}
+
+func TestNewerContentEndsTheWaitForSignatures(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		n := unsigned()
+		n.slow = true
+		w.signatures = n
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "a"))
+			same(t, "did while nobody answers", writes(w.took()), []string{})
+			n.set(func() { n.slow = false })
+			w.deliver(w.commit("two", "b"))
+			same(t, "did", writes(w.took()), []string{"apply b"})
+		})
+	})
+}
+
+func TestWhoAsksForASyncDoesNotWait(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		n := unsigned("a")
+		w.signatures = n
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "a", "b"))
+			if n.hurried != 0 {
+				t.Errorf("hurried about %d objects that nobody asked about", n.hurried)
+			}
+			w.sync(func(s *v1alpha1.Sync) { s.Annotations = map[string]string{v1alpha1.AnnotationSyncNow: "now"} })
+			if n.hurried != 1 {
+				t.Errorf("hurried about %d objects; want the one that is not applied", n.hurried)
+			}
+			w.loop.SyncNow("shop", "web")
+			w.settle()
+			if n.hurried != 2 {
+				t.Errorf("hurried about %d objects; want the same again", n.hurried)
+			}
+		})
+	})
+}

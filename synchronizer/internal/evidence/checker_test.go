@@ -1,0 +1,266 @@
+package evidence_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/tandem-cd/tandem/shared/signature"
+	"github.com/tandem-cd/tandem/shared/signature/signaturetest"
+	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
+	"github.com/tandem-cd/tandem/synchronizer/internal/evidence"
+	"github.com/tandem-cd/tandem/synchronizer/internal/signed"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errBoom = errors.New("boom")
+
+// world is an automator with signatures, and a cluster that trusts a key.
+type world struct {
+	key    signaturetest.Key
+	policy *signed.Policy
+	dir    string
+
+	mu       sync.Mutex
+	material map[signature.Image]signature.Material
+	down     error
+	hold     chan struct{} // answers wait for it when it is not nil
+	asked    int
+	seen     []string // the versions that were not enough
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{key: signaturetest.ECDSA(t), dir: filepath.Join(t.TempDir(), "signatures"), material: map[signature.Image]signature.Material{}}
+	policy, err := signed.NewPolicy(signed.Config{Signed: []signed.Rule{{Repositories: []string{"*"}, Config: signature.Config{Keys: []string{w.key.Public}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.policy = policy
+	return w
+}
+
+// checker returns one as a process that has just begun has it.
+func (w *world) checker(t *testing.T) *evidence.Checker {
+	t.Helper()
+	log, _ := logtest.New(t)
+	return evidence.New(evidence.Deps{Policy: w.policy, Relay: w, Dir: w.dir, Log: log})
+}
+
+func (w *world) Signatures(ctx context.Context, image signature.Image, seen []byte) (signature.Material, []byte, error) {
+	w.mu.Lock()
+	w.asked++
+	w.seen = append(w.seen, string(seen))
+	hold := w.hold
+	w.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return signature.Material{}, nil, ctx.Err()
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.material[image]
+	return m, fmt.Appendf(nil, "version %d", len(m.Items)), w.down
+}
+
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+// questions returns how often the automator was asked since the last time.
+func (w *world) questions() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	asked := w.asked
+	w.asked = 0
+	return asked
+}
+
+func imageOf(name string) signature.Image {
+	return signature.Image{Repository: "ghcr.io/acme/" + name, Digest: signaturetest.Digest(name)}
+}
+
+func (w *world) sign(names ...string) {
+	w.set(func() {
+		for _, name := range names {
+			w.material[imageOf(name)] = signature.Material{Items: []signature.Item{w.key.Simple(signaturetest.Payload(imageOf(name)))}}
+		}
+	})
+}
+
+// pod runs images.
+func pod(names ...string) *unstructured.Unstructured {
+	var containers []any
+	for _, name := range names {
+		containers = append(containers, map[string]any{"image": imageOf(name).Repository + "@" + imageOf(name).Digest})
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "a"}, "spec": map[string]any{"containers": containers},
+	}}
+}
+
+// check has one Pod checked, and fails the test unless it comes to what is wanted: part of the refusal, empty for none.
+func check(t *testing.T, c *evidence.Checker, want string, names ...string) time.Duration {
+	t.Helper()
+	refusals, after := c.Check(t.Context(), []*unstructured.Unstructured{pod(names...)})
+	got := fmt.Sprint(refusals[0])
+	if want == "" && refusals[0] != nil || want != "" && !strings.Contains(got, want) {
+		t.Errorf("Check(%q): got %s, want %q", names, got, want)
+	}
+	return after
+}
+
+func TestWhatIsSignedIsAskedAboutOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.sign("web", "api")
+	c := w.checker(t)
+	for range 2 {
+		if after := check(t, c, "", "web", "api"); after != 0 {
+			t.Errorf("what is signed is checked again after %s", after)
+		}
+	}
+	if got := w.questions(); got != 2 {
+		t.Errorf("asked %d times about two images", got)
+	}
+	w.set(func() { w.down = errBoom })
+	check(t, c, "", "web")
+	check(t, w.checker(t), "", "web", "api") // also after a restart
+	if got := w.questions(); got != 0 {
+		t.Errorf("asked %d times about what was signed already", got)
+	}
+}
+
+func TestWhatIsNotSignedIsAskedAboutLaterAndLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.checker(t)
+		for began, rounds := time.Now(), 0; time.Since(began) < 24*time.Hour; rounds++ {
+			after := check(t, c, "is not signed as this cluster demands: no signature by key", "web")
+			if after <= 0 || after > 5*time.Minute {
+				t.Fatalf("looked at again after %s", after)
+			}
+			check(t, c, "is not signed", "web") // other Syncs, meanwhile
+			time.Sleep(after)                   //nolint:forbidigo // the bubble's clock
+		}
+		if got := w.questions(); got < 288 || got > 2000 {
+			t.Errorf("asked %d times in a day; want about one in minutes", got)
+		}
+		w.sign("web")
+		time.Sleep(5 * time.Minute) //nolint:forbidigo // the bubble's clock
+		check(t, c, "", "web")
+		if last := w.seen[len(w.seen)-1]; last != "version 0" {
+			t.Errorf("asked with %q; want the version that was not enough", last)
+		}
+	})
+}
+
+func TestNothingIsBelievedWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.sign("web")
+		w.set(func() { w.down = errBoom })
+		c := w.checker(t)
+		after := check(t, c, "could not be had from the automator, which is tried again: boom", "web")
+		w.set(func() { w.down = nil })
+		time.Sleep(after) //nolint:forbidigo // the bubble's clock
+		check(t, c, "", "web")
+	})
+}
+
+func TestOneOfSeveralImages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.sign("web")
+	refusals, after := w.checker(t).Check(t.Context(), []*unstructured.Unstructured{pod("web"), pod("web", "api"), pod("web")})
+	if refusals[0] != nil || refusals[1] == nil || refusals[2] != nil || after <= 0 {
+		t.Errorf("Check(...): %v, %s; want the second alone refused", refusals, after)
+	}
+}
+
+// TestTheFolderIsNotBelieved has somebody write to it.
+func TestTheFolderIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.sign("web")
+	check(t, w.checker(t), "", "web")
+	files, err := os.ReadDir(w.dir)
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%d files, %v; want one", len(files), err)
+	}
+	path := filepath.Join(w.dir, files[0].Name())
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.set(func() { w.down = errBoom })
+	stranger := newWorld(t)
+	stranger.dir, stranger.down = w.dir, errBoom // another key is trusted now
+	for name, text := range map[string][]byte{"another key": content, "no JSON": []byte("{"), "nothing": nil} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) { check(t, stranger.checker(t), "boom", "web") })
+	}
+}
+
+func TestManyWhoAskAtOnceGetOneAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.sign("web")
+		w.hold = make(chan struct{})
+		c := w.checker(t)
+		leaving, leave := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() {
+			if refusals, _ := c.Check(leaving, []*unstructured.Unstructured{pod("web")}); refusals[0] == nil {
+				t.Error("who gave up was told that it is signed")
+			}
+		})
+		synctest.Wait() // it is the one who asks
+		for range 10 {
+			all.Go(func() { check(t, c, "", "web") })
+		}
+		synctest.Wait()
+		leave() // another one asks
+		synctest.Wait()
+		close(w.hold)
+		all.Wait()
+		if got := w.questions(); got != 2 {
+			t.Errorf("asked %d times; want two, since the first gave up", got)
+		}
+	})
+}
+
+func TestHurry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.checker(t)
+		c.Hurry([]*unstructured.Unstructured{pod("web")}) // of which nothing is known
+		check(t, c, "is not signed", "web")
+		w.sign("web")
+		check(t, c, "is not signed", "web")
+		c.Hurry([]*unstructured.Unstructured{pod("web")})
+		check(t, c, "", "web")
+	})
+}
