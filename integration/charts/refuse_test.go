@@ -25,6 +25,7 @@ func TestRefusals(t *testing.T) {
 		"TwoTokens":       {reason: "Which one counts would be a guess.", chart: synchronizerChart, set: []string{"enrollment.token=a", "enrollment.tokenSecret=b"}, want: "keep one"},
 		"StatusInClear":   {reason: "Tokens must not travel in the clear.", chart: synchronizerChart, set: []string{"status.enabled=true"}, want: "status.tlsSecret is missing"},
 		"SyncElsewhere":   {reason: "Nobody would look at it.", chart: synchronizerChart, set: []string{"syncs[0].name=a", "syncs[0].namespace=b", "syncs[0].spec.source.repository=c"}, want: "not in namespaces"},
+		"SignedByNobody":  {reason: "A rule that is misspelt must not be ignored.", chart: synchronizerChart, set: []string{"images.signed[0].repositories[0]=a", "images.signed[0].key[0]=b"}, want: "/images/signed/0"},
 		"OneVolume":       {reason: "Several replicas cannot share it.", chart: synchronizerChart, set: []string{"replicas=2", "state.persistent=true"}, want: "state.persistent is for a single replica"},
 		"Shards":          {reason: "Some Syncs would be nobody's.", chart: synchronizerChart, set: []string{"replicas=2", "shards=3"}, want: "set replicas to 3, or to 4"},
 		"SyncMode":        {reason: "A mode that does not exist might write.", chart: synchronizerChart, set: []string{"syncs[0].name=a", "syncs[0].namespace=shop", "syncs[0].spec.source.repository=c", "syncs[0].spec.mode=watch"}, want: "/syncs/0/spec/mode"},

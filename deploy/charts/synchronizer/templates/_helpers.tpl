@@ -53,6 +53,7 @@
 {{- $_ := set $config "lease" (dict "namespace" .Release.Namespace "name" (include "tandem.fullname" .) "duration" .Values.lease.duration "shards" (int .Values.shards)) -}}
 {{- $_ := set $config "workers" .Values.workers -}}
 {{- $_ := set $config "trust" .Values.trust -}}
+{{- with .Values.images.signed }}{{ $_ := set $config "images" (dict "signed" . "keys" $.Values.images.keys "trustedRoot" $.Values.images.trustedRoot) }}{{ end -}}
 {{- with .Values.health.rules }}{{ $_ := set $config "health" (dict "rules" .) }}{{ end -}}
 {{- $_ := set $config "queries" .Values.queries -}}
 {{- with .Values.paths }}{{ $_ := set $config "paths" . }}{{ end -}}
