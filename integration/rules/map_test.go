@@ -66,7 +66,6 @@ var parts = map[string]part{
 	"automator/internal/relay":      adapter,
 	"automator/internal/samesite":   value,
 	"automator/internal/scan":       loop,
-	"automator/internal/signature":  core,
 	"automator/internal/shortlived": infra,
 	"automator/internal/store":      adapter,
 	"automator/internal/traces":     adapter,

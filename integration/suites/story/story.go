@@ -219,7 +219,11 @@ func (s *Teller) overlay() map[string]string {
 
 // expand fills the world's names into a file of the script.
 func (s *Teller) expand(text string) string {
-	return strings.NewReplacer("${IMAGE}", s.World.Image(repo), "${NAMESPACE}", s.World.Sites[home].Namespace, "${SILENT}", s.silent).Replace(s.keyPlaces(text))
+	places := []string{"${IMAGE}", s.World.Image(repo), "${NAMESPACE}", s.World.Sites[home].Namespace, "${SILENT}", s.silent}
+	for tag, pushed := range s.pushed {
+		places = append(places, "${REFERENCE_"+tag+"}", pushed.Reference())
+	}
+	return strings.NewReplacer(places...).Replace(s.keyPlaces(text))
 }
 
 // agent returns an agent by the words of a command: automator, or synchronizer with a site.
