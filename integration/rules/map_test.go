@@ -42,6 +42,7 @@ var parts = map[string]part{
 	"shared/rpc":        infra,
 	"shared/run":        infra,
 	"shared/shard":      value,
+	"shared/signature":  core,
 	"shared/telemetry":  infra,
 
 	"automator":                     top,
@@ -86,6 +87,7 @@ var parts = map[string]part{
 	"synchronizer/internal/converge":   loop,
 	"synchronizer/internal/drift":      core,
 	"synchronizer/internal/enroll":     loop,
+	"synchronizer/internal/evidence":   loop,
 	"synchronizer/internal/expression": core,
 	"synchronizer/internal/fair":       core,
 	"synchronizer/internal/health":     core,
@@ -103,6 +105,7 @@ var parts = map[string]part{
 	"synchronizer/internal/report":     loop,
 	"synchronizer/internal/serve":      loop,
 	"synchronizer/internal/shards":     adapter,
+	"synchronizer/internal/signed":     core,
 	"synchronizer/internal/survey":     loop,
 	"synchronizer/internal/syncs":      adapter,
 	"synchronizer/internal/tenancy":    core,
