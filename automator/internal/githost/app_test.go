@@ -1,125 +1,42 @@
 package githost_test
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"github.com/tandem-cd/tandem/automator/internal/githost"
+	"github.com/tandem-cd/tandem/automator/internal/githost/githosttest"
 	"github.com/tandem-cd/tandem/shared/fault"
 )
 
-const (
-	appID        = "Iv23liTest"
-	installation = "424242"
-	token        = "ghs_of-the-installation"
-)
-
-// fakeGitHub stands for the API of GitHub, which cannot be had in a test: it gives a token to who proves to be the App, as
-// GitHub's documentation says.
-type fakeGitHub struct {
-	*httptest.Server
-
-	key *rsa.PublicKey
-}
-
-func newFakeGitHub(t *testing.T, key *rsa.PublicKey, answer http.HandlerFunc) *fakeGitHub {
-	t.Helper()
-	f := &fakeGitHub{key: key}
-	if answer == nil {
-		answer = f.answer
-	}
-	f.Server = httptest.NewTLSServer(answer)
-	t.Cleanup(f.Close)
-	return f
-}
-
-func (f *fakeGitHub) answer(w http.ResponseWriter, r *http.Request) {
-	assertion := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if err := f.check(r, assertion); err != nil {
-		w.WriteHeader(http.StatusUnauthorized)
-		fmt.Fprintf(w, `{"message": %q}`, err.Error()+": "+assertion)
-		return
-	}
-	w.WriteHeader(http.StatusCreated)
-	fmt.Fprintf(w, `{"token": %q, "expires_at": %q}`, token, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
-}
-
-func (f *fakeGitHub) check(r *http.Request, assertion string) error {
-	claims := &jwt.RegisteredClaims{}
-	_, err := jwt.ParseWithClaims(assertion, claims, func(*jwt.Token) (any, error) { return f.key, nil },
-		jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer(appID), jwt.WithIssuedAt(), jwt.WithExpirationRequired())
-	if err != nil {
-		return err
-	}
-	if life := claims.ExpiresAt.Sub(claims.IssuedAt.Time); life > 10*time.Minute {
-		return fmt.Errorf("'Expiration time' claim ('exp') is too far in the future: %s", life)
-	}
-	if want := "/api/v3/app/installations/" + installation + "/access_tokens"; r.Method != http.MethodPost || r.URL.Path != want {
-		return fmt.Errorf("%s %s is not there", r.Method, r.URL.Path)
-	}
-	var scope struct{ Repositories []string }
-	if err := json.NewDecoder(r.Body).Decode(&scope); err != nil || !slices.Equal(scope.Repositories, []string{"deploy"}) {
-		return fmt.Errorf("a token for %v is asked for, %w", scope.Repositories, err)
-	}
-	return nil
-}
-
-func newKey(t *testing.T) (*rsa.PrivateKey, string) {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "app.pem")
-	block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}
-	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return key, file
-}
-
-// trusting connects to a fake's own certificate.
-func (f *fakeGitHub) trusting() (*tls.Config, error) {
-	roots := x509.NewCertPool()
-	roots.AddCert(f.Certificate())
-	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, nil
-}
-
 func TestInstallationToken(t *testing.T) {
 	t.Parallel()
-	key, file := newKey(t)
-	host := newFakeGitHub(t, &key.PublicKey, nil)
-	app := githost.App{ID: appID, Installation: installation, KeyFile: file}
-	source, err := app.Source(host.URL+"/acme/deploy.git", host.trusting)
+	key, file := githosttest.NewKey(t)
+	host := githosttest.New(t, &key.PublicKey, "")
+	app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file}
+	source, err := app.Source(host.URL+"/acme/deploy.git", host.Trusting)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := source.Credentials(t.Context())
-	if err != nil || got.Username != "x-access-token" || got.Password != token || time.Until(got.Expires) < 59*time.Minute {
+	if err != nil || got.Username != "x-access-token" || got.Password != "ghs_of-the-installation-1" || time.Until(got.Expires) < 59*time.Minute {
 		t.Errorf("Credentials: %+v, %v", got, err)
 	}
 }
 
 func TestInstallationTokenRefused(t *testing.T) {
 	t.Parallel()
-	key, file := newKey(t)
-	other, _ := newKey(t)
+	key, file := githosttest.NewKey(t)
+	other, _ := githosttest.NewKey(t)
 	notKey := filepath.Join(t.TempDir(), "app.pem")
 	if err := os.WriteFile(notKey, []byte("s3cret"), 0o600); err != nil {
 		t.Fatal(err)
@@ -170,9 +87,12 @@ func TestInstallationTokenRefused(t *testing.T) {
 			if tc.known == nil {
 				tc.known = &key.PublicKey
 			}
-			host := newFakeGitHub(t, tc.known, tc.answer)
-			app := githost.App{ID: appID, Installation: installation, KeyFile: tc.keyFile, API: host.URL + "/api/v3"}
-			source, err := app.Source("https://git.example.com/acme/deploy", host.trusting)
+			host := githosttest.New(t, tc.known, "")
+			if tc.answer != nil {
+				host.Answer(tc.answer)
+			}
+			app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: tc.keyFile, API: host.URL + "/api/v3"}
+			source, err := app.Source("https://git.example.com/acme/deploy", host.Trusting)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,7 +113,7 @@ func TestInstallationTokenRefused(t *testing.T) {
 // TestPassingTrouble tells an API that does not work just now from one that says no.
 func TestPassingTrouble(t *testing.T) {
 	t.Parallel()
-	key, file := newKey(t)
+	key, file := githosttest.NewKey(t)
 	answers := func(status int, header ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			for i := 0; i < len(header); i += 2 {
@@ -218,9 +138,10 @@ func TestPassingTrouble(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			host := newFakeGitHub(t, &key.PublicKey, tc.answer)
-			app := githost.App{ID: appID, Installation: installation, KeyFile: file, API: host.URL + "/api/v3"}
-			source, err := app.Source("https://git.example.com/acme/deploy", host.trusting)
+			host := githosttest.New(t, &key.PublicKey, "")
+			host.Answer(tc.answer)
+			app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file, API: host.URL + "/api/v3"}
+			source, err := app.Source("https://git.example.com/acme/deploy", host.Trusting)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -229,8 +150,8 @@ func TestPassingTrouble(t *testing.T) {
 			}
 		})
 	}
-	host := newFakeGitHub(t, &key.PublicKey, nil)
-	source, err := githost.App{ID: appID, Installation: installation, KeyFile: file}.Source(host.URL+"/acme/deploy", host.trusting)
+	host := githosttest.New(t, &key.PublicKey, "")
+	source, err := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file}.Source(host.URL+"/acme/deploy", host.Trusting)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,8 +163,8 @@ func TestPassingTrouble(t *testing.T) {
 
 func TestCertificatesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	_, file := newKey(t)
-	app := githost.App{ID: appID, Installation: installation, KeyFile: file}
+	_, file := githosttest.NewKey(t)
+	app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file}
 	source, err := app.Source("https://git.example.com/acme/deploy", func() (*tls.Config, error) { return nil, os.ErrNotExist })
 	if err != nil {
 		t.Fatal(err)
@@ -255,7 +176,7 @@ func TestCertificatesThatCannotBeRead(t *testing.T) {
 
 func TestAppOfARemote(t *testing.T) {
 	t.Parallel()
-	whole := githost.App{ID: appID, Installation: installation, KeyFile: "app.pem"}
+	whole := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: "app.pem"}
 	tests := map[string]struct {
 		app    githost.App
 		remote string
@@ -267,16 +188,16 @@ func TestAppOfARemote(t *testing.T) {
 		"SSH":             {whole, "git@github.com:acme/deploy.git", false},
 		"NoRepository":    {whole, "https://github.com/acme", false},
 		"Deeper":          {whole, "https://github.com/acme/team/deploy", false},
-		"NoKey":           {githost.App{ID: appID, Installation: installation}, "https://github.com/acme/deploy", false},
-		"NoID":            {githost.App{Installation: installation, KeyFile: "x"}, "https://github.com/acme/deploy", false},
-		"NoInstallation":  {githost.App{ID: appID, KeyFile: "x"}, "https://github.com/acme/deploy", false},
-		"PathAsID":        {githost.App{ID: appID, Installation: "1/../2", KeyFile: "x"}, "https://github.com/acme/deploy", false},
-		"APIInTheClear":   {githost.App{ID: appID, Installation: "1", KeyFile: "x", API: "http://api.example.com"}, "https://github.com/acme/deploy", false},
-		"APIWithQuery":    {githost.App{ID: appID, Installation: "1", KeyFile: "x", API: "https://api.example.com/?a=b"}, "https://github.com/acme/deploy", false},
-		"APINowhere":      {githost.App{ID: appID, Installation: "1", KeyFile: "x", API: "https:///v3"}, "https://github.com/acme/deploy", false},
+		"NoKey":           {githost.App{ID: githosttest.AppID, Installation: githosttest.Installation}, "https://github.com/acme/deploy", false},
+		"NoID":            {githost.App{Installation: githosttest.Installation, KeyFile: "x"}, "https://github.com/acme/deploy", false},
+		"NoInstallation":  {githost.App{ID: githosttest.AppID, KeyFile: "x"}, "https://github.com/acme/deploy", false},
+		"PathAsID":        {githost.App{ID: githosttest.AppID, Installation: "1/../2", KeyFile: "x"}, "https://github.com/acme/deploy", false},
+		"APIInTheClear":   {githost.App{ID: githosttest.AppID, Installation: "1", KeyFile: "x", API: "http://api.example.com"}, "https://github.com/acme/deploy", false},
+		"APIWithQuery":    {githost.App{ID: githosttest.AppID, Installation: "1", KeyFile: "x", API: "https://api.example.com/?a=b"}, "https://github.com/acme/deploy", false},
+		"APINowhere":      {githost.App{ID: githosttest.AppID, Installation: "1", KeyFile: "x", API: "https:///v3"}, "https://github.com/acme/deploy", false},
 		"NoHost":          {whole, "https:///acme/deploy", false},
-		"LongNumber":      {githost.App{ID: appID, Installation: strings.Repeat("1", 20), KeyFile: "x"}, "https://github.com/acme/deploy", false},
-		"APIWithPassword": {githost.App{ID: appID, Installation: "1", KeyFile: "x", API: "https://a:b@example.com"}, "https://github.com/acme/deploy", false},
+		"LongNumber":      {githost.App{ID: githosttest.AppID, Installation: strings.Repeat("1", 20), KeyFile: "x"}, "https://github.com/acme/deploy", false},
+		"APIWithPassword": {githost.App{ID: githosttest.AppID, Installation: "1", KeyFile: "x", API: "https://a:b@example.com"}, "https://github.com/acme/deploy", false},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
