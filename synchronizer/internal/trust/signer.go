@@ -53,8 +53,8 @@ type identified struct {
 }
 
 // signer identifies who made a claim. The key of a Git host, which signs for
-// whoever pressed a button, will count here as the class of the commit's
-// author; today it is an unknown key.
+// whoever pressed a button, counts as what it is listed as: the author of such a
+// commit may be anybody, so that nothing follows from it.
 func (p *Policy) signer(c claim, signatures *Signatures) signer {
 	if len(c.signature) == 0 {
 		return signer{problem: "is not signed"}
