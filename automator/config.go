@@ -6,16 +6,19 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/authority"
 	"github.com/tandem-cd/tandem/automator/internal/githost"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/message"
+	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/automator/internal/store"
 	"github.com/tandem-cd/tandem/automator/internal/traces"
+	"github.com/tandem-cd/tandem/automator/internal/update"
 	"github.com/tandem-cd/tandem/automator/internal/vault"
 	"github.com/tandem-cd/tandem/automator/internal/verify"
 	"github.com/tandem-cd/tandem/shared/config"
@@ -31,8 +34,10 @@ const (
 	DefaultScanInterval = 5 * time.Minute
 	// DefaultPollInterval is how often a Git repository is fetched when no webhook says that it changed.
 	DefaultPollInterval = 30 * time.Second
-	// DefaultBranch is where pipelines live and edits go.
+	// DefaultBranch is where pipelines live, and edits go unless an environment names another branch.
 	DefaultBranch = "main"
+	// MaxBranches bounds the branches of one repository that are written: each has a writer of its own.
+	MaxBranches = 100
 )
 
 // Config is the automator's configuration file. Secrets are named by file.
@@ -126,7 +131,8 @@ type SigningConfig struct {
 	// Name and Email stand in every commit.
 	Name  string `yaml:"name"`
 	Email string `yaml:"email"`
-	// SSHKeyFile is the private key that signs; clusters verify with its public half.
+	// SSHKeyFile is the private key that signs; clusters verify with its public half. None is needed if all commits are made
+	// by API.
 	SSHKeyFile string `yaml:"sshKeyFile"`
 	// GPGKeyFile is an armored private key of OpenPGP that signs instead.
 	GPGKeyFile string `yaml:"gpgKeyFile"`
@@ -138,8 +144,12 @@ type RepositoryConfig struct {
 	Name string `yaml:"name"`
 	// URL is the remote: https://, http://, ssh:// or user@host:path.
 	URL string `yaml:"url"`
-	// Branch is where pipelines live and edits go; main by default.
+	// Branch is where pipelines live, and environments that name no branch; main by default.
 	Branch string `yaml:"branch"`
+	// Branches are others of the same repository that environments may be on.
+	Branches []string `yaml:"branches"`
+	// Commit is how commits get there: push, the default, or api, by which GitHub makes and signs them as its App.
+	Commit string `yaml:"commit"`
 	// Auth is how the remote knows us.
 	Auth AuthConfig `yaml:"auth"`
 	// CAFile holds the CA of an https remote; the system's by default.
@@ -208,7 +218,9 @@ func (c *Config) Validate() error {
 	problems = append(problems, c.validateVault())
 	require(c.Signing.Name, "signing.name", "who makes commits")
 	require(c.Signing.Email, "signing.email", "who makes commits")
-	require(c.Signing.SSHKeyFile+c.Signing.GPGKeyFile, "signing.sshKeyFile", "the key that signs commits; make one with ssh-keygen -t ed25519")
+	if c.pushes() {
+		require(c.Signing.SSHKeyFile+c.Signing.GPGKeyFile, "signing.sshKeyFile", "the key that signs commits; make one with ssh-keygen -t ed25519")
+	}
 	if c.Signing.SSHKeyFile != "" && c.Signing.GPGKeyFile != "" {
 		problems = append(problems, errors.New("signing.sshKeyFile and signing.gpgKeyFile are both given; a commit has one signature"))
 	}
@@ -287,6 +299,11 @@ func (c AuthConfig) validateVault() error {
 	return nil
 }
 
+// pushes tells whether any commit is made here.
+func (c *Config) pushes() bool {
+	return len(c.Repositories) == 0 || slices.ContainsFunc(c.Repositories, func(r RepositoryConfig) bool { return r.Commit != commitByAPI })
+}
+
 func (c *Config) validateRepositories() error {
 	var problems []error
 	seen := map[string]bool{}
@@ -295,16 +312,24 @@ func (c *Config) validateRepositories() error {
 		if r.Branch == "" {
 			r.Branch = DefaultBranch
 		}
-		if err := (revision.Source{Repository: r.Name, Ref: r.ref()}).Validate(); err != nil {
-			problems = append(problems, fmt.Errorf("repositories[%d]: %w", i, err))
+		for _, problem := range r.validateBranches() {
+			problems = append(problems, fmt.Errorf("repositories[%d]: %w", i, problem))
 		}
-		if app := githost.App(r.Auth.GitHubApp); app.Given() {
+		app := githost.App(r.Auth.GitHubApp)
+		if app.Given() {
 			if err := app.Validate(r.URL); err != nil {
 				problems = append(problems, fmt.Errorf("repositories[%d].auth.githubApp: %w", i, err))
 			}
 		}
 		if _, err := message.Parse(r.Message); err != nil {
 			problems = append(problems, fmt.Errorf("repositories[%d].message: %w", i, err))
+		}
+		switch {
+		case r.Commit == "", r.Commit == commitByPush:
+		case r.Commit != commitByAPI:
+			problems = append(problems, fmt.Errorf("repositories[%d].commit is %q: write push or api", i, r.Commit))
+		case !app.Given():
+			problems = append(problems, fmt.Errorf("repositories[%d].commit: api needs auth.githubApp: of all hosts' APIs only GitHub's makes a commit on condition of where the branch is", i))
 		}
 		if seen[r.Name] {
 			problems = append(problems, fmt.Errorf("repositories[%d]: name %q is given twice", i, r.Name))
@@ -314,7 +339,43 @@ func (c *Config) validateRepositories() error {
 	return errors.Join(problems...)
 }
 
-func (r RepositoryConfig) ref() string { return "refs/heads/" + r.Branch }
+// validateBranches returns what is wrong with the name and the branches.
+func (r RepositoryConfig) validateBranches() []error {
+	var problems []error
+	if len(r.Branches) > MaxBranches {
+		problems = append(problems, fmt.Errorf("branches: %d of them, more than %d", len(r.Branches), MaxBranches))
+	}
+	seen := map[string]bool{}
+	for _, branch := range r.branches() {
+		switch err := (revision.Source{Repository: r.Name, Ref: branchPrefix + branch}).Validate(); {
+		case err != nil:
+			problems = append(problems, err)
+		case branch == "" || strings.HasPrefix(branch, "refs/"):
+			problems = append(problems, fmt.Errorf("branch %q: write the name alone, such as release", branch))
+		case seen[branch]:
+			problems = append(problems, fmt.Errorf("branch %q is given twice", branch))
+		}
+		seen[branch] = true
+	}
+	return problems
+}
+
+const (
+	branchPrefix = "refs/heads/"
+	commitByPush = "push"
+	commitByAPI  = "api"
+)
+
+// ref is the branch with the pipelines.
+func (r RepositoryConfig) ref() string { return branchPrefix + r.Branch }
+
+// branches are all that are written, that with the pipelines first.
+func (r RepositoryConfig) branches() []string { return append([]string{r.Branch}, r.Branches...) }
+
+// home is where the pipelines are.
+func (r RepositoryConfig) home() pipeline.Home {
+	return pipeline.Home{Repository: r.Name, Branch: r.Branch, Branches: r.Branches}
+}
 
 // mirror says how the repository is mirrored in a folder, or why it cannot be.
 func (r RepositoryConfig) mirror(dir string, fromVault func(vault.Secret) (*shortlived.Source, error)) (gitrepo.Config, error) {
@@ -338,6 +399,18 @@ func (r RepositoryConfig) mirror(dir string, fromVault func(vault.Secret) (*shor
 		}
 	}
 	return mirror, nil
+}
+
+// host is what makes commits instead of us; nil if they are pushed. The mirror has what the host is shown.
+func (r RepositoryConfig) host(mirror gitrepo.Config) (update.Host, error) {
+	if r.Commit != commitByAPI {
+		return nil, nil
+	}
+	commits, err := githost.App(r.Auth.GitHubApp).Commits(r.URL, mirror.Auth.Source, mirror.TLS.Client)
+	if err != nil {
+		return nil, fmt.Errorf("repository %q: auth.githubApp: %w", r.Name, err)
+	}
+	return commits, nil
 }
 
 // Load reads the configuration file.

@@ -27,12 +27,12 @@ import (
 // fetchRetry is how soon a fetch that failed is made again.
 const fetchRetry = 5 * time.Second
 
-// repository is one Git repository with its writer.
+// repository is one Git repository with the writers of its branches.
 type repository struct {
 	cfg     RepositoryConfig
 	owner   *Automator
 	mirror  *gitrepo.Repo
-	updater *update.Updater
+	writers []*update.Updater // of each branch; that of the branch with the pipelines first
 	fetch   chan struct{}
 	moved   chan struct{}
 	set     atomic.Pointer[pipeline.Set]
@@ -57,17 +57,37 @@ func openRepositories(ctx context.Context, a *Automator, signer gitobject.Signer
 		}
 		metrics := prometheus.WrapRegistererWith(prometheus.Labels{"repository": cfg.Name}, a.metrics)
 		mirror.Metrics = metrics
+		host, err := cfg.host(mirror)
+		if err != nil {
+			return all, err
+		}
 		if r.mirror, err = gitrepo.Open(ctx, mirror); err != nil {
 			return all, err
 		}
 		all[cfg.Name] = r
-		source := revision.Source{Repository: cfg.Name, Ref: cfg.ref()}
-		r.updater = update.New(
-			update.Config{Source: source, Name: a.cfg.Signing.Name, Email: a.cfg.Signing.Email, Signer: signer, Words: words},
-			update.Deps{Repository: r.mirror, Images: images{a.scanner}, Signatures: a.checker, Evidence: evidence{a.fleet}, Events: eventLog{a.store}, Log: a.log, Metrics: metrics},
-		)
+		for _, branch := range cfg.branches() {
+			r.writers = append(r.writers, r.writer(branch, update.Deps{
+				Repository: r.mirror, Host: host, Images: images{a.scanner}, Signatures: a.checker, Evidence: evidence{a.fleet},
+				Events: eventLog{a.store}, Log: a.log, Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"branch": branch}, metrics),
+			}, update.Config{Signer: signer, Words: words}))
+		}
 	}
 	return all, nil
+}
+
+// writer makes the writer of one branch.
+func (r *repository) writer(branch string, deps update.Deps, cfg update.Config) *update.Updater {
+	cfg.Source = revision.Source{Repository: r.cfg.Name, Ref: branchPrefix + branch}
+	cfg.Home = r.cfg.home()
+	cfg.Name, cfg.Email = r.owner.cfg.Signing.Name, r.owner.cfg.Signing.Email
+	return update.New(cfg, deps)
+}
+
+// wake has all branches looked at.
+func (r *repository) wake() {
+	for _, w := range r.writers {
+		w.Wake()
+	}
 }
 
 func signal(wake chan<- struct{}) {
@@ -78,11 +98,14 @@ func signal(wake chan<- struct{}) {
 }
 
 func (r *repository) tasks() []run.Task {
-	return []run.Task{
+	tasks := []run.Task{
 		{Name: "fetch " + r.cfg.Name, Run: r.refresh},
 		{Name: "follow " + r.cfg.Name, Run: r.follow},
-		{Name: "update " + r.cfg.Name, Run: r.updater.Run},
 	}
+	for i, branch := range r.cfg.branches() {
+		tasks = append(tasks, run.Task{Name: "update " + r.cfg.Name + " " + branch, Run: r.writers[i].Run})
+	}
+	return tasks
 }
 
 // hint has the repository fetched now.
@@ -143,7 +166,7 @@ func (r *repository) follow(ctx context.Context) error {
 		}
 		r.owner.relay.Changed()
 		r.owner.followImages()
-		r.updater.Wake()
+		r.wake()
 	}
 }
 
@@ -166,7 +189,7 @@ func (r *repository) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	set := pipeline.Load(r.cfg.Name, files)
+	set := pipeline.Load(r.cfg.home(), files)
 	if before := r.set.Load(); before != nil && set.Clusters == nil && files[pipeline.ClustersFile] != nil {
 		set.Clusters = before.Clusters
 	}
@@ -271,11 +294,15 @@ func (rs repositories) name(cluster, image string) (named, known bool) {
 	return false, known
 }
 
-// Updates returns what every writer saw last, for PipelineService.
+// Updates returns what the writers of every repository saw last, for PipelineService.
 func (rs repositories) Updates() []update.Status {
 	statuses := make([]update.Status, 0, len(rs))
 	for _, r := range rs {
-		statuses = append(statuses, r.updater.Status())
+		var branches []update.Status
+		for _, w := range r.writers {
+			branches = append(branches, w.Status())
+		}
+		statuses = append(statuses, update.Merge(branches[0], branches[1:]...))
 	}
 	return statuses
 }
@@ -306,7 +333,7 @@ func (a *Automator) imageChanged(repository string, _ time.Time) {
 
 func (a *Automator) wakeWriters() {
 	for _, r := range a.repos {
-		r.updater.Wake()
+		r.wake()
 	}
 }
 

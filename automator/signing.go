@@ -10,7 +10,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/gitobject"
 )
 
-// signer reads the key that signs commits, which may do so at a time.
+// signer reads the key that signs commits, which may do so at a time; there may be none.
 func (c SigningConfig) signer(at time.Time) (gitobject.Signer, error) {
 	if c.GPGKeyFile != "" {
 		armored, err := config.ReadSecret(c.GPGKeyFile)
@@ -22,6 +22,9 @@ func (c SigningConfig) signer(at time.Time) (gitobject.Signer, error) {
 			return nil, fmt.Errorf("signing.gpgKeyFile: %s: %w", c.GPGKeyFile, err)
 		}
 		return signer, nil
+	}
+	if c.SSHKeyFile == "" {
+		return nil, nil // all commits are made by API
 	}
 	pem, err := config.ReadSecret(c.SSHKeyFile)
 	if err != nil {

@@ -34,6 +34,9 @@ func (w *World) automatorConfig(files rpc.TLSFiles) (fields, error) {
 	repository := fields{"name": Repository, "url": remote, "auth": fields{
 		"username": gitUser, "passwordFile": w.file("keys", "git-password"),
 	}}
+	if len(w.opts.Branches) > 0 {
+		repository["branches"] = w.opts.Branches
+	}
 	if w.opts.Remote == SSH {
 		repository["url"] = w.Git.SSHURL(Repository)
 		repository["auth"] = fields{"sshKeyFile": w.file("keys", "remote"), "knownHostsFile": w.file("keys", "known_hosts")}

@@ -56,6 +56,8 @@ type Options struct {
 	Remote Remote
 	// SHA256 has the repository name its objects by SHA-256.
 	SHA256 bool
+	// Branches are those beside main that environments may be on.
+	Branches []string
 	// Sites are the names of the clusters that the automator knows.
 	Sites []string
 	// Between puts a proxy into each site's connection to the automator and to the

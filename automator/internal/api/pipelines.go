@@ -162,7 +162,8 @@ func environments(p update.PipelineStatus) []*pipelinev1.Environment {
 	for i, e := range p.Environments {
 		env := &pipelinev1.Environment{Name: e.Name, Reason: strings.Join(e.Reasons, " ")}
 		if i < len(p.Pipeline.Environments) {
-			env.Path, env.Cluster = p.Pipeline.Environments[i].Path, p.Pipeline.Environments[i].Cluster
+			written := p.Pipeline.Environments[i]
+			env.Path, env.Cluster, env.Ref = written.Path, written.Cluster, "refs/heads/"+written.Branch
 		}
 		for _, image := range p.Pipeline.Images {
 			for _, pin := range e.Images[image.Name].Pins {

@@ -244,10 +244,18 @@ func pipelineRows(pipelines []*pipelinev1.Pipeline) [][]string {
 	var rows [][]string
 	for _, p := range pipelines {
 		for _, env := range p.GetEnvironments() {
-			rows = append(rows, []string{p.GetApp(), env.GetName(), env.GetCluster(), imagesText(env.GetImages()), orElse(env.GetReason(), "-")})
+			rows = append(rows, []string{p.GetApp(), environmentName(p, env), env.GetCluster(), imagesText(env.GetImages()), orElse(env.GetReason(), "-")})
 		}
 	}
 	return rows
+}
+
+// environmentName is an environment with its branch, if that is another one than that of the pipeline.
+func environmentName(p *pipelinev1.Pipeline, e *pipelinev1.Environment) string {
+	if e.GetRef() == "" || e.GetRef() == p.GetRef() {
+		return e.GetName()
+	}
+	return e.GetName() + "@" + strings.TrimPrefix(e.GetRef(), "refs/heads/")
 }
 
 func imagesText(images []*revisionv1.Image) string {

@@ -73,7 +73,7 @@ func sourceOf(t *testing.T, story string) Source {
 // tell prints a result, all of whose files the pipelines' parser MUST take together.
 func tell(t testing.TB, r Result) string {
 	t.Helper()
-	if problems := pipeline.Load("repository", r.Files).Problems; len(problems) > 0 {
+	if problems := pipeline.Load(pipeline.Home{Repository: "repository"}, r.Files).Problems; len(problems) > 0 {
 		t.Errorf("the parser finds %v", problems)
 	}
 	var b strings.Builder
@@ -104,7 +104,7 @@ func FuzzFrom(f *testing.F) {
 	f.Fuzz(func(t *testing.T, file []byte, source uint8) {
 		r := From(Sources()[int(source)%len(Sources())], map[string][]byte{"apps/a.yaml": file})
 		for name, content := range r.Files {
-			if problems := pipeline.Load("repository", map[string][]byte{name: content}).Problems; len(problems) > 0 {
+			if problems := pipeline.Load(pipeline.Home{Repository: "repository"}, map[string][]byte{name: content}).Problems; len(problems) > 0 {
 				t.Fatalf("%s: %v", content, problems)
 			}
 		}

@@ -125,5 +125,5 @@ func (c *collector) order() []string {
 func parsed(others map[string][]byte, file string, content []byte) []pipeline.Problem {
 	files := map[string][]byte{file: content}
 	maps.Copy(files, others)
-	return pipeline.Load("repository", files).Problems
+	return pipeline.Load(pipeline.Home{Repository: "repository"}, files).Problems
 }

@@ -25,6 +25,7 @@
 //	environments:                          # in the order of promotion
 //	- {name: dev, path: env/dev, cluster: dev-eu}
 //	- {name: prod, path: env/prod, cluster: prod-eu, promote: auto}
+//	- {name: edge, path: env/prod, branch: edge} # the one with this file, unless it says another
 //
 // A policy is one of semver, newest (created, pushed), numeric and lexical (asc, desc), calver (a format), follow and pin (a
 // tag); with match and extract, preReleases, precision (keep, any) and downgrade where they make sense.
@@ -37,7 +38,7 @@
 //	  grants: [{refs: [main], paths: [env/dev, base]}]
 //
 // An environment that names no cluster belongs to the one that is granted its
-// path. [Load] reads all files and reports every problem of each with its file,
+// path on its branch. [Load] reads all files and reports every problem of each with its file,
 // line, column, and what to do; a file with problems takes no other down with it.
 //
 // # Decisions

@@ -25,7 +25,7 @@ func FuzzLoad(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, one, clusters []byte) {
-		s := Load("fleet", map[string][]byte{
+		s := Load(Home{Repository: "fleet", Branch: "main"}, map[string][]byte{
 			".tandem/a.yaml": one, ".tandem/b.yaml": []byte(threeByThree), ClustersFile: clusters,
 		})
 		for _, p := range s.Problems {

@@ -68,7 +68,7 @@ func TestLoad(t *testing.T) {
 	t.Parallel()
 	golden(t, "load", func(_ *testing.T, files map[string][]byte) string {
 		var out strings.Builder
-		s := Load("fleet", files)
+		s := Load(Home{Repository: "fleet", Branch: "main", Branches: []string{"release"}}, files)
 		for _, p := range s.Pipelines {
 			fmt.Fprintf(&out, "%s:%d: pipeline %s\n", p.File, p.Line, p.App)
 			for _, i := range p.Images {
@@ -78,7 +78,7 @@ func TestLoad(t *testing.T) {
 				}
 			}
 			for _, e := range p.Environments {
-				fmt.Fprintf(&out, "  %d: environment %s, path %q, cluster %q, promote %s\n", e.Line, e.Name, e.Path, e.Cluster, e.Promote)
+				fmt.Fprintf(&out, "  %d: environment %s, path %q on %s, cluster %q, promote %s\n", e.Line, e.Name, e.Path, e.Branch, e.Cluster, e.Promote)
 			}
 		}
 		for _, c := range s.Clusters {

@@ -32,14 +32,13 @@ func (s *Set) Names(repository string) bool {
 	})
 }
 
-// Load reads the files below [Folder], by their path in the repository. The
-// repository's name stands in grants that name none.
-func Load(repository string, files map[string][]byte) Set {
+// Load reads the files below [Folder], by their path in the repository.
+func Load(home Home, files map[string][]byte) Set {
 	var s Set
 	clusters, present := files[ClustersFile]
 	if present {
 		var problems Problems
-		s.Clusters, problems = ParseClusters(ClustersFile, clusters, repository)
+		s.Clusters, problems = ParseClusters(ClustersFile, clusters, home.Repository)
 		s.Problems = append(s.Problems, problems...)
 		present = len(problems) == 0
 	}
@@ -47,10 +46,10 @@ func Load(repository string, files map[string][]byte) Set {
 		if file == ClustersFile {
 			continue
 		}
-		p, problems := s.one(file, files[file])
+		p, problems := s.one(home, file, files[file])
 		if p != nil {
 			if present {
-				problems = append(problems, s.assign(repository, p)...)
+				problems = append(problems, s.assign(home, p)...)
 			}
 			s.Pipelines = append(s.Pipelines, p)
 		}
@@ -61,14 +60,14 @@ func Load(repository string, files map[string][]byte) Set {
 }
 
 // one reads a pipeline, and refuses one that would fight with another.
-func (s *Set) one(file string, data []byte) (*Pipeline, Problems) {
+func (s *Set) one(home Home, file string, data []byte) (*Pipeline, Problems) {
 	if path.Dir(file) != Folder || path.Ext(file) != ".yaml" {
 		if path.Ext(file) != ".yml" && path.Ext(file) != ".yaml" {
 			return nil, nil // a README is no problem
 		}
 		return nil, Problems{{File: file, Message: fmt.Sprintf("not read; pipelines are the files %s/<name>.yaml", Folder)}}
 	}
-	p, problems := Parse(file, data)
+	p, problems := parse(home, file, data)
 	if p == nil {
 		return nil, problems
 	}
@@ -94,7 +93,7 @@ func conflict(first, second *Pipeline) (Problem, bool) {
 	}
 	for _, e := range second.Environments {
 		for _, other := range first.Environments {
-			if overlaps(e.Path, other.Path) {
+			if e.Branch == other.Branch && overlaps(e.Path, other.Path) {
 				return Problem{File: second.File, Line: e.Line, Message: fmt.Sprintf(
 					"the environment %s and the environment %s of %s both write %s to %s; only one pipeline can",
 					e.Name, other.Name, first.File, image.Repository, orDot(e.Path))}, true
@@ -115,13 +114,13 @@ func sharedImage(first, second *Pipeline) (Image, bool) {
 
 // assign finds the clusters of environments that name none, and checks the
 // others. Such problems keep no pipeline from working as far as it can.
-func (s *Set) assign(repository string, p *Pipeline) Problems {
+func (s *Set) assign(home Home, p *Pipeline) Problems {
 	var problems Problems
 	for i := range p.Environments {
 		e := &p.Environments[i]
 		var granted []string
 		for _, c := range s.Clusters {
-			if c.receives(repository, e.Path) {
+			if c.receives(home, e) {
 				granted = append(granted, c.Name)
 			}
 		}
@@ -131,15 +130,15 @@ func (s *Set) assign(repository string, p *Pipeline) Problems {
 			e.Cluster = granted[0]
 		case e.Cluster == "" && len(granted) == 0:
 			problem = fmt.Sprintf("no cluster receives %s, so nothing says whether the environment %s is healthy; grant the path in %s",
-				orDot(e.Path), e.Name, ClustersFile)
+				home.place(e), e.Name, ClustersFile)
 		case e.Cluster == "":
 			problem = fmt.Sprintf("%s receive %s; say which one the environment %s is about: \"cluster: %s\"",
-				strings.Join(granted, " and "), orDot(e.Path), e.Name, granted[0])
+				strings.Join(granted, " and "), home.place(e), e.Name, granted[0])
 		case !known:
 			problem = fmt.Sprintf("the cluster %s of the environment %s is not in %s; add it there", e.Cluster, e.Name, ClustersFile)
 		case !slices.Contains(granted, e.Cluster):
 			problem = fmt.Sprintf("the cluster %s is not granted %s, the path of the environment %s; add it in %s",
-				e.Cluster, orDot(e.Path), e.Name, ClustersFile)
+				e.Cluster, home.place(e), e.Name, ClustersFile)
 		}
 		if problem != "" {
 			problems = append(problems, Problem{File: p.File, Line: e.Line, Message: problem})
@@ -148,8 +147,10 @@ func (s *Set) assign(repository string, p *Pipeline) Problems {
 	return problems
 }
 
-func (c Cluster) receives(repository, path string) bool {
+// receives tells whether a cluster may receive an environment, as far as it is
+// known which branch that is on.
+func (c Cluster) receives(home Home, e *Environment) bool {
 	return slices.ContainsFunc(c.Grants, func(g Grant) bool {
-		return g.Repository == repository && revision.CoveredBy(g.Paths, path)
+		return g.Repository == home.Repository && revision.CoveredBy(g.Paths, e.Path) && (e.Branch == "" || g.has(branchRef(e.Branch)))
 	})
 }

@@ -42,6 +42,9 @@ type Environment struct {
 	// Path is a folder or a file in the repository, in canonical form; "" is all
 	// of it.
 	Path string
+	// Branch is the branch that Path is on; empty only if neither the environment
+	// nor the [Home] names one.
+	Branch string
 	// Cluster reports whether the environment is healthy. It is empty as long as
 	// nothing says which one does.
 	Cluster string
@@ -56,9 +59,14 @@ type Promote string
 // PromoteAuto commits it as soon as the environment before is healthy.
 const PromoteAuto Promote = "auto"
 
-// Parse reads a pipeline file. If there are problems, there is no pipeline.
+// Parse reads a pipeline file of which nobody knows where it is. If there are
+// problems, there is no pipeline.
 func Parse(file string, data []byte) (*Pipeline, Problems) {
-	r := &reader{file: file}
+	return parse(Home{}, file, data)
+}
+
+func parse(home Home, file string, data []byte) (*Pipeline, Problems) {
+	r := &reader{file: file, home: home}
 	p := &Pipeline{File: file}
 	if root := r.document(data); root != nil {
 		r.pipeline(root, p)
@@ -99,7 +107,7 @@ func (r *reader) pipeline(root *yaml.Node, p *Pipeline) {
 // environment returns the node of the path too, nil if it cannot be used.
 func (r *reader) environment(n *yaml.Node) (Environment, *yaml.Node) {
 	e := Environment{Line: n.Line, Promote: PromoteAuto}
-	m, ok := r.mapping(n, "an environment", "name", "path", "cluster", "promote")
+	m, ok := r.mapping(n, "an environment", "name", "path", "branch", "cluster", "promote")
 	if !ok {
 		return e, nil
 	}
@@ -107,6 +115,7 @@ func (r *reader) environment(n *yaml.Node) (Environment, *yaml.Node) {
 	if m.values["cluster"] != nil {
 		e.Cluster = m.name("cluster", "dev-eu")
 	}
+	e.Branch = m.branch()
 	m.promote()
 	text, path := m.text("path", "env/dev")
 	if path != nil {
@@ -154,7 +163,7 @@ func orDot(path string) string {
 // for the one would be written for the other too.
 func (r *reader) overlap(others []Environment, e Environment, path *yaml.Node) {
 	for _, other := range others {
-		if overlaps(other.Path, e.Path) {
+		if other.Branch == e.Branch && overlaps(other.Path, e.Path) {
 			r.atf(path, "path %s overlaps with %s of the environment %s on line %d; give each its own folder",
 				quote(orDot(e.Path)), quote(orDot(other.Path)), other.Name, other.Line)
 			return

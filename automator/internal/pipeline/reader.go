@@ -28,6 +28,7 @@ const (
 // sees all of it at once.
 type reader struct {
 	file     string
+	home     Home
 	problems Problems
 }
 

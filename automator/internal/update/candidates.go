@@ -52,6 +52,9 @@ func (u *Updater) candidates(ctx context.Context, v *view) {
 	now := time.Now()
 	u.ripe = time.Time{}
 	for _, a := range v.apps {
+		if !u.cfg.writes(a.Environments[0]) {
+			continue
+		}
 		for _, image := range a.Images {
 			c, ok := u.choose(v, a, image, now)
 			if !ok {

@@ -3,6 +3,7 @@ package update
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/edit"
@@ -95,6 +96,11 @@ func (c *change) environment(a *app, e pipeline.Environment, decisions []pipelin
 func (s *survey) try(values map[string]edit.Value, app, environment string) []Problem {
 	result := s.found.Write(values)
 	problems := editProblems(result.Problems[len(s.found.Problems):], app, environment)
+	for _, file := range slices.Sorted(maps.Keys(result.Files)) {
+		if why := s.fixed[file]; why != "" {
+			problems = append(problems, Problem{Problem: pipeline.Problem{File: file, Message: why}, App: app, Environment: environment, Refused: true})
+		}
+	}
 	for _, idle := range result.Idle {
 		problems = append(problems, Problem{
 			Problem: pipeline.Problem{Message: fmt.Sprintf("image %s: %s", idle.Image, idle.Reason)},

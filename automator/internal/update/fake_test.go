@@ -98,9 +98,12 @@ type evidence struct {
 	reports map[string]update.Report // by cluster and path
 }
 
-func (e *evidence) At(cluster string, _ revision.Source, path string) update.Report {
+func (e *evidence) At(cluster string, source revision.Source, path string) update.Report {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if source.Ref != branch {
+		path += " on " + source.Ref
+	}
 	return e.reports[cluster+" "+path]
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
@@ -34,6 +35,7 @@ type history struct {
 type ownCommit struct {
 	id     gitobject.ID
 	by     gitobject.Person
+	writer string // who asked the host for it
 	groups []written
 }
 
@@ -59,8 +61,7 @@ func (u *Updater) follow(ctx context.Context, tip gitobject.ID, paths []string) 
 	maps.Copy(h.ours, lastWritten(own))
 	h.tip, h.paths = tip, paths
 	untold := slices.DeleteFunc(own, func(c ownCommit) bool {
-		made := c.by.Name == u.cfg.Name && c.by.Email == u.cfg.Email
-		return !made || !continues && time.Since(c.by.When) > retold
+		return !u.committer.made(c) || !continues && time.Since(c.by.When) > retold
 	})
 	slices.Reverse(untold)
 	return untold, nil
@@ -77,11 +78,22 @@ func (u *Updater) withTrailers(ctx context.Context, ids []gitobject.ID) ([]ownCo
 		if err != nil {
 			return nil, err
 		}
-		if groups := readMessage(commit.Trailers()); len(groups) > 0 {
-			own = append(own, ownCommit{id: id, by: commit.Committer, groups: groups})
+		trailers := commit.Trailers()
+		if groups := readMessage(trailers); len(groups) > 0 {
+			own = append(own, ownCommit{id: id, by: commit.Committer, writer: valueOf(trailers, trailerWriter), groups: groups})
 		}
 	}
 	return own, nil
+}
+
+// valueOf is the value of a trailer; empty if it is not there.
+func valueOf(trailers []gitobject.Trailer, key string) string {
+	for _, t := range trailers {
+		if strings.EqualFold(t.Key, key) {
+			return t.Value
+		}
+	}
+	return ""
 }
 
 // lastWritten is what each slot got last by commits that come newest first.

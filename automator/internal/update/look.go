@@ -15,6 +15,7 @@ import (
 // view is everything a pass knows: the branch at one commit, what registries have and what clusters say.
 type view struct {
 	tip      gitobject.ID
+	trees    map[string]gitobject.ID // the roots of branches as they are looked at, by ref
 	set      pipeline.Set
 	apps     []*app
 	problems []Problem
@@ -32,20 +33,25 @@ type app struct {
 
 // look reads the branch at a commit and decides what to do.
 func (u *Updater) look(ctx context.Context, tip gitobject.ID) (*view, error) {
-	commit, err := u.deps.Repository.Commit(ctx, tip)
+	v := &view{tip: tip, trees: map[string]gitobject.ID{}}
+	root, err := u.tree(ctx, v, u.cfg.home())
 	if err != nil {
 		return nil, err
 	}
-	v := &view{tip: tip}
-	if v.set, err = u.pipelines(ctx, commit.Tree); err != nil {
+	if root.IsZero() {
+		return nil, &absentError{u.cfg.home()}
+	}
+	if v.set, err = u.pipelines(ctx, root); err != nil {
 		return nil, err
 	}
-	for _, p := range v.set.Problems {
-		v.problems = append(v.problems, Problem{Problem: p})
+	if u.cfg.Source == u.cfg.home() {
+		for _, p := range v.set.Problems {
+			v.problems = append(v.problems, Problem{Problem: p})
+		}
 	}
 	for _, p := range v.set.Pipelines {
 		a := &app{Pipeline: p, surveys: map[string]*survey{}, seen: map[string]time.Time{}}
-		if err := u.observe(ctx, v, a, commit.Tree); err != nil {
+		if err := u.observe(ctx, v, a); err != nil {
 			return nil, err
 		}
 		v.apps = append(v.apps, a)
@@ -56,9 +62,14 @@ func (u *Updater) look(ctx context.Context, tip gitobject.ID) (*view, error) {
 // decide takes in what is not in the branch's tip and asks the pipelines.
 func (u *Updater) decide(ctx context.Context, v *view) error {
 	for _, a := range v.apps {
-		for _, e := range a.Environments {
+		for i, e := range a.Environments {
+			if !u.cfg.needs(a.Pipeline, i) {
+				continue
+			}
 			observed := a.input.Environments[e.Name]
-			observed.Ours = u.history.replaced(a.App, e.Name, observed.Images)
+			if u.cfg.writes(e) {
+				observed.Ours = u.history.replaced(a.App, e.Name, observed.Images)
+			}
 			evidence, err := u.evidence(ctx, a, e)
 			if err != nil {
 				return err
@@ -71,7 +82,7 @@ func (u *Updater) decide(ctx context.Context, v *view) error {
 	for _, a := range v.apps {
 		a.input.Refusals = u.refusals(a)
 		a.input.Now = time.Now()
-		a.outcome = pipeline.Decide(a.Pipeline, a.input)
+		a.outcome = u.ofThisBranch(a.Pipeline, pipeline.Decide(a.Pipeline, a.input))
 	}
 	return nil
 }
@@ -90,7 +101,7 @@ func (u *Updater) pipelines(ctx context.Context, root gitobject.ID) (pipeline.Se
 		return pipeline.Set{}, err
 	}
 	if !found || !folder.Mode.IsDir() {
-		return pipeline.Load(u.cfg.Source.Repository, nil), nil
+		return pipeline.Load(u.cfg.Home, nil), nil
 	}
 	if u.loaded != nil && u.loaded.folder == folder.ID {
 		return u.loaded.set, nil
@@ -109,29 +120,46 @@ func (u *Updater) pipelines(ctx context.Context, root gitobject.ID) (pipeline.Se
 	if err := u.surveys.contents(ctx, wanted, files); err != nil {
 		return pipeline.Set{}, err
 	}
-	u.loaded = &loaded{folder: folder.ID, set: pipeline.Load(u.cfg.Source.Repository, files)}
+	u.loaded = &loaded{folder: folder.ID, set: pipeline.Load(u.cfg.Home, files)}
 	return u.loaded.set, nil
 }
 
-// observe reads what the branch has for each environment.
-func (u *Updater) observe(ctx context.Context, v *view, a *app, root gitobject.ID) error {
+// observe reads what branches have for each environment that matters here.
+func (u *Updater) observe(ctx context.Context, v *view, a *app) error {
 	a.input = pipeline.Input{Candidates: map[string]pipeline.Candidate{}, Environments: map[string]pipeline.Observed{}}
-	for _, e := range a.Environments {
-		s, err := u.surveys.at(ctx, root, e.Path, imagesOf(a.Pipeline))
-		if fault.Is(err, fault.Invalid) {
-			v.problems = append(v.problems, Problem{
-				Problem: pipeline.Problem{File: a.File, Line: e.Line, Message: err.Error()}, App: a.App, Environment: e.Name,
-			})
+	for i, e := range a.Environments {
+		if !u.cfg.needs(a.Pipeline, i) {
 			continue
 		}
+		problems, err := u.survey(ctx, v, a, e)
 		if err != nil {
 			return err
 		}
-		a.surveys[e.Name] = s
-		a.input.Environments[e.Name] = pipeline.Observed{Images: s.running(a.Pipeline)}
-		v.problems = append(v.problems, s.problems(a.App, e.Name)...)
+		if u.cfg.writes(e) { // of another branch its writer says what is wrong
+			v.problems = append(v.problems, problems...)
+		}
 	}
 	return nil
+}
+
+// survey reads what there is for one environment; nothing if its branch is not there.
+func (u *Updater) survey(ctx context.Context, v *view, a *app, e pipeline.Environment) ([]Problem, error) {
+	root, err := u.tree(ctx, v, u.cfg.sourceOf(e))
+	if err != nil || root.IsZero() {
+		return nil, err
+	}
+	s, err := u.surveys.at(ctx, root, e.Path, imagesOf(a.Pipeline))
+	if fault.Is(err, fault.Invalid) {
+		return []Problem{{
+			Problem: pipeline.Problem{File: a.File, Line: e.Line, Message: err.Error()}, App: a.App, Environment: e.Name,
+		}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.surveys[e.Name] = s
+	a.input.Environments[e.Name] = pipeline.Observed{Images: s.running(a.Pipeline)}
+	return s.problems(a.App, e.Name), nil
 }
 
 // evidence says with which digests a cluster reported an environment healthy: those that Git has at the commit which the
@@ -140,7 +168,7 @@ func (u *Updater) evidence(ctx context.Context, a *app, e pipeline.Environment) 
 	if e.Cluster == "" {
 		return pipeline.Evidence{}, nil
 	}
-	report := u.deps.Evidence.At(e.Cluster, u.cfg.Source, e.Path)
+	report := u.deps.Evidence.At(e.Cluster, u.cfg.sourceOf(e), e.Path)
 	if report.Commit.IsZero() {
 		return pipeline.Evidence{State: report.State}, nil
 	}
@@ -164,12 +192,14 @@ func (u *Updater) evidence(ctx context.Context, a *app, e pipeline.Environment) 
 	return pipeline.Evidence{Healthy: healthy, Since: report.Since}, nil
 }
 
-// paths are the folders that the pipelines write, sorted.
-func (v *view) paths() []string {
+// paths are the folders of the branch that the pipelines write, sorted.
+func (u *Updater) paths(v *view) []string {
 	var paths []string
 	for _, a := range v.apps {
 		for _, e := range a.Environments {
-			paths = append(paths, path.Clean("/" + e.Path)[1:])
+			if u.cfg.writes(e) {
+				paths = append(paths, path.Clean("/" + e.Path)[1:])
+			}
 		}
 	}
 	slices.Sort(paths)
@@ -182,6 +212,9 @@ func (u *Updater) statusOf(v *view) Status {
 	for _, a := range v.apps {
 		p := PipelineStatus{Pipeline: a.Pipeline, Candidates: a.input.Candidates}
 		for _, e := range a.Environments {
+			if !u.cfg.writes(e) {
+				continue
+			}
 			observed := a.input.Environments[e.Name]
 			status := EnvironmentStatus{Name: e.Name, Images: observed.Images, Reasons: a.reasons(e.Name)}
 			if release, ok := a.ReleaseAt(observed); ok {

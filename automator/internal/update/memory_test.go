@@ -13,39 +13,54 @@ import (
 	"github.com/tandem-cd/tandem/shared/gitobject"
 )
 
-// memory is a remote branch and a mirror of it in memory, for tests that play with time or with thousands of histories.
+// memory is a remote with a branch or more and a mirror of it in memory, for tests that play with time or with thousands of histories.
 // The stories in story_test.go are told with the real git.
 type memory struct {
 	mu      sync.Mutex
 	objects map[gitobject.ID]any
 	files   map[gitobject.ID]map[string]string // of commits
-	remote  gitobject.ID
-	mirror  gitobject.ID
+	refs    map[string]*tips
 	reads   int
 	clock   int64
 }
+
+// tips are where a branch is.
+type tips struct{ remote, mirror gitobject.ID }
 
 const branch = "refs/heads/main"
 
 func newMemory(files map[string]string) *memory {
 	m := &memory{objects: map[gitobject.ID]any{}, files: map[gitobject.ID]map[string]string{}}
-	m.remote = m.commit(gitobject.ID{}, files, gitobject.Person{Name: "Ann", Email: "ann@example.com"}, "first\n")
+	first := m.commit(gitobject.ID{}, files, gitobject.Person{Name: "Ann", Email: "ann@example.com"}, "first\n")
+	m.refs = map[string]*tips{branch: {remote: first}}
 	return m
+}
+
+// fork makes a branch where main is.
+func (m *memory) fork(ref string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refs[ref] = &tips{remote: m.refs[branch].remote}
 }
 
 // foreign commits what somebody else pushes, on top of whatever the remote has; empty content removes a file.
 func (m *memory) foreign(message string, changes map[string]string) gitobject.ID {
+	return m.foreignOn(branch, message, changes)
+}
+
+func (m *memory) foreignOn(ref, message string, changes map[string]string) gitobject.ID {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	files := maps.Clone(m.files[m.remote])
+	at := m.refs[ref]
+	files := maps.Clone(m.files[at.remote])
 	for name, content := range changes {
 		files[name] = content
 		if content == "" {
 			delete(files, name)
 		}
 	}
-	m.remote = m.commit(m.remote, files, gitobject.Person{Name: "Ann", Email: "ann@example.com"}, message+"\n")
-	return m.remote
+	at.remote = m.commit(at.remote, files, gitobject.Person{Name: "Ann", Email: "ann@example.com"}, message+"\n")
+	return at.remote
 }
 
 // commit stores a commit and its trees.
@@ -150,13 +165,19 @@ func (m *memory) history(id gitobject.ID) []gitobject.ID {
 func (m *memory) Tip(ref string) (gitobject.ID, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.mirror, ref == branch && !m.mirror.IsZero()
+	at := m.refs[ref]
+	if at == nil {
+		return gitobject.ID{}, false
+	}
+	return at.mirror, !at.mirror.IsZero()
 }
 
-func (m *memory) FetchRef(context.Context, string) error {
+func (m *memory) FetchRef(_ context.Context, ref string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.mirror = m.remote
+	if at := m.refs[ref]; at != nil {
+		at.mirror = at.remote
+	}
 	return nil
 }
 
@@ -178,31 +199,38 @@ func (m *memory) WriteFiles(
 func (m *memory) Push(_ context.Context, updates []gitrepo.RefUpdate) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if u := updates[0]; u.Ref != branch || u.Old != m.remote {
+	u := updates[0]
+	at := m.refs[u.Ref]
+	if at == nil || u.Old != at.remote {
 		return fault.New(fault.Conflict, "stale info")
 	}
-	m.remote, m.mirror = updates[0].New, updates[0].New
+	at.remote, at.mirror = u.New, u.New
 	return nil
 }
 
 // cut pushes, and loses the answer: the mirror does not learn of it.
 func (m *memory) cut(push func() error) error {
 	m.mu.Lock()
-	before := m.mirror
+	before := m.refs[branch].mirror
 	m.mu.Unlock()
 	_ = push()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.mirror = before
+	m.refs[branch].mirror = before
 	return gitrepo.ErrOutcomeUnknown
 }
 
 // at is the remote's tip, its files and its history, newest first.
 func (m *memory) at() (tip gitobject.ID, files map[string]string, history []*gitobject.Commit) {
+	return m.on(branch)
+}
+
+func (m *memory) on(ref string) (tip gitobject.ID, files map[string]string, history []*gitobject.Commit) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, id := range m.history(m.remote) {
+	tip = m.refs[ref].remote
+	for _, id := range m.history(tip) {
 		history = append(history, m.objects[id].(*gitobject.Commit))
 	}
-	return m.remote, m.files[m.remote], history
+	return tip, m.files[tip], history
 }

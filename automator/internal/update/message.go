@@ -17,6 +17,7 @@ import (
 
 // The trailers of our commits. An App begins a group, which is about one environment; the lines after it belong to it.
 const (
+	trailerPrefix      = "Tandem-"
 	trailerApp         = "Tandem-App"
 	trailerEnvironment = "Tandem-Environment"
 	trailerRelease     = "Tandem-Release"

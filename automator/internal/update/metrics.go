@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tandem-cd/tandem/automator/internal/githost"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/telemetry/meter"
@@ -59,9 +60,15 @@ func outcome(err error) string {
 		return unclear
 	case fault.Is(err, fault.Conflict):
 		return lost
-	case fault.Is(err, fault.Unavailable):
+	case fault.Is(err, fault.Unavailable), isLater(err):
 		return unsent
 	default:
 		return refused
 	}
+}
+
+// isLater tells whether a host wants to be asked again later.
+func isLater(err error) bool {
+	_, later := errors.AsType[*githost.LaterError](err)
+	return later
 }

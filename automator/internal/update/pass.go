@@ -2,14 +2,13 @@ package update
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
-	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
-	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 )
 
@@ -21,22 +20,21 @@ func (u *Updater) pass(ctx context.Context) time.Duration {
 	began := time.Now()
 	defer func() { u.metrics.seconds.WithLabelValues().Observe(time.Since(began).Seconds()) }()
 	v, err := u.see(ctx)
+	absent, isAbsent := errors.AsType[*absentError](err)
 	switch {
+	case isAbsent:
+		u.publish(Status{Source: u.cfg.Source, Looked: time.Now(), Problems: []Problem{{Problem: pipeline.Problem{Message: absent.Error()}}}})
+		return idle
 	case err != nil:
 		u.metrics.passes.WithLabelValues(notLooked).Inc()
 		return u.lookFailed(ctx, err)
-	case v == nil:
-		u.publish(Status{Source: u.cfg.Source, Looked: time.Now(), Problems: []Problem{{Problem: pipeline.Problem{
-			Message: fmt.Sprintf("%s is not there, or was not fetched yet", u.cfg.Source),
-		}}}})
-		return idle
 	}
 	u.metrics.passes.WithLabelValues(looked).Inc()
 	c := v.edit()
 	if len(c.files) == 0 {
 		u.trouble = trouble{}
 	}
-	v.problems = append(v.problems, c.problems...)
+	v.problems = slices.Concat(v.problems, c.problems, u.committer.problems())
 	u.tellOf(ctx, v, c)
 	if u.trouble.problem != nil {
 		v.problems = append(v.problems, *u.trouble.problem)
@@ -51,7 +49,7 @@ func (u *Updater) pass(ctx context.Context) time.Duration {
 	return u.write(ctx, v, c)
 }
 
-// see looks at the branch's tip and decides; there is no view of a branch that is not there. After a push that did not end
+// see looks at the branch's tip and decides. After a push that did not end
 // well it looks at the remote first.
 func (u *Updater) see(ctx context.Context) (*view, error) {
 	if u.trouble.unsure {
@@ -62,19 +60,22 @@ func (u *Updater) see(ctx context.Context) (*view, error) {
 	}
 	tip, ok := u.deps.Repository.Tip(u.cfg.Source.Ref)
 	if !ok {
-		return nil, nil
+		return nil, &absentError{u.cfg.Source}
+	}
+	if err := u.committer.settle(ctx, tip); err != nil {
+		return nil, err
 	}
 	u.surveys.begin()
 	v, err := u.look(ctx, tip)
 	if err != nil {
 		return nil, err
 	}
-	ours, err := u.follow(ctx, tip, v.paths())
+	ours, err := u.follow(ctx, tip, u.paths(v))
 	if err != nil {
 		return nil, err
 	}
 	for _, commit := range ours {
-		u.tellCommitted(ctx, commit.id, commit.by.When, commit.groups)
+		u.tellCommitted(ctx, commit.id, commit.by.When, u.toTell(v, commit.groups))
 	}
 	return v, u.decide(ctx, v)
 }
@@ -90,16 +91,10 @@ func (u *Updater) untilNext() time.Duration {
 	return wait
 }
 
-// write commits and pushes all that is waiting.
+// write commits all that is waiting.
 func (u *Updater) write(ctx context.Context, v *view, c change) time.Duration {
 	began := time.Now()
-	by := gitobject.Person{Name: u.cfg.Name, Email: u.cfg.Email, When: began.UTC()}
-	id, err := u.deps.Repository.WriteFiles(ctx, v.tip, c.files, gitrepo.CommitMeta{
-		Author: by, Committer: by, Message: u.message(c.groups), Signer: u.cfg.Signer,
-	})
-	if err == nil {
-		err = u.deps.Repository.Push(ctx, []gitrepo.RefUpdate{{Ref: u.cfg.Source.Ref, Old: v.tip, New: id}})
-	}
+	id, err := u.committer.commit(ctx, v.tip, c.files, u.message(c.groups))
 	u.metrics.pushed(began, err)
 	if err != nil {
 		return u.pushFailed(ctx, v.tip, err)

@@ -156,7 +156,7 @@ func TestBranchThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t, shop())
-		s.remote = gitobject.ID{}
+		s.refs[branch].remote = gitobject.ID{}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.updater.Run(ctx) }()

@@ -37,6 +37,7 @@ type scene struct {
 
 	signatures update.Signatures
 	words      message.Templates
+	host       update.Host // nil pushes
 }
 
 const (
@@ -121,7 +122,7 @@ func (s *scene) newUpdater() *update.Updater {
 	cfg := config()
 	cfg.Words = s.words
 	return update.New(cfg, update.Deps{
-		Repository: s.pushes, Images: s.images, Signatures: s.signatures, Evidence: s.evidence, Events: s.events, Log: log,
+		Repository: s.pushes, Host: s.host, Images: s.images, Signatures: s.signatures, Evidence: s.evidence, Events: s.events, Log: log,
 	})
 }
 

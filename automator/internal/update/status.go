@@ -1,6 +1,7 @@
 package update
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
@@ -8,7 +9,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/revision"
 )
 
-// Status is what a pass saw. It is never written to after it was published.
+// Status is what a pass of one branch's writer saw. It is never written to after it was published.
 type Status struct {
 	Source revision.Source
 	// Tip is the commit that was looked at; zero before the branch was there.
@@ -28,7 +29,7 @@ type PipelineStatus struct {
 	Pipeline *pipeline.Pipeline
 	// Candidates are what the first environment could run, by image name.
 	Candidates map[string]pipeline.Candidate
-	// Environments are in the order of promotion.
+	// Environments are those of the branch, in the order of promotion.
 	Environments []EnvironmentStatus
 }
 
@@ -49,4 +50,43 @@ type Problem struct {
 	App, Environment string
 	// Refused is whether something was to be written and was not: an edit or a push.
 	Refused bool
+}
+
+// Merge is what the writers of a repository saw: that of the branch with the pipelines, and those of the others. Each knows
+// the environments of its own branch.
+func Merge(home Status, others ...Status) Status {
+	all := append([]Status{home}, others...)
+	merged := home
+	merged.Pipelines, merged.Problems = make([]PipelineStatus, 0, len(home.Pipelines)), nil
+	for _, p := range home.Pipelines {
+		whole := PipelineStatus{Pipeline: p.Pipeline, Candidates: p.Candidates}
+		for i, e := range p.Pipeline.Environments {
+			status, candidates := find(all, p.Pipeline.App, e)
+			whole.Environments = append(whole.Environments, status)
+			if i == 0 {
+				whole.Candidates = candidates
+			}
+		}
+		merged.Pipelines = append(merged.Pipelines, whole)
+	}
+	for _, s := range all {
+		merged.Problems = append(merged.Problems, s.Problems...)
+	}
+	return merged
+}
+
+// find is what the writer of an environment saw of it, and of its pipeline.
+func find(all []Status, app string, e pipeline.Environment) (EnvironmentStatus, map[string]pipeline.Candidate) {
+	for _, s := range all {
+		if s.Source.Ref != branchPrefix+e.Branch {
+			continue
+		}
+		for _, p := range s.Pipelines {
+			at := slices.IndexFunc(p.Environments, func(known EnvironmentStatus) bool { return known.Name == e.Name })
+			if p.Pipeline.App == app && at >= 0 {
+				return p.Environments[at], p.Candidates
+			}
+		}
+	}
+	return EnvironmentStatus{Name: e.Name, Reasons: []string{"the branch " + e.Branch + " was not looked at yet"}}, nil
 }

@@ -28,7 +28,9 @@ type story struct {
 	dir    string
 	images *images
 	events *events
+	api    update.Host // nil pushes
 
+	repo    *gitrepo.Repo
 	updater *update.Updater
 	stop    func()
 }
@@ -51,12 +53,12 @@ func (s *story) start() {
 	log, _ := logtest.New(s.t)
 	ctx, cancel := context.WithCancel(s.t.Context())
 	repo, updater, err := process(ctx, s.host.URL(), s.dir, update.Deps{
-		Images: s.images, Evidence: &evidence{}, Events: s.events, Log: log,
+		Host: s.api, Images: s.images, Evidence: &evidence{}, Events: s.events, Log: log,
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.updater = updater
+	s.repo, s.updater = repo, updater
 	done := make(chan error)
 	go func() { done <- updater.Run(ctx) }()
 	s.stop = sync.OnceFunc(func() {
@@ -79,6 +81,15 @@ func process(ctx context.Context, url, dir string, deps update.Deps) (*gitrepo.R
 
 func (s *story) release(repository string, tags ...string) {
 	s.images.push(repository, tags...)
+	s.updater.Wake()
+}
+
+// fetch has the process learn of what others pushed.
+func (s *story) fetch() {
+	s.t.Helper()
+	if _, err := s.repo.Fetch(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
 	s.updater.Wake()
 }
 

@@ -36,7 +36,9 @@ type survey struct {
 	likely map[string][]byte
 	// unread are files that are too large to look into, and why.
 	unread map[string]string
-	found  *edit.Found
+	// fixed are files that are not written, and why.
+	fixed map[string]string
+	found *edit.Found
 	// missing says of images that are not there where they were looked for.
 	missing map[string]string
 }
@@ -56,6 +58,8 @@ type spot struct{ path, images string }
 // that did.
 type surveys struct {
 	reader Reader
+	// plain is whether only files without the executable bit can be written.
+	plain bool
 
 	now, last map[spot][]*survey
 }
@@ -88,10 +92,10 @@ func (s *surveys) at(ctx context.Context, root gitobject.ID, where string, image
 
 // explore surveys what nobody has surveyed, beginning with the first of the surveys that are known of the same path.
 func (s *surveys) explore(ctx context.Context, entry gitobject.Entry, where string, images []edit.Image, known []*survey) (*survey, error) {
-	e := exploration{survey: &survey{}, reader: s.reader, where: where, words: wordsOf(images)}
+	e := exploration{survey: &survey{}, reader: s.reader, plain: s.plain, where: where, words: wordsOf(images)}
 	var err error
 	if len(known) > 0 {
-		e.survey = &survey{count: known[0].count, likely: maps.Clone(known[0].likely), unread: maps.Clone(known[0].unread)}
+		e.survey = &survey{count: known[0].count, likely: maps.Clone(known[0].likely), unread: maps.Clone(known[0].unread), fixed: maps.Clone(known[0].fixed)}
 		err = e.differences(ctx, known[0].entry, entry)
 	}
 	if len(known) == 0 || fault.Is(err, fault.NotFound) { // a mirror that was made anew may not have what was there before
@@ -115,6 +119,7 @@ type exploration struct {
 	*survey
 
 	reader Reader
+	plain  bool
 	where  string
 	words  [][]byte
 	new    []file // that nobody has looked into
@@ -131,9 +136,11 @@ func (e *exploration) differences(ctx context.Context, from, to gitobject.Entry)
 		if c.From.Mode.IsRegular() {
 			delete(e.likely, c.Path)
 			delete(e.unread, c.Path)
+			delete(e.fixed, c.Path)
 			e.count--
 		}
 		if c.To.Mode.IsRegular() {
+			e.fix(c.Path, c.To.Mode)
 			e.new = append(e.new, file{path: c.Path, id: c.To.ID})
 			e.count++
 		}
@@ -201,6 +208,17 @@ func (s *survey) keep(name string, content []byte) {
 		s.likely = map[string][]byte{}
 	}
 	s.likely[name] = content
+}
+
+// fix notes a file that a host's API would not leave as it is: it makes files of one mode only.
+func (e *exploration) fix(name string, mode gitobject.Mode) {
+	if !e.plain || mode == gitobject.ModeFile {
+		return
+	}
+	if e.fixed == nil {
+		e.fixed = map[string]string{}
+	}
+	e.fixed[name] = fmt.Sprintf("its mode is %s, and the host's API makes files of mode %s only; change it, or have commits pushed", mode, gitobject.ModeFile)
 }
 
 func (s *survey) miss(name, why string) {
@@ -296,7 +314,7 @@ func (s *survey) running(p *pipeline.Pipeline) map[string]pipeline.Running {
 
 // over is the survey of the same files with some of them changed.
 func (s *survey) over(changes map[string][]byte, images []edit.Image) *survey {
-	changed := &survey{count: s.count, unread: s.unread, missing: s.missing}
+	changed := &survey{count: s.count, unread: s.unread, fixed: s.fixed, missing: s.missing}
 	for name, content := range changes {
 		if _, has := s.likely[name]; !has {
 			continue

@@ -2,10 +2,12 @@ package update
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/tandem-cd/tandem/automator/internal/githost"
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/shared/backoff"
 	"github.com/tandem-cd/tandem/shared/fault"
@@ -76,8 +78,11 @@ func (u *Updater) pushFailed(ctx context.Context, tip gitobject.ID, err error) t
 	if tired {
 		wait = u.cfg.Patience
 	}
+	if later, ok := errors.AsType[*githost.LaterError](err); ok {
+		wait = max(wait, later.After)
+	}
 	t.nextPush = now.Add(wait)
-	problem := Problem{Problem: pipeline.Problem{Message: err.Error()}, Refused: tired || fault.Is(err, fault.Unauthorized)}
+	problem := Problem{Problem: pipeline.Problem{Message: err.Error()}, Refused: tired || fault.Is(err, fault.Unauthorized) || fault.Is(err, fault.Invalid)}
 	first := u.shown(problem)
 	if problem.Refused && first {
 		u.tellRejected(ctx, problem, tip.String())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/message"
+	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
@@ -23,6 +24,8 @@ import (
 type Config struct {
 	// Source is the repository's name and the branch as a full ref.
 	Source revision.Source
+	// Home is where the pipelines are: on the branch itself, unless it says another one of the repository.
+	Home pipeline.Home
 	// Name and Email stand in every commit.
 	Name, Email string
 	// Signer signs every commit; nil leaves them unsigned.
@@ -125,7 +128,9 @@ type Report struct {
 // Deps are what the loop works with.
 type Deps struct {
 	Repository Repository
-	Images     Images
+	// Host makes the commits; without it they are made here, and pushed.
+	Host   Host
+	Images Images
 	// Signatures is asked about images that have to be signed; without it none of them is written.
 	Signatures Signatures
 	Evidence   Evidence
@@ -142,7 +147,8 @@ type Updater struct {
 	log  *zap.Logger
 	wake chan struct{}
 
-	metrics *metrics
+	metrics   *metrics
+	committer committer
 
 	// The loop's own; nobody else touches them.
 	history    history
@@ -167,19 +173,21 @@ const (
 
 // New returns the writer of a branch. It does nothing until Run.
 func New(cfg Config, deps Deps) *Updater {
-	if cfg.Patience <= 0 {
-		cfg.Patience = defaultPatience
-	}
+	cfg = cfg.complete()
 	u := &Updater{
 		cfg:     cfg,
 		deps:    deps,
-		surveys: surveys{reader: deps.Repository},
+		surveys: surveys{reader: deps.Repository, plain: deps.Host != nil},
 		// Whatever a process before us did, the remote knows.
 		trouble: trouble{unsure: true},
 		log:     deps.Log.With(zap.String(telemetry.Repository, cfg.Source.Repository), zap.String(telemetry.Ref, cfg.Source.Ref)),
 		wake:    make(chan struct{}, 1),
 	}
 	u.metrics = newMetrics(deps.Metrics, u)
+	u.committer = &pusher{cfg: cfg, repo: deps.Repository}
+	if deps.Host != nil {
+		u.committer = &hosted{cfg: cfg, repo: deps.Repository, host: deps.Host, log: u.log}
+	}
 	return u
 }
 

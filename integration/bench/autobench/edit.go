@@ -151,7 +151,7 @@ func (w *world) measureIndex(ctx context.Context, e *Edit) error {
 	fetched := time.Now()
 	e.Clone = measure.Seconds(fetched.Sub(began))
 	err := until(ctx, indexTimeout, "the first look", func(ctx context.Context) (bool, error) {
-		passes, err := w.metric(ctx, `tandem_automator_update_passes_total{repository="`+repository+`",result="looked"}`)
+		passes, err := w.metric(ctx, `tandem_automator_update_passes_total{branch="main",repository="`+repository+`",result="looked"}`)
 		return passes >= 1, err
 	})
 	e.Index = measure.Seconds(time.Since(fetched))

@@ -81,7 +81,7 @@ func (b *bench) race(ctx context.Context, w *world) error {
 	}
 	r.PerSecond = measure.Tenth(float64(len(crowd.taken)) / time.Since(began).Seconds())
 	r.P50, r.P99 = measure.Seconds(measure.Percentile(took, 50)), measure.Seconds(measure.Percentile(took, 99))
-	lost, err := w.metric(ctx, `tandem_automator_update_pushes_total{repository="`+repository+`",result="lost"}`)
+	lost, err := w.metric(ctx, `tandem_automator_update_pushes_total{branch="main",repository="`+repository+`",result="lost"}`)
 	if err != nil {
 		return err
 	}

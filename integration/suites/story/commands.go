@@ -36,7 +36,7 @@ func commands() map[string]command {
 		"registry-fails": do("STATUS TIMES", 2, registryFails), "restart-apiserver": do("", 0, restartAPIServer),
 		"kill-anywhere": do("ROUNDS SEED", 2, killAnywhere), "renewed": do("[SITE]", 0, renewed), "revoke": do("SITE", 1, revoke), "logged": do("AGENT REGEXP", 2, logged), "replaced": do("FILE WITH", 2, replaced), "configure": do("FILE AGENT [SITE]", 2, configure),
 		"asks": do("REGEXP COMMAND ARG...", 2, asks), "propose": do("WHO BRANCH MESSAGE FILE...", 4, propose), "allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),
-		"silent-server": do("", 0, silentServer),
+		"silent-server": do("", 0, silentServer), "lock-branch": do("BRANCH", 1, lockBranch), "unlock-branch": do("BRANCH", 1, unlockBranch),
 	}
 }
 
@@ -224,6 +224,28 @@ func passPush(s *Teller, _ *testscript.TestScript, _ []string) error {
 		s.hold = nil
 	}
 	return nil
+}
+
+// lockBranch has others hold a branch on the server: whoever pushes to it has lost the race.
+func lockBranch(s *Teller, _ *testscript.TestScript, args []string) error {
+	path, err := s.lockFile(args[0])
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, nil, 0o600)
+}
+
+func unlockBranch(s *Teller, _ *testscript.TestScript, args []string) error {
+	path, err := s.lockFile(args[0])
+	if err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+func (s *Teller) lockFile(branch string) (string, error) {
+	dir, err := s.World.Git.Git(s.ctx, env.Repository, "rev-parse", "--absolute-git-dir")
+	return filepath.Join(strings.TrimSpace(dir), "refs", "heads", branch+".lock"), err
 }
 
 // refusePush has the Git host answer pushes with a status.

@@ -70,7 +70,7 @@ func Ground(t testing.TB) *env.Ground {
 
 // Run runs the stories in testdata.
 //
-// A file named "world" says what a story needs besides the usual: a line "remote ssh", "objects sha256", "sites dev prod", "queries tree" or
+// A file named "world" says what a story needs besides the usual: a line "remote ssh", "objects sha256", "branches release", "sites dev prod", "queries tree" or
 // "queries none" for what the sites answer, or "enroll 20s" for sites that enroll by tokens, for certificates that live so
 // long, or "wide" for Syncs that may write to a second namespace and to what is in none. The condition [long] holds unless the tests are short.
 func Run(t *testing.T) {
@@ -148,6 +148,8 @@ func readOptions(path string) (env.Options, error) {
 			options.Queries = slices.DeleteFunc(words[1:], func(word string) bool { return word == "none" })
 		case len(words) == 1 && words[0] == "wide":
 			options.Wide = true
+		case len(words) > 1 && words[0] == "branches":
+			options.Branches = words[1:]
 		case len(words) > 1 && words[0] == "sites":
 			options.Sites = words[1:]
 		default:

@@ -5,7 +5,7 @@
 {{- if and .Values.proxy.port (not (and .Values.proxy.names .Values.networkPolicy.proxyFrom)) }}{{ fail "\n\nproxy.port is open without TLS: name the hosts by which the proxy is called in proxy.names, and the proxy itself in networkPolicy.proxyFrom" }}{{ end -}}
 {{- if and .Values.tls.secretName (or .Values.proxy.names .Values.proxy.port) }}{{ fail "\n\nproxy needs authority.secretName: passes are signed by keys whose certificates the authority issued" }}{{ end -}}
 {{- if not .Values.signing.email }}{{ fail "\n\nsigning.email is missing: it stands in every commit (--set signing.email=tandem@example.com)" }}{{ end -}}
-{{- if not .Values.signing.secretName }}{{ fail (printf "\n\nsigning.secretName is missing: it names a Secret with the key that signs commits (ssh-keygen -t ed25519 -N '' -f tandem; kubectl -n %s create secret generic tandem-signing --from-file=ssh-privatekey=tandem)" .Release.Namespace) }}{{ end -}}
+{{- if and (not .Values.signing.secretName) (include "automator.pushes" .) }}{{ fail (printf "\n\nsigning.secretName is missing: it names a Secret with the key that signs commits (ssh-keygen -t ed25519 -N '' -f tandem; kubectl -n %s create secret generic tandem-signing --from-file=ssh-privatekey=tandem)" .Release.Namespace) }}{{ end -}}
 {{- if not .Values.repositories }}{{ fail "\n\nrepositories is empty: name at least one Git repository (--set repositories[0].name=deploy --set repositories[0].url=ssh://git@github.com/acme/deploy.git)" }}{{ end -}}
 {{- if and .Values.webhook.enabled (not (or .Values.webhook.tokenSecret .Values.webhook.callers)) }}{{ fail (printf "\n\nwebhook.tokenSecret is missing: it names a Secret with the token that registries and Git hosts must show (kubectl -n %s create secret generic tandem-webhook --from-literal=token=$(openssl rand -hex 20)), or set webhook.enabled=false" .Release.Namespace) }}{{ end -}}
 {{- with .Values.vault -}}
@@ -51,7 +51,9 @@
 {{- $_ := set $config "webhook" $webhook -}}
 {{- end -}}
 {{- $signing := dict "name" .Values.signing.name "email" .Values.signing.email -}}
+{{- if .Values.signing.secretName -}}
 {{- if eq .Values.signing.format "openpgp" }}{{ $_ := set $signing "gpgKeyFile" "/etc/tandem/signing/gpg-privatekey" }}{{ else }}{{ $_ := set $signing "sshKeyFile" "/etc/tandem/signing/ssh-privatekey" }}{{ end -}}
+{{- end -}}
 {{- $_ := set $config "signing" $signing -}}
 {{- $repositories := list -}}
 {{- range $i, $from := .Values.repositories -}}
@@ -160,7 +162,7 @@ keys it has all of one. */}}
 {{- else -}}
 {{- $all = append $all (dict "name" "tls" "path" "tls" "secrets" (list (dict "name" .Values.tls.secretName))) -}}
 {{- end -}}
-{{- $all = append $all (dict "name" "signing" "path" "signing" "secrets" (list (dict "name" .Values.signing.secretName))) -}}
+{{- if .Values.signing.secretName }}{{ $all = append $all (dict "name" "signing" "path" "signing" "secrets" (list (dict "name" .Values.signing.secretName))) }}{{ end -}}
 {{- if .Values.webhook.enabled -}}
 {{- if .Values.webhook.tokenSecret }}{{ $all = append $all (dict "name" "webhook" "path" "webhook" "secrets" (list (dict "name" .Values.webhook.tokenSecret))) }}{{ end -}}
 {{- range $i, $from := .Values.webhook.callers -}}
@@ -203,4 +205,9 @@ keys it has all of one. */}}
 {{- $named := list -}}
 {{- range . }}{{ if .name }}{{ $named = append $named . }}{{ end }}{{ end -}}
 {{- toJson $named -}}
+{{- end -}}
+
+{{/* Whether any commit is made by the automator itself; empty if GitHub makes all. */}}
+{{- define "automator.pushes" -}}
+{{- range .Values.repositories }}{{ if ne (default "push" .commit) "api" }}yes{{ end }}{{ end -}}
 {{- end -}}

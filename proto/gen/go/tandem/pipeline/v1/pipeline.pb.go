@@ -321,7 +321,9 @@ type Environment struct {
 	// What Git says it runs: the images of the pipeline as found under path.
 	Images []*v11.Image `protobuf:"bytes,4,rep,name=images,proto3" json:"images,omitempty"`
 	// What will happen next or why nothing happens, in one sentence.
-	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The branch it is on, as a full ref.
+	Ref           string `protobuf:"bytes,6,opt,name=ref,proto3" json:"ref,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -387,6 +389,13 @@ func (x *Environment) GetImages() []*v11.Image {
 func (x *Environment) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *Environment) GetRef() string {
+	if x != nil {
+		return x.Ref
 	}
 	return ""
 }
@@ -720,13 +729,14 @@ const file_tandem_pipeline_v1_pipeline_proto_rawDesc = "" +
 	"repository\x12\x16\n" +
 	"\x06policy\x18\x03 \x01(\tR\x06policy\x127\n" +
 	"\tcandidate\x18\x04 \x01(\v2\x19.tandem.revision.v1.ImageR\tcandidate\x124\n" +
-	"\ascanned\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ascanned\"\x9a\x01\n" +
+	"\ascanned\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ascanned\"\xac\x01\n" +
 	"\vEnvironment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x18\n" +
 	"\acluster\x18\x03 \x01(\tR\acluster\x121\n" +
 	"\x06images\x18\x04 \x03(\v2\x19.tandem.revision.v1.ImageR\x06images\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"c\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x10\n" +
+	"\x03ref\x18\x06 \x01(\tR\x03ref\"c\n" +
 	"\x13ExplainImageRequest\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\x12\x10\n" +

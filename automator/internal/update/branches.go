@@ -1,0 +1,95 @@
+package update
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tandem-cd/tandem/automator/internal/pipeline"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
+)
+
+const branchPrefix = "refs/heads/"
+
+// complete says where the pipelines are, if nobody did.
+func (c Config) complete() Config {
+	if c.Patience <= 0 {
+		c.Patience = defaultPatience
+	}
+	if c.Home.Branch == "" {
+		c.Home = pipeline.Home{Repository: c.Source.Repository, Branch: strings.TrimPrefix(c.Source.Ref, branchPrefix)}
+	}
+	return c
+}
+
+// sourceOf is the branch that an environment is on.
+func (c Config) sourceOf(e pipeline.Environment) revision.Source {
+	return revision.Source{Repository: c.Source.Repository, Ref: branchPrefix + e.Branch}
+}
+
+// writes tells whether an environment is on the branch that is written here. What is decided of the others is for their
+// writers.
+func (c Config) writes(e pipeline.Environment) bool { return c.sourceOf(e) == c.Source }
+
+// needs tells whether what is written here depends on an environment: on those that are written, and on the one before each.
+func (c Config) needs(p *pipeline.Pipeline, i int) bool {
+	return c.writes(p.Environments[i]) || i+1 < len(p.Environments) && c.writes(p.Environments[i+1])
+}
+
+// home is the branch with the pipelines.
+func (c Config) home() revision.Source {
+	return c.sourceOf(pipeline.Environment{Branch: c.Home.Branch})
+}
+
+// absentError says that a branch is not there without which nothing can be decided.
+type absentError struct{ branch revision.Source }
+
+func (e *absentError) Error() string {
+	return fmt.Sprintf("%s is not there, or was not fetched yet", e.branch)
+}
+
+// tree is the root tree of a branch; zero if the mirror does not have it. During a pass a branch does not move.
+func (u *Updater) tree(ctx context.Context, v *view, branch revision.Source) (gitobject.ID, error) {
+	if tree, known := v.trees[branch.Ref]; known {
+		return tree, nil
+	}
+	tip, found := v.tip, true
+	if branch != u.cfg.Source {
+		tip, found = u.deps.Repository.Tip(branch.Ref)
+	}
+	var tree gitobject.ID
+	if found {
+		commit, err := u.deps.Repository.Commit(ctx, tip)
+		if err != nil {
+			return tree, err
+		}
+		tree = commit.Tree
+	}
+	v.trees[branch.Ref] = tree
+	return tree, nil
+}
+
+// ofThisBranch keeps what an outcome says of the environments that are written here.
+func (u *Updater) ofThisBranch(p *pipeline.Pipeline, all pipeline.Outcome) pipeline.Outcome {
+	elsewhere := func(name string) bool {
+		return !slices.ContainsFunc(p.Environments, func(e pipeline.Environment) bool { return e.Name == name && u.cfg.writes(e) })
+	}
+	return pipeline.Outcome{
+		Decisions: slices.DeleteFunc(all.Decisions, func(d pipeline.Decision) bool { return elsewhere(d.Environment) }),
+		Waits:     slices.DeleteFunc(all.Waits, func(w pipeline.Wait) bool { return elsewhere(w.Environment) }),
+	}
+}
+
+// toTell leaves out what a commit wrote to an environment of another branch, whose writer tells of it: branches begin at
+// others, and are merged.
+func (u *Updater) toTell(v *view, groups []written) []written {
+	return slices.DeleteFunc(slices.Clone(groups), func(g written) bool {
+		return slices.ContainsFunc(v.apps, func(a *app) bool {
+			return a.App == g.App && slices.ContainsFunc(a.Environments, func(e pipeline.Environment) bool {
+				return e.Name == g.Environment && !u.cfg.writes(e)
+			})
+		})
+	})
+}

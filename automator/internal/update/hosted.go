@@ -1,0 +1,152 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/tandem-cd/tandem/automator/internal/githost"
+	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/automator/internal/pipeline"
+	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/telemetry"
+)
+
+// Host makes commits through the API of a Git host, which signs them.
+type Host interface {
+	// Commit has a commit made on a branch, if that is where it is expected to be; see githost.Commits.
+	Commit(ctx context.Context, c githost.Commit) (gitobject.ID, error)
+}
+
+// trailerWriter says who asked a host for a commit, since author and committer are the host's to choose.
+const trailerWriter = "Tandem-Writer"
+
+// hosted has a host make commits. What the host made is fetched, and held against what it was asked for: if it is something
+// else, nothing more is asked of it.
+type hosted struct {
+	cfg  Config
+	repo Repository
+	host Host
+	log  *zap.Logger
+
+	open   *planned // a commit of which nobody knows whether it was made
+	broken error    // what the host made is not what it was asked for
+}
+
+// planned is a commit as it should become.
+type planned struct {
+	base, tree gitobject.ID
+	words      []gitobject.Trailer
+}
+
+func (h *hosted) commit(ctx context.Context, base gitobject.ID, files map[string][]byte, text string) (gitobject.ID, error) {
+	if h.broken != nil {
+		return gitobject.ID{}, h.broken
+	}
+	text += trailerWriter + ": " + h.writer() + "\n"
+	plan, err := h.plan(ctx, base, files, text)
+	if err != nil {
+		return gitobject.ID{}, err
+	}
+	h.open = &plan
+	id, err := h.host.Commit(ctx, githost.Commit{
+		Branch: strings.TrimPrefix(h.cfg.Source.Ref, branchPrefix), Parent: base, Message: text, Files: files,
+	})
+	switch {
+	case errors.Is(err, githost.ErrOutcomeUnknown):
+		return id, fmt.Errorf("%w: %w", gitrepo.ErrOutcomeUnknown, err)
+	case err != nil:
+		h.open = nil
+		return id, err
+	}
+	if err := h.repo.FetchRef(ctx, h.cfg.Source.Ref); err != nil {
+		return id, fmt.Errorf("%w: the host made %s, which cannot be fetched: %w", gitrepo.ErrOutcomeUnknown, id, err)
+	}
+	made, err := h.repo.Commit(ctx, id)
+	if err != nil {
+		return id, fmt.Errorf("%w: the host made %s, which is not on the branch: %w", gitrepo.ErrOutcomeUnknown, id, err)
+	}
+	return id, h.check(id, made)
+}
+
+// plan makes the commit that the host is to make, for nobody to see: its tree is what counts.
+func (h *hosted) plan(ctx context.Context, base gitobject.ID, files map[string][]byte, text string) (planned, error) {
+	id, err := h.repo.WriteFiles(ctx, base, files, h.cfg.meta(text, nil))
+	if err != nil {
+		return planned{}, err
+	}
+	commit, err := h.repo.Commit(ctx, id)
+	if err != nil {
+		return planned{}, err
+	}
+	return planned{base: base, tree: commit.Tree, words: ownTrailers(commit)}, nil
+}
+
+// check holds what the host made against the open plan, which ends with that.
+func (h *hosted) check(id gitobject.ID, made *gitobject.Commit) error {
+	plan := h.open
+	h.open = nil
+	var problem string
+	switch {
+	case !slices.Equal(made.Parents, []gitobject.ID{plan.base}):
+		problem = fmt.Sprintf("is on top of %v and not of %s", made.Parents, plan.base)
+	case made.Tree != plan.tree:
+		problem = fmt.Sprintf("has the tree %s and not %s", made.Tree, plan.tree)
+	case !slices.Equal(ownTrailers(made), plan.words):
+		problem = "does not say what it was to say"
+	default:
+		return nil
+	}
+	h.broken = fault.New(fault.Invalid, "the host made %s, which %s; nothing more is written to %s by API until the automator is started anew",
+		id, problem, h.cfg.Source)
+	h.log.Error("the host made another commit than it was asked for", zap.Stringer(telemetry.Commit, id), zap.Error(h.broken))
+	return h.broken
+}
+
+// settle looks for the open commit among those after its base. If it is not there, the host has refused it, or will: it is
+// at its base that it was to be made.
+func (h *hosted) settle(ctx context.Context, tip gitobject.ID) error {
+	if h.open == nil {
+		return nil
+	}
+	ids, _, err := h.repo.Walk(ctx, gitrepo.Span{Want: tip, Held: h.open.base, Limit: maxHistory})
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		commit, err := h.repo.Commit(ctx, id)
+		if fault.Is(err, fault.Invalid) {
+			continue // malformed, so not what a host made
+		}
+		if err != nil {
+			return err
+		}
+		if slices.Equal(ownTrailers(commit), h.open.words) {
+			_ = h.check(id, commit) // a problem from then on
+			return nil
+		}
+	}
+	return nil
+}
+
+func (h *hosted) problems() []Problem {
+	if h.broken == nil {
+		return nil
+	}
+	return []Problem{{Problem: pipeline.Problem{Message: h.broken.Error()}, Refused: true}}
+}
+
+func (h *hosted) made(c ownCommit) bool { return c.writer == h.writer() }
+
+// writer is who asks, in one line.
+func (h *hosted) writer() string { return fmt.Sprintf("%s <%s>", h.cfg.Name, h.cfg.Email) }
+
+// ownTrailers are the trailers by which a commit is known later. A host may add others.
+func ownTrailers(c *gitobject.Commit) []gitobject.Trailer {
+	return slices.DeleteFunc(c.Trailers(), func(t gitobject.Trailer) bool { return !strings.HasPrefix(t.Key, trailerPrefix) })
+}

@@ -1,0 +1,263 @@
+package update_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tandem-cd/tandem/automator/internal/githost"
+	"github.com/tandem-cd/tandem/automator/internal/githost/githosttest"
+	"github.com/tandem-cd/tandem/automator/internal/gitrepo/gitrepotest"
+	"github.com/tandem-cd/tandem/automator/internal/update"
+	"github.com/tandem-cd/tandem/shared/gitobject"
+)
+
+// tellByAPI is a story whose commits the fake GitHub makes.
+func tellByAPI(t *testing.T) (*story, *githosttest.FakeGitHub) {
+	t.Helper()
+	s := tell(t, shop())
+	fake, commits := githosttest.Start(t, s.host.Dir)
+	s.api = commits
+	s.host.Intercept(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		if gitrepotest.IsPush(req) && req.UserAgent() == "git/tandem" {
+			t.Error("something was pushed")
+		}
+		next.ServeHTTP(w, req)
+	})
+	return s, fake
+}
+
+func (s *story) committed(want ...string) {
+	s.t.Helper()
+	s.await("the commits are told", func() bool { return len(s.events.seen(update.Committed)) >= len(want) })
+	if diff := cmp.Diff(want, s.events.seen(update.Committed)); diff != "" {
+		s.t.Errorf("committed: -want, +got:\n%s", diff)
+	}
+}
+
+// problem waits until the status shows a problem.
+func (s *story) problem(part string) {
+	s.t.Helper()
+	s.await("there is a problem with "+part, func() bool {
+		for _, p := range s.updater.Status().Problems {
+			if strings.Contains(p.String(), part) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func (s *story) noProblem() {
+	s.t.Helper()
+	s.await("there is no problem", func() bool { return len(s.updater.Status().Problems) == 0 })
+}
+
+func TestStoryByAPI(t *testing.T) {
+	t.Parallel()
+	s, _ := tellByAPI(t)
+	s.start()
+	s.release(api, "1.1.0")
+	s.awaitImage("api", pinned(api, "1.1.0"))
+	s.committed("shop dev api:1.1.0")
+	s.noProblem()
+	s.logged("Ann: first", "tandem[bot]: shop: api 1.1.0 to dev")
+	got := gitrepotest.Git(t, s.host.Dir, "log", "-1", "--format=%cn %(trailers:key=Tandem-Writer,valueonly)", "main")
+	if want := "GitHub Tandem <tandem@example.com>"; strings.TrimSpace(got) != want {
+		t.Errorf("committer and writer: %q, want %q", got, want)
+	}
+	s.stop()
+
+	// A process that knows nothing finds its commit, and tells of it.
+	s.events = &events{}
+	s.start()
+	s.committed("shop dev api:1.1.0")
+}
+
+func TestStoryLostRaceByAPI(t *testing.T) {
+	t.Parallel()
+	s, fake := tellByAPI(t)
+	s.start()
+	var first atomic.Bool
+	fake.Intercept(func(w http.ResponseWriter, r *http.Request, answer http.HandlerFunc) {
+		if first.CompareAndSwap(false, true) {
+			s.person.Write(map[string]string{"README.md": "theirs\n"})
+			s.person.Commit("meanwhile")
+			s.person.Push()
+		}
+		answer(w, r)
+	})
+	s.release(api, "1.1.0")
+	s.awaitImage("api", pinned(api, "1.1.0"))
+	s.committed("shop dev api:1.1.0")
+	s.logged("Ann: first", "Ann: meanwhile", "tandem[bot]: shop: api 1.1.0 to dev")
+	if fake.Asked() != 2 {
+		t.Errorf("the host was asked %d times", fake.Asked())
+	}
+}
+
+// afterwards is a host that fails after it did what it was asked, once.
+func afterwards() func(w http.ResponseWriter, r *http.Request, answer http.HandlerFunc) {
+	var failed atomic.Bool
+	return func(w http.ResponseWriter, r *http.Request, answer http.HandlerFunc) {
+		if failed.CompareAndSwap(false, true) {
+			answer(httptest.NewRecorder(), r)
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		answer(w, r)
+	}
+}
+
+func TestStoryFailureAfterTheCommit(t *testing.T) {
+	t.Parallel()
+	s, fake := tellByAPI(t)
+	fake.Intercept(afterwards())
+	s.start()
+	s.release(api, "1.1.0")
+	s.committed("shop dev api:1.1.0")
+	s.noProblem()
+	s.release(api, "1.2.0")
+	s.committed("shop dev api:1.1.0", "shop dev api:1.2.0")
+	s.logged("Ann: first", "tandem[bot]: shop: api 1.1.0 to dev", "tandem[bot]: shop: api 1.2.0 to dev")
+	if fake.Asked() != 2 {
+		t.Errorf("the host was asked %d times", fake.Asked())
+	}
+}
+
+// What a host made that is not what it was asked for is told, whatever it answered, and it is asked for nothing more.
+func TestStoryAnotherCommit(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		mangle func(first, tree gitobject.ID) func(*gitobject.Commit)
+		fails  bool
+		says   string
+	}{
+		"Tree":           {mangle: unchanged, says: "has the tree"},
+		"TreeAndFailure": {mangle: unchanged, says: "has the tree", fails: true},
+		"Parent": {mangle: func(first, _ gitobject.ID) func(*gitobject.Commit) {
+			return func(c *gitobject.Commit) { c.Parents = append(c.Parents, first) }
+		}, says: "is on top of"},
+		"Words": {mangle: func(_, _ gitobject.ID) func(*gitobject.Commit) {
+			return func(c *gitobject.Commit) { c.Message += "\n\nSigned-off-by: GitHub <noreply@github.com>\n" }
+		}, says: "does not say"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, fake := tellByAPI(t)
+			s.person.Write(map[string]string{"README.md": "second\n"})
+			s.person.Commit("second")
+			s.person.Push()
+			fake.Mangle = tc.mangle(s.object("main~1"), s.object("main^{tree}"))
+			if tc.fails {
+				fake.Intercept(afterwards())
+			}
+			s.start()
+			s.release(api, "1.1.0")
+			s.problem(tc.says)
+			s.release(api, "1.2.0")
+			s.await("1.2.0 is to be written", func() bool {
+				return strings.Contains(fmt.Sprint(s.updater.Status().Pipelines[0].Environments[0].Reasons), "1.2.0 is to be written")
+			})
+			s.problem("nothing more is written")
+			if fake.Asked() != 1 {
+				t.Errorf("the host was asked %d times", fake.Asked())
+			}
+			if rejected := s.events.seen(update.Rejected); len(rejected) == 0 {
+				t.Error("nobody was told")
+			}
+		})
+	}
+}
+
+// object is the id of something that the host has.
+func (s *story) object(name string) gitobject.ID {
+	s.t.Helper()
+	id, err := gitobject.ParseID(strings.TrimSpace(gitrepotest.Git(s.t, s.host.Dir, "rev-parse", name)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return id
+}
+
+// unchanged has the host leave everything as it was.
+func unchanged(_, tree gitobject.ID) func(*gitobject.Commit) {
+	return func(c *gitobject.Commit) { c.Tree = tree }
+}
+
+// An executable file would lose its mode; it keeps no other from being written.
+func TestStoryExecutableByAPI(t *testing.T) {
+	t.Parallel()
+	s, _ := tellByAPI(t)
+	s.chmod("env/dev/web.yaml", 0o700)
+	s.start()
+	s.images.push(web, "2.0.0")
+	s.release(api, "1.1.0")
+	s.awaitImage("api", pinned(api, "1.1.0"))
+	s.problem("env/dev/web.yaml: its mode is 100755")
+	if got := s.file("env/dev/web.yaml"); got != manifest("web", pinned(web, "1.0.0")) {
+		t.Errorf("web: %s", got)
+	}
+	s.chmod("env/dev/web.yaml", 0o600)
+	s.fetch()
+	s.awaitImage("web", pinned(web, "2.0.0"))
+}
+
+// chmod has the person push a file with another mode.
+func (s *story) chmod(name string, mode os.FileMode) {
+	s.t.Helper()
+	if err := os.Chmod(filepath.Join(s.person.Dir, name), mode); err != nil {
+		s.t.Fatal(err)
+	}
+	s.person.Commit("chmod")
+	s.person.PushAfterPull()
+}
+
+// hostFn is a host in memory.
+type hostFn func(c githost.Commit) (gitobject.ID, error)
+
+func (fn hostFn) Commit(_ context.Context, c githost.Commit) (gitobject.ID, error) { return fn(c) }
+
+// A host that has had too much is left alone as long as it wants, and people see why nothing happens.
+func TestHostWantsToBeLeftAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, shop())
+		s.images.push(api, "1.0.0")
+		s.images.push(web, "1.0.0")
+		asked := 0
+		s.host = hostFn(func(githost.Commit) (gitobject.ID, error) {
+			asked++
+			return gitobject.ID{}, &githost.LaterError{After: 10 * time.Minute, Reason: "slow down"}
+		})
+		s.updater = s.newUpdater()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.updater.Run(ctx) }()
+		synctest.Wait()
+		s.release(api, "1.1.0")
+		for range 10 {
+			s.wake()
+		}
+		<-time.After(9 * time.Minute)
+		if problems := strings.Join(s.problems(), "\n"); asked != 1 || !strings.Contains(problems, "slow down") {
+			t.Errorf("asked %d times; problems: %s", asked, problems)
+		}
+		<-time.After(2 * time.Minute)
+		if asked != 2 {
+			t.Errorf("asked %d times after 11 minutes", asked)
+		}
+		cancel()
+		<-done
+	})
+}
