@@ -47,7 +47,7 @@ comes from flags, else from the current context of ~/.config/tandem/config.yaml 
 	flags.StringVarP(&a.format, "output", "o", formatTable, "how to print: table (or text), json or yaml")
 	a.connection.register(flags)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{formatTable, formatJSON, formatYAML}, cobra.ShellCompDirectiveNoFileComp))
-	root.AddCommand(a.status(), a.where(), a.watch(), a.tree(), a.events(), a.diff(), a.explain(), a.importer(), a.cluster(), a.ca(), a.backup(), a.restore(), a.policy(), a.support())
+	root.AddCommand(a.status(), a.where(), a.watch(), a.tree(), a.events(), a.diff(), a.explain(), a.importer(), a.cluster(), a.ca(), a.backup(), a.restore(), a.policy(), a.schema(), a.support())
 	return root
 }
 
