@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/tandem-cd/tandem/shared/gitobject"
@@ -185,6 +186,21 @@ func TestWhatAGPGKeySaysOfItself(t *testing.T) {
 	if err := shortSub.AddSigningSubkey(at); err != nil {
 		t.Fatal(err)
 	}
+	gone := gitobjecttest.NewGPGKey("hal", noon, 0, packet.PubKeyAlgoEdDSA)
+	if err := errors.Join(gone.AddSigningSubkey(at), gone.RevokeKey(packet.KeyRetired, "", at)); err != nil {
+		t.Fatal(err)
+	}
+	renamed := gitobjecttest.NewGPGKey("ida", noon, 0, packet.PubKeyAlgoEdDSA)
+	for _, name := range renamed.Identities {
+		revocation := &packet.Signature{
+			Version: 4, SigType: packet.SigTypeCertificationRevocation, PubKeyAlgo: renamed.PrivateKey.PubKeyAlgo, Hash: crypto.SHA512,
+			CreationTime: noon.Add(time.Minute), IssuerKeyId: &renamed.PrivateKey.KeyId,
+		}
+		if err := revocation.SignUserId(name.UserId.Id, renamed.PrimaryKey, renamed.PrivateKey, nil); err != nil {
+			t.Fatal(err)
+		}
+		name.Signatures = append(name.Signatures, revocation)
+	}
 	tests := map[string]struct {
 		reason         string
 		key            gitobjecttest.GPGKey
@@ -196,6 +212,8 @@ func TestWhatAGPGKeySaysOfItself(t *testing.T) {
 		"EncryptionSubkey":  {"it could sign, and is not for it", encrypts, encrypts.Subkeys[0].PrivateKey, false, false, time.Time{}},
 		"SigningSubkey":     {"with an end of its own", signing, signing.Subkeys[1].PrivateKey, true, false, noon.Add(2 * time.Minute)},
 		"RevokedSubkey":     {"", lost, lost.Subkeys[1].PrivateKey, true, true, time.Time{}},
+		"SubkeyOfARevoked":  {"it hangs on what is revoked", gone, gone.Subkeys[1].PrivateKey, true, true, time.Time{}},
+		"RevokedName":       {"its only name does not count", renamed, renamed.PrivateKey, true, true, time.Time{}},
 		"Alone":             {"its end may stand beside its names", short, short.PrivateKey, true, false, noon.Add(time.Minute)},
 		"AloneSubkey":       {"no subkey outlives it", shortSub, shortSub.Subkeys[1].PrivateKey, true, false, noon.Add(time.Minute)},
 		"AloneRenewed":      {"its last word counts", renewed, renewed.PrivateKey, true, false, noon.Add(2 * time.Minute)},
@@ -228,6 +246,39 @@ func TestParseGPGKeysRefuses(t *testing.T) {
 		"Changed": strings.Replace(key.Public(), "\n\n", "\n\nAAAA", 1),
 	} {
 		if keys, err := gitobject.ParseGPGKeys([]byte(text)); !errors.Is(err, gitobject.ErrMalformed) {
+			t.Errorf("%s: %d keys, %v", name, len(keys), err)
+		}
+	}
+}
+
+// Whatever the library passes over may be what revokes a key, and there is a limit.
+func TestBlocksOfGPGKeysThatAreRefused(t *testing.T) {
+	t.Parallel()
+	block := func(after []byte, keys ...gitobjecttest.GPGKey) []byte {
+		var out bytes.Buffer
+		w, err := armor.Encode(&out, openpgp.PublicKeyType, nil)
+		for _, key := range keys {
+			err = errors.Join(err, key.Serialize(w))
+		}
+		if err == nil {
+			_, err = w.Write(after)
+		}
+		if err = errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}
+	key := gitobjecttest.NewGPGKey("ann", noon, 0, packet.PubKeyAlgoEdDSA)
+	many := make([]gitobjecttest.GPGKey, 33) // with a subkey each
+	for i := range many {
+		many[i] = gitobjecttest.NewGPGKey("ann", noon, 0, packet.PubKeyAlgoEdDSA)
+	}
+	strange := []byte{0xc2, 12, 4, 0x20, 99, 8, 0, 0, 0, 0, 0, 0, 0, 0} // a revocation by an algorithm of the future
+	if keys, err := gitobject.ParseGPGKeys(block(nil, many[:32]...)); err != nil || len(keys) != 64 {
+		t.Errorf("32 keys with subkeys: %d, %v", len(keys), err)
+	}
+	for name, armored := range map[string][]byte{"TooMany": block(nil, many...), "Strange": block(strange, key)} {
+		if keys, err := gitobject.ParseGPGKeys(armored); !errors.Is(err, gitobject.ErrMalformed) {
 			t.Errorf("%s: %d keys, %v", name, len(keys), err)
 		}
 	}
