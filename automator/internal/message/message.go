@@ -20,7 +20,8 @@ const (
 	maxTrailers = 16
 )
 
-// Config is the templates of one repository, which are given a [Commit]. What is empty is said as always.
+// Config is the templates of one repository, which are given a [Commit]. What is empty is said as always. What comes out is
+// bounded, but how long a template counts is not: it is as trusted as the rest of the automator's configuration.
 type Config struct {
 	// Title is one line.
 	Title string `yaml:"title"`
@@ -124,11 +125,14 @@ func checkTrailer(name, text string) error {
 	if form == nil {
 		return fmt.Errorf("%s: %.80q is no trailer; write \"Key: value\"", name, text)
 	}
-	if strings.HasPrefix(strings.ToLower(form[1]), "tandem-") {
+	if Reserved(form[1]) {
 		return fmt.Errorf("%s: %s is a trailer of Tandem's own", name, form[1])
 	}
 	return nil
 }
+
+// Reserved tells whether the key of a trailer is Tandem's own.
+func Reserved(key string) bool { return strings.HasPrefix(strings.ToLower(key), "tandem-") }
 
 // line fills a template that gives one line.
 func line(t *template.Template, c Commit, otherwise string, limit int) (string, error) {
@@ -148,7 +152,7 @@ func fill(t *template.Template, c Commit, otherwise string, limit int) (string, 
 	if err := t.Execute(out, c); err != nil {
 		return "", err
 	}
-	text := strings.TrimSpace(out.String())
+	text := strings.TrimSpace(out.text.String())
 	if strings.ContainsFunc(text, func(r rune) bool {
 		return unicode.IsControl(r) && r != '\n' && r != '\t' || r == unicode.ReplacementChar
 	}) {
@@ -159,16 +163,15 @@ func fill(t *template.Template, c Commit, otherwise string, limit int) (string, 
 
 // limited takes so many bytes and no more.
 type limited struct {
-	strings.Builder
-
+	text  strings.Builder // not embedded: its WriteString would go around the limit
 	limit int
 }
 
 func (l *limited) Write(p []byte) (int, error) {
-	if l.Len()+len(p) > l.limit {
+	if l.text.Len()+len(p) > l.limit {
 		return 0, fmt.Errorf("more than %d bytes came out", l.limit)
 	}
-	return l.Builder.Write(p)
+	return l.text.Write(p)
 }
 
 // samples are commits of each shape.

@@ -49,8 +49,8 @@ func (u *Updater) message(groups []written) string {
 	plain := compose(usual, groups)
 	words, err := u.cfg.Words.Words(u.describe(usual, groups))
 	text := compose(words, groups)
-	if err == nil && !slices.EqualFunc(readBack(text), readBack(plain), same) {
-		err = errors.New("our trailers could not be read in what came out")
+	if err == nil && !slices.Equal(ours(text), ours(plain)) {
+		err = errors.New("our trailers are not what is read in what came out")
 	}
 	if err != nil {
 		u.log.Warn("a commit is worded as always: its templates do not fit it", zap.Error(err))
@@ -59,10 +59,9 @@ func (u *Updater) message(groups []written) string {
 	return text
 }
 
-func readBack(text string) []written { return readMessage(gitobject.ParseTrailers(text)) }
-
-func same(a, b written) bool {
-	return a.App == b.App && a.Environment == b.Environment && a.Release == b.Release && a.From == b.From && slices.Equal(a.Images, b.Images)
+// ours are the trailers of Tandem that are read in a message.
+func ours(text string) []gitobject.Trailer {
+	return slices.DeleteFunc(gitobject.ParseTrailers(text), func(t gitobject.Trailer) bool { return !message.Reserved(t.Key) })
 }
 
 // describe is what templates are given.

@@ -40,10 +40,13 @@ func TestCommitsAreWordedByTemplates(t *testing.T) {
 
 func TestWordsThatDoNotFitACommitAreNotUsed(t *testing.T) {
 	t.Parallel()
+	const scissors = "# ------------------------ >8 ------------------------"
 	usual := worded(t, message.Config{})
 	for name, body := range map[string]string{
-		"our trailers behind scissors": "# ------------------------ >8 ------------------------",
-		"an image that is not there":   `{{if eq (index .Images 0).Repository "` + api + `"}}{{(index .Images 7).Name}}{{end}}`,
+		"our trailers behind scissors": scissors,
+		"another's beside ours": "Tandem-Accept: " + strings.Repeat("a", 40) + "\n{{range .Images}}Tandem-App: {{.App}}\nTandem-Environment: {{.Environment}}\n" +
+			"Tandem-Release: {{.Release}}\nTandem-Image: {{.Name}}={{.Repository}}:{{.Tag}}@{{.Digest}}\n{{end}}" + scissors,
+		"an image that is not there": `{{if eq (index .Images 0).Repository "` + api + `"}}{{(index .Images 7).Name}}{{end}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
