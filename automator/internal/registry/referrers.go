@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -28,12 +30,29 @@ const (
 
 var errPage = fmt.Errorf("a page of the referrers has more than %d bytes", maxReferrerPage)
 
-// list reads the registry's own list of what refers to the subject, page by page; found is false where it has no such lists.
+// selection is the end of a list of referrers, however long that is.
+type selection struct {
+	last    []v1.Hash // of what may be signatures, each once; at most maxReferrers
+	dropped int
+}
+
+func (s *selection) add(digest v1.Hash) {
+	if slices.Contains(s.last, digest) {
+		return
+	}
+	if len(s.last) == maxReferrers {
+		s.last = s.last[1:] // the newest stand last where the list is a tag
+		s.dropped++
+	}
+	s.last = append(s.last, digest)
+}
+
+// list selects from the registry's own list of what refers to the subject, page by page; found is false where it has no such lists.
 // Pages beyond the limit, and a next page that is none of this list, are counted as one that was skipped.
-func (r *signatureReader) list(ctx context.Context) (all []v1.Descriptor, found bool, err error) {
+func (r *signatureReader) list(ctx context.Context, selected *selection) (found bool, err error) {
 	client, err := r.lister(ctx, r.repository)
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
 	at := &url.URL{
 		Scheme: r.repository.Scheme(), Host: r.repository.RegistryStr(),
@@ -43,22 +62,22 @@ func (r *signatureReader) list(ctx context.Context) (all []v1.Descriptor, found 
 		body, next, err := readPage(ctx, client, at)
 		switch {
 		case errors.Is(err, errNoList) && page == 0:
-			return nil, false, nil
+			return false, nil
 		case err != nil:
-			return nil, false, err
+			return false, err
 		}
-		all = append(all, r.descriptors(body)...)
+		r.choose(body, selected)
 		switch {
 		case next == nil:
-			return all, true, nil
+			return true, nil
 		case next.Scheme != at.Scheme || next.Host != at.Host || next.Path != at.Path:
 			r.material.Skipped++
-			return all, true, nil
+			return true, nil
 		}
 		at = next
 	}
 	r.material.Skipped++
-	return all, true, nil
+	return true, nil
 }
 
 // errNoList says that a registry does not know lists of referrers.
@@ -107,27 +126,58 @@ func nextPage(at *url.URL, link string) *url.URL {
 	return next
 }
 
-// descriptors are those of an index; what is none, such as anything that a tag may point to, is counted.
-func (r *signatureReader) descriptors(index []byte) []v1.Descriptor {
-	var manifest struct {
-		Manifests []v1.Descriptor `json:"manifests"`
-	}
-	if json.Unmarshal(index, &manifest) != nil {
-		r.material.Skipped++
-	}
-	return manifest.Manifests
+// referrer is what counts of a descriptor in a list.
+type referrer struct {
+	ArtifactType string `json:"artifactType"`
+	Digest       string `json:"digest"`
 }
 
-// listUnderTag reads the list that clients keep under a tag where the registry has none.
-func (r *signatureReader) listUnderTag(ctx context.Context) ([]v1.Descriptor, error) {
+// choose selects what may be signatures of an index; what is no index, such as anything that a tag may point to, and what cannot be
+// asked for is counted. It holds one descriptor at a time: a page may have a million that say nothing.
+func (r *signatureReader) choose(index []byte, selected *selection) {
+	var list struct {
+		Manifests json.RawMessage `json:"manifests"`
+	}
+	if json.Unmarshal(index, &list) != nil {
+		r.material.Skipped++
+		return
+	}
+	decoder := json.NewDecoder(bytes.NewReader(list.Manifests))
+	switch start, err := decoder.Token(); {
+	case start == nil || err != nil: // it has none
+		return
+	case start != json.Delim('['):
+		r.material.Skipped++
+		return
+	}
+	var one referrer
+	for decoder.More() {
+		one = referrer{}
+		err := decoder.Decode(&one)
+		digest, wrong := v1.NewHash(one.Digest)
+		switch {
+		case err != nil:
+			r.material.Skipped++
+		case !attaches(one.ArtifactType):
+		case wrong != nil || !isSHA256(digest):
+			r.material.Skipped++
+		default:
+			selected.add(digest)
+		}
+	}
+}
+
+// listUnderTag selects from the list that clients keep under a tag where the registry has none.
+func (r *signatureReader) listUnderTag(ctx context.Context, selected *selection) error {
 	got, err := r.puller.Get(ctx, r.repository.Tag(tagOf(r.subject)))
 	if missing(err) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return r.descriptors(got.Manifest), nil
+	r.choose(got.Manifest, selected)
+	return nil
 }
 
 // lister returns a client that may ask for the referrers of a repository's images, after a handshake with the registry the

@@ -105,29 +105,16 @@ func missing(err error) bool {
 
 // referrers reads the artifacts that the registry, or the tag that stands for its list, names.
 func (r *signatureReader) referrers(ctx context.Context) error {
-	manifests, found, err := r.list(ctx)
+	var selected selection
+	found, err := r.list(ctx, &selected)
 	if err == nil && !found {
-		manifests, err = r.listUnderTag(ctx)
+		err = r.listUnderTag(ctx, &selected)
 	}
 	if err != nil {
 		return err
 	}
-	var wanted []v1.Hash
-	for i := range manifests {
-		d := &manifests[i]
-		switch {
-		case !attaches(d.ArtifactType) || slices.Contains(wanted, d.Digest):
-		case !isSHA256(d.Digest):
-			r.material.Skipped++
-		default:
-			wanted = append(wanted, d.Digest)
-		}
-	}
-	if more := len(wanted) - maxReferrers; more > 0 {
-		r.material.Skipped += more
-		wanted = wanted[more:] // the newest stand last where the list is a tag
-	}
-	for _, digest := range slices.Backward(wanted) {
+	r.material.Skipped += selected.dropped
+	for _, digest := range slices.Backward(selected.last) {
 		err := r.artifact(ctx, r.repository.Digest(digest.String()), true)
 		if missing(err) {
 			r.material.Skipped++

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,16 +181,7 @@ func TestSignaturesOfNone(t *testing.T) {
 func TestSignaturesHostile(t *testing.T) {
 	t.Parallel()
 	var list []byte
-	w := newWorld(t, func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
-			if !strings.Contains(req.URL.Path, "/referrers/") {
-				next.ServeHTTP(rw, req)
-				return
-			}
-			rw.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
-			_, _ = rw.Write(list)
-		})
-	})
+	w := newWorld(t, listed(func() []byte { return list }))
 	image := signature.Image{Repository: w.host + "/acme/api", Digest: w.push("acme/api", "1.0.0", "one")}
 	base := strings.Replace(image.Digest, ":", "-", 1)
 	key := signaturetest.ECDSA(t)
@@ -272,6 +264,83 @@ func TestSignaturesBehindMirror(t *testing.T) {
 	w.server.Close()
 	if _, err := client.Signatures(t.Context(), image.Repository, image.Digest); err == nil {
 		t.Error("Signatures(...): what the mirror lacks is taken for what the registry lacks")
+	}
+}
+
+// listed answers for the list of referrers.
+func listed(list func() []byte) middleware {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+			if !strings.Contains(req.URL.Path, "/referrers/") {
+				next.ServeHTTP(rw, req)
+				return
+			}
+			rw.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+			_, _ = rw.Write(list())
+		})
+	}
+}
+
+// TestSignaturesAtTheEndOfALongList asks for the last referrers alone, and counts the others.
+func TestSignaturesAtTheEndOfALongList(t *testing.T) {
+	t.Parallel()
+	const limit, before = 64, 36
+	pages := [][]byte{nil, nil, nil}
+	w := newWorld(t, paged(relative, pages...))
+	image := signature.Image{Repository: w.host + "/acme/api", Digest: w.push("acme/api", "1.0.0", "one")}
+	item := signaturetest.ECDSA(t).Bundle(signaturetest.Statement(image, signaturetest.SignaturePredicate, "{}"))
+	at := w.layerOf("acme/api", bundleLayer, item)
+	digests := make([]string, 0, limit+before)
+	for i := range limit + before {
+		at.Annotations = map[string]string{"n": strconv.Itoa(i)}
+		digests = append(digests, w.artifact("acme/api", "", image.Digest, at))
+	}
+	pages[0], pages[1] = indexOf(t, digests[:before]...), indexOf(t, digests[before:]...)
+	pages[2] = indexOf(t, digests[before:]...) // once more
+	got, err := w.client().Signatures(t.Context(), image.Repository, image.Digest)
+	if err != nil || len(got.Items) != limit || got.Skipped != before {
+		t.Fatalf("Signatures(...): %d items, %d skipped, %v; want %d and %d", len(got.Items), got.Skipped, err, limit, before)
+	}
+	for i, one := range got.Items {
+		if want := digests[len(digests)-1-i]; one.Where != "referrer "+want[7:19] {
+			t.Errorf("item %d is %s, want that of %s", i, one.Where, want)
+		}
+	}
+}
+
+// TestSignaturesBesideNonsense reads what a list names besides what no registry may name.
+func TestSignaturesBesideNonsense(t *testing.T) {
+	t.Parallel()
+	good := ""
+	w := newWorld(t, listed(func() []byte {
+		return []byte(`{"manifests":[7,{"digest":"nonsense"},{"digest":"blake3:aa"},{"digest":"` + good + `"},{"artifactType":"application/spdx"}]}`)
+	}))
+	image := signature.Image{Repository: w.host + "/acme/api", Digest: w.push("acme/api", "1.0.0", "one")}
+	item := signaturetest.ECDSA(t).Bundle(signaturetest.Statement(image, signaturetest.SignaturePredicate, "{}"))
+	good = w.artifact("acme/api", "", image.Digest, w.layerOf("acme/api", bundleLayer, item))
+	got, err := w.client().Signatures(t.Context(), image.Repository, image.Digest)
+	if err != nil || len(got.Items) != 1 || got.Skipped != 3 {
+		t.Errorf("Signatures(...): %d items, %d skipped, %v; want 1 and 3", len(got.Items), got.Skipped, err)
+	}
+}
+
+// TestSignaturesOfAWorthlessListTakeLittleMemory has a registry send as many descriptors as fit on a page. It runs alone, as all
+// memory is counted that is allocated meanwhile.
+func TestSignaturesOfAWorthlessListTakeLittleMemory(t *testing.T) {
+	const entries = 1 << 20
+	page := []byte(`{"manifests":[{}` + strings.Repeat(",{}", entries-1) + `]}`)
+	w := newWorld(t, listed(func() []byte { return page }))
+	digest := w.push("acme/api", "1.0.0", "one")
+	client := w.client()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got, err := client.Signatures(t.Context(), w.host+"/acme/api", digest)
+	runtime.ReadMemStats(&after)
+	if err != nil || got.Skipped != entries {
+		t.Fatalf("Signatures(...): %d skipped, %v; want %d", got.Skipped, err, entries)
+	}
+	if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 128 {
+		t.Errorf("%d MiB were allocated for %d descriptors", took, entries)
 	}
 }
 
