@@ -48,7 +48,7 @@ func (s *selection) add(digest v1.Hash) {
 }
 
 // list selects from the registry's own list of what refers to the subject, page by page; found is false where it has no such lists.
-// Pages beyond the limit, and a next page that is none of this list, are counted as one that was skipped.
+// Pages beyond the limit, and a next page that cannot be told or is none of this list, are counted as one that was skipped.
 func (r *signatureReader) list(ctx context.Context, selected *selection) (found bool, err error) {
 	client, err := r.lister(ctx, r.repository)
 	if err != nil {
@@ -59,7 +59,7 @@ func (r *signatureReader) list(ctx context.Context, selected *selection) (found 
 		Path: "/v2/" + r.repository.RepositoryStr() + "/referrers/" + r.subject.String(),
 	}
 	for page := range maxReferrerPages {
-		body, next, err := readPage(ctx, client, at)
+		body, links, err := readPage(ctx, client, at)
 		switch {
 		case errors.Is(err, errNoList) && page == 0:
 			return false, nil
@@ -67,11 +67,11 @@ func (r *signatureReader) list(ctx context.Context, selected *selection) (found 
 			return false, err
 		}
 		r.choose(body, selected)
-		switch {
-		case next == nil:
-			return true, nil
-		case next.Scheme != at.Scheme || next.Host != at.Host || next.Path != at.Path:
+		next, err := nextPage(at, links)
+		if err != nil {
 			r.material.Skipped++
+		}
+		if next == nil {
 			return true, nil
 		}
 		at = next
@@ -83,8 +83,8 @@ func (r *signatureReader) list(ctx context.Context, selected *selection) (found 
 // errNoList says that a registry does not know lists of referrers.
 var errNoList = errors.New("the registry has no lists of referrers")
 
-// readPage reads one page; next is nil for the last one. See "Listing Referrers" of the distribution specification.
-func readPage(ctx context.Context, client *http.Client, at *url.URL) (body []byte, next *url.URL, err error) {
+// readPage reads one page, and its headers Link. See "Listing Referrers" of the distribution specification.
+func readPage(ctx context.Context, client *http.Client, at *url.URL) (body []byte, links []string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
 		return nil, nil, err
@@ -109,21 +109,71 @@ func readPage(ctx context.Context, client *http.Client, at *url.URL) (body []byt
 	case len(body) > maxReferrerPage:
 		return nil, nil, errPage
 	}
-	return body, nextPage(at, resp.Header.Get("Link")), nil
+	return body, resp.Header.Values("Link"), nil
 }
 
-// nextPage finds the address in a header such as `</v2/...?last=x>; rel="next"`; nil where there is none.
-func nextPage(at *url.URL, link string) *url.URL {
-	target, parameters, ok := strings.Cut(link, ">")
-	target, opened := strings.CutPrefix(strings.TrimSpace(target), "<")
-	if !ok || !opened || !strings.Contains(strings.ReplaceAll(parameters, `"`, ""), "rel=next") {
-		return nil
+// errNextPage says that there may be a next page which cannot be asked for.
+var errNextPage = errors.New("the next page of the referrers cannot be told")
+
+// nextPage finds the next page of the list at an address in headers such as `</v2/...?last=x>; rel="next"`; nil where there is none.
+// See RFC 8288, section 3.
+func nextPage(at *url.URL, headers []string) (*url.URL, error) {
+	var wrong error
+	for _, link := range outside(strings.Join(headers, ","), ',') {
+		parts := outside(link, ';')
+		target := strings.TrimSpace(parts[0])
+		address, opened := strings.CutPrefix(target, "<")
+		address, closed := strings.CutSuffix(address, ">")
+		switch {
+		case target == "" && len(parts) == 1: // an empty member of the list
+		case !opened || !closed:
+			wrong = errNextPage
+		case isNext(parts[1:]):
+			next, err := at.Parse(address)
+			if err != nil || next.Scheme != at.Scheme || next.Host != at.Host || next.Path != at.Path {
+				return nil, errNextPage
+			}
+			return next, nil
+		}
 	}
-	next, err := at.Parse(target)
-	if err != nil {
-		return nil
+	return nil, wrong
+}
+
+// isNext tells whether next is among the relations that the parameters of a link name.
+func isNext(parameters []string) bool {
+	for _, parameter := range parameters {
+		key, value, _ := strings.Cut(parameter, "=")
+		if strings.EqualFold(strings.TrimSpace(key), "rel") {
+			relations := strings.Fields(strings.Trim(strings.TrimSpace(value), `"`))
+			return slices.ContainsFunc(relations, func(r string) bool { return strings.EqualFold(r, "next") }) // the first rel counts
+		}
 	}
-	return next
+	return false
+}
+
+// outside splits a text where a separator stands outside of <...> and "...".
+func outside(text string, separator byte) []string {
+	var parts []string
+	var closing byte // of what the separator would stand in; zero for nothing
+	start := 0
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case closing == '"' && c == '\\':
+			i++ // what it escapes
+		case closing != 0 && c == closing:
+			closing = 0
+		case closing != 0:
+		case c == '<':
+			closing = '>'
+		case c == '"':
+			closing = '"'
+		case c == separator:
+			parts = append(parts, text[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, text[start:])
 }
 
 // referrer is what counts of a descriptor in a list.

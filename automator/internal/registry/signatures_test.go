@@ -344,7 +344,7 @@ func TestSignaturesOfAWorthlessListTakeLittleMemory(t *testing.T) {
 	}
 }
 
-// paged answers for the list of referrers with a page for each of some lists, the next one named by link.
+// paged answers for the list of referrers with a page for each of some lists, the next one named by link, whose lines are headers.
 func paged(link func(at string, next int) string, pages ...[]byte) middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
@@ -354,7 +354,7 @@ func paged(link func(at string, next int) string, pages ...[]byte) middleware {
 			}
 			page, _ := strconv.Atoi(req.URL.Query().Get("page"))
 			if page+1 < len(pages) {
-				rw.Header().Set("Link", link(req.URL.Path, page+1))
+				rw.Header()["Link"] = strings.Split(link(req.URL.Path, page+1), "\n")
 			}
 			rw.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
 			_, _ = rw.Write(pages[page])
@@ -382,6 +382,15 @@ func TestSignaturesOnLaterPages(t *testing.T) {
 		}, skipped: 1, asked: 1},
 		"OtherList": {pages: 2, link: func(string, int) string { return `</v2/acme/other/referrers/sha256:aa?page=1>; rel="next"` }, skipped: 1, asked: 1},
 		"NoNext":    {pages: 2, link: func(at string, next int) string { return strings.Replace(relative(at, next), "next", "prev", 1) }, asked: 1},
+		"OtherLinks": {pages: 3, link: func(at string, next int) string {
+			return fmt.Sprintf(`<%s?page=0>; rel="prev"; title="a, <b>; rel=\"next\"", , %s`, at, relative(at, next))
+		}, found: true, asked: 3},
+		"OtherHeaders": {pages: 2, link: func(at string, next int) string {
+			return fmt.Sprintf("<%s?page=0,0>; rel=prev\n<%s?page=%d>;REL=\"last Next\"", at, at, next)
+		}, found: true, asked: 2},
+		"NoAddress": {pages: 2, link: func(string, int) string { return `<http://%zz>; rel="next"` }, skipped: 1, asked: 1},
+		"NoTarget":  {pages: 2, link: func(at string, next int) string { return strings.Trim(relative(at, next), "<") }, skipped: 1, asked: 1},
+		"Unclosed":  {pages: 2, link: func(at string, next int) string { return strings.Replace(relative(at, next), ">", "", 1) }, skipped: 1, asked: 1},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
