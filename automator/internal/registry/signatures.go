@@ -57,10 +57,10 @@ func (c *Client) Signatures(ctx context.Context, repository, digest string) (sig
 			r.puller = puller
 			return r.read(ctx)
 		})
-		if err == nil && len(r.material.Items) == 0 && r.material.Skipped == 0 {
-			return errNone // a mirror may have images alone
-		}
 		material = r.material
+		if err == nil && len(material.Items) == 0 {
+			return errNone // a mirror may have images alone, or nothing of use
+		}
 		return p.explain(ctx, subject{repository: p.repository, signed: digest}, err)
 	})
 	if err != nil && !errors.Is(err, errNone) {

@@ -246,20 +246,26 @@ func TestSignaturesUnreachable(t *testing.T) {
 	}
 }
 
-// TestSignaturesBehindMirror asks the registry where its mirror has the image alone.
+// TestSignaturesBehindMirror asks the registry where its mirror has the image and nothing of use about its signatures.
 func TestSignaturesBehindMirror(t *testing.T) {
 	t.Parallel()
 	w, mirror := newWorld(t), newWorld(t)
 	image := signature.Image{Repository: w.host + "/acme/api", Digest: w.push("acme/api", "1.0.0", "one")}
 	mirror.push("acme/api", "1.0.0", "one")
+	useless := layer{MediaType: signature.SimpleSigningType, Size: -1, Digest: image.Digest}
+	mirror.artifact("acme/api", strings.Replace(image.Digest, ":", "-", 1)+".att", "", useless)
 	item := signaturetest.ECDSA(t).Simple(signaturetest.Payload(image))
 	w.artifact("acme/api", strings.Replace(image.Digest, ":", "-", 1)+".sig", "", w.layerOf("acme/api", signature.SimpleSigningType, item))
 	client := newClient(t, registry.Config{Hosts: map[string]registry.Host{
 		w.host: {Insecure: true, Mirrors: []string{mirror.host}}, mirror.host: {Insecure: true},
 	}})
 	got, err := client.Signatures(t.Context(), image.Repository, image.Digest)
-	if err != nil || len(got.Items) != 1 {
-		t.Errorf("Signatures(...): %d items, %v; want the registry's", len(got.Items), err)
+	if err != nil || len(got.Items) != 1 || got.Skipped != 0 {
+		t.Errorf("Signatures(...): %d items, %d skipped, %v; want the registry's", len(got.Items), got.Skipped, err)
+	}
+	got, err = mirror.client().Signatures(t.Context(), mirror.host+"/acme/api", image.Digest)
+	if err != nil || len(got.Items) != 0 || got.Skipped != 1 {
+		t.Errorf("Signatures(...): %d items, %d skipped, %v; want the one of the mirror counted", len(got.Items), got.Skipped, err)
 	}
 	w.server.Close()
 	if _, err := client.Signatures(t.Context(), image.Repository, image.Digest); err == nil {
