@@ -251,7 +251,9 @@ func TestRegistryDown(t *testing.T) {
 		}
 		<-time.After(30 * time.Second)
 		want(t, c, tagged("0.9.0"), by, "tried again: boom")
-		<-time.After(3 * time.Minute)
+		<-time.After(90*time.Second - time.Millisecond)
+		want(t, c, tagged("1.1.0"), by, "unchecked")
+		<-time.After(2 * time.Millisecond)
 		want(t, c, tagged("1.1.0"), by, "tried again: boom")
 		want(t, c, &policy.Tag{Name: "1.2.0"}, by, "tried again: boom")
 		w.set(func() { w.down = nil })
@@ -276,17 +278,23 @@ func TestRecheckAfterAFailure(t *testing.T) {
 	})
 }
 
-// TestPause leaves a registry alone for as long as it asks.
+// TestPause leaves a registry alone for as long as it asks, but for the question by which its patience ends.
 func TestPause(t *testing.T) {
 	w, key := newWorld(), signaturetest.ECDSA(t)
 	w.down = pause{errBoom}
 	by := rules(t, key.Public)
 	play(t, verify.Config{}, w, func(c *verify.Checker) {
 		c.Check(repository, []policy.Tag{*tagged("1.0.0")}, by)
-		<-time.After(50 * time.Minute)
-		want(t, c, tagged("1.0.0"), by, "boom")
+		<-time.After(2*time.Minute - time.Second)
+		want(t, c, tagged("1.0.0"), by, "unchecked")
 		if got := w.questions(); got != 1 {
-			t.Errorf("asked %d times within the pause, want once", got)
+			t.Errorf("asked %d times within the patience, want once", got)
+		}
+		<-time.After(2 * time.Second)
+		want(t, c, tagged("1.0.0"), by, "boom")
+		<-time.After(50 * time.Minute)
+		if got := w.questions(); got != 2 {
+			t.Errorf("asked %d times within the pause, want twice", got)
 		}
 	})
 }

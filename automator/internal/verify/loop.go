@@ -182,15 +182,19 @@ func (c *check) conclude(now time.Time, verdict signature.Verdict, err error) bo
 	if wish, ok := errors.AsType[limited](err); ok {
 		again = wish.RetryAfter()
 	}
-	c.verdict, c.last, c.next = verdict, now, now.Add(again)
-	c.attempt++
 	if err == nil {
 		c.settled, c.failing = true, time.Time{}
 	} else {
 		if c.failing.IsZero() {
 			c.failing = now
 		}
-		c.settled = c.settled || c.next.Sub(c.failing) > patience
+		left := patience - now.Sub(c.failing)
+		c.settled = c.settled || left <= 0
+		if !c.settled {
+			again = min(again, left) // a registry that wants a longer pause is not sent anything: its client answers in its stead
+		}
 	}
+	c.verdict, c.last, c.next = verdict, now, now.Add(again)
+	c.attempt++
 	return c.settled != before.settled || c.verdict.Kept != before.verdict.Kept || c.verdict.Reason != before.verdict.Reason
 }
