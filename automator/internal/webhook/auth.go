@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"hash"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -45,13 +46,18 @@ type proof struct {
 // signed tells whether the body has to be read to check the proof.
 func (p *proof) signed() bool { return len(p.macs) > 0 }
 
-// Write has a part of the body go through all macs. Parts of other bodies wait: who knows no secret can have bodies hashed too,
-// and takes one processor by that, whatever he sends.
+// hashedAtOnce is how many bytes of a body go through the macs until another one may have its turn.
+const hashedAtOnce = 32 << 10
+
+// Write has a part of the body go through all macs. Other bodies have their turns meanwhile, for equal parts: who knows no secret can
+// have bodies hashed too, and takes one processor by that, whatever he sends.
 func (p *proof) Write(part []byte) (int, error) {
-	p.hashing <- struct{}{}
-	defer func() { <-p.hashing }()
-	for _, mac := range p.macs {
-		_, _ = mac.Write(part) // a hash never fails
+	for some := range slices.Chunk(part, hashedAtOnce) {
+		p.hashing <- struct{}{}
+		for _, mac := range p.macs {
+			_, _ = mac.Write(some) // a hash never fails
+		}
+		<-p.hashing
 	}
 	return len(part), nil
 }

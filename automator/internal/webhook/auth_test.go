@@ -47,3 +47,30 @@ func TestBodiesAreHashedInTurn(t *testing.T) {
 		}
 	})
 }
+
+// A large body that is there at once does not keep a small one waiting for all of it.
+func TestBodiesAreHashedByEqualParts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var working, most atomic.Int32
+		turn := make(chan struct{}, 1)
+		write := func(bytes int) {
+			p := &proof{hashing: turn, macs: []hash.Hash{&slowHash{sha256.New(), &working, &most}}}
+			if n, err := p.Write(make([]byte, bytes)); n != bytes || err != nil {
+				t.Errorf("Write(%d bytes): %d, %v", bytes, n, err)
+			}
+		}
+		var callers sync.WaitGroup
+		callers.Go(func() { write(MaxBody) })
+		synctest.Wait()
+		began := time.Now()
+		write(hashedAtOnce)
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("a small body was hashed after %s, want 2s: one part of the large one, and itself", took)
+		}
+		callers.Wait()
+		if took := time.Since(began); took != (MaxBody/hashedAtOnce+1)*time.Second {
+			t.Errorf("both bodies were hashed after %s, want a second for each %d bytes", took, hashedAtOnce)
+		}
+	})
+}
