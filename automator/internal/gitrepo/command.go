@@ -68,6 +68,9 @@ func (r *Repo) once(ctx context.Context, c command, shown access) ([]byte, error
 	r.contain(cmd)
 	began := time.Now()
 	err := cmd.Run()
+	if stdout.over != nil { // git itself only says that nobody listened
+		err = stdout.over
+	}
 	if c.remote {
 		r.metrics.ran(c.args[0], began, errors.Join(ctx.Err(), err))
 	}
@@ -97,20 +100,27 @@ var errTooMuchOutput = errors.New("printed more than is allowed")
 
 // bounded is a buffer with a limit, behind which it fails, or forgets.
 type bounded struct {
-	bytes.Buffer
-
+	buf   bytes.Buffer // not embedded: its ReadFrom would go around the limit
 	limit int
 	drop  bool
+	over  error // why it failed, if it did
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	room := b.limit - b.Len()
+	room := b.limit - b.buf.Len()
 	if len(p) <= room {
-		return b.Buffer.Write(p)
+		return b.buf.Write(p)
 	}
 	if !b.drop {
-		return 0, fmt.Errorf("%w: %d bytes", errTooMuchOutput, b.limit)
+		b.over = fmt.Errorf("%w: %d bytes", errTooMuchOutput, b.limit)
+		return 0, b.over
 	}
-	b.Buffer.Write(p[:room])
+	b.buf.Write(p[:room])
 	return len(p), nil
 }
+
+func (b *bounded) Read(p []byte) (int, error) { return b.buf.Read(p) }
+
+func (b *bounded) Bytes() []byte { return b.buf.Bytes() }
+
+func (b *bounded) String() string { return b.buf.String() }
