@@ -74,7 +74,7 @@ func (r *Repo) access(ctx context.Context) (access, error) {
 	read, err := r.cfg.readAccess(ctx)
 	if err != nil {
 		kind := fault.Unauthorized
-		if fault.Is(err, fault.Unavailable) {
+		if fault.Is(err, fault.Unavailable) || ctx.Err() != nil {
 			kind = fault.Unavailable
 		}
 		return read, fault.New(kind, "repository %q: %w", r.cfg.Name, err)

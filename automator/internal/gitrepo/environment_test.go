@@ -1,6 +1,8 @@
 package gitrepo
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/redact"
 )
@@ -88,6 +91,23 @@ func TestPasswordFiles(t *testing.T) {
 		if got, err := r.access(t.Context()); !fault.Is(err, fault.Unauthorized) || strings.Contains(err.Error(), "two") {
 			t.Errorf("access with %q: got %v, %v, want it refused", content, got, err)
 		}
+	}
+}
+
+// Who gives up waiting for a token was not refused one.
+func TestTokenThatComesTooLate(t *testing.T) {
+	t.Parallel()
+	late := make(chan struct{})
+	t.Cleanup(func() { close(late) })
+	source := shortlived.New("token", func(context.Context) (shortlived.Credentials, error) {
+		<-late
+		return shortlived.Credentials{Password: "token"}, nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := &Repo{cfg: Config{Name: "app", Auth: Auth{Source: source}}, secrets: redact.New()}
+	if _, err := r.access(ctx); !fault.Is(err, fault.Unavailable) || !errors.Is(err, context.Canceled) {
+		t.Errorf("access: %v of kind %s, want kind Unavailable", err, fault.KindOf(err))
 	}
 }
 
