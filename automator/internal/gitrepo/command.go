@@ -28,6 +28,11 @@ type command struct {
 	timeout time.Duration
 }
 
+// unstarted is the error of a command that the remote has done nothing for: git did not run, or nobody knew us.
+type unstarted struct{ error }
+
+func (e *unstarted) Unwrap() error { return e.error }
+
 // run runs git to its end and returns what it printed. A remote that refuses a token is shown another one, if there is: it
 // has done nothing yet.
 func (r *Repo) run(ctx context.Context, c command) ([]byte, error) {
@@ -42,7 +47,7 @@ func (r *Repo) run(ctx context.Context, c command) ([]byte, error) {
 	}
 	shown, err := r.access(ctx)
 	if err != nil {
-		return nil, err
+		return nil, &unstarted{err}
 	}
 	out, err := r.once(ctx, c, shown)
 	if !saysWhoAreYou(err) {
@@ -51,7 +56,7 @@ func (r *Repo) run(ctx context.Context, c command) ([]byte, error) {
 	other, ok, otherErr := r.another(ctx, shown)
 	switch {
 	case otherErr != nil:
-		return nil, otherErr
+		return nil, &unstarted{otherErr}
 	case !ok:
 		return out, err
 	}
@@ -74,7 +79,10 @@ func (r *Repo) once(ctx context.Context, c command, shown access) ([]byte, error
 	if c.remote {
 		r.metrics.ran(c.args[0], began, errors.Join(ctx.Err(), err))
 	}
-	if ctx.Err() != nil && cmd.Process != nil {
+	if cmd.Process == nil {
+		return nil, &unstarted{r.failure(ctx, c, err, "")}
+	}
+	if ctx.Err() != nil {
 		killGroup(cmd.Process.Pid)
 		r.suspect.Store(true)
 	}

@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,7 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
+	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/redact"
 )
 
@@ -23,7 +27,7 @@ func stubbed(t *testing.T, name, script string) *Repo {
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return &Repo{cfg: Config{Name: "app", Dir: dir}, git: shell, secrets: redact.New()}
+	return &Repo{cfg: Config{Name: "app", Dir: dir}, git: shell, busy: make(chan struct{}, 1), metrics: newMetrics(nil), secrets: redact.New()}
 }
 
 func prints(bytes int) string { return fmt.Sprintf("head -c %d /dev/zero", bytes) }
@@ -64,4 +68,59 @@ func TestMessagesAreBounded(t *testing.T) {
 	if kept := len(reader.stderr.Bytes()); err != nil || kept != maxMessages {
 		t.Errorf("%d bytes of messages of the reader, %v, want %d", kept, err, maxMessages)
 	}
+}
+
+// A push of which the remote got nothing has an outcome that is known, whatever was in its way.
+func TestPushThatNeverBegan(t *testing.T) {
+	t.Parallel()
+	unreachable := fault.New(fault.Unavailable, "503")
+	for name, tc := range map[string]struct {
+		change func(r *Repo, end func())
+		want   fault.Kind
+		ended  bool
+	}{
+		"NoPassword":    {func(r *Repo, _ func()) { r.cfg.Auth.PasswordFile = filepath.Join(r.cfg.Dir, "none") }, fault.Unauthorized, false},
+		"NoToken":       {func(r *Repo, _ func()) { r.cfg.Auth.Source = tokens(unreachable) }, fault.Unavailable, false},
+		"NoOtherToken":  {func(r *Repo, _ func()) { r.cfg.Auth.Source = tokens(errors.New("no more"), "token") }, fault.Unauthorized, false},
+		"NobodyIsAsked": {func(r *Repo, _ func()) { r.cfg.Auth.Source = tokens(unreachable, "token") }, fault.Unavailable, false},
+		"NoGit":         {func(r *Repo, _ func()) { r.git = filepath.Join(r.cfg.Dir, "none") }, fault.Unavailable, false},
+		"EndedAtItsTurn": {func(r *Repo, end func()) {
+			r.busy <- struct{}{}
+			end()
+		}, fault.Unavailable, true},
+		"EndedBeforeGit": {func(r *Repo, end func()) {
+			r.cfg.Auth.Source = shortlived.New("token", func(context.Context) (shortlived.Credentials, error) {
+				end()
+				return shortlived.Credentials{Password: "token"}, nil
+			})
+		}, fault.Unavailable, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			r := stubbed(t, "push", "echo 'fatal: Authentication failed' >&2; exit 128")
+			r.cfg.PushTimeout = time.Minute
+			tc.change(r, cancel)
+			err := r.Push(ctx, []RefUpdate{{Ref: "refs/heads/main"}})
+			if !fault.Is(err, tc.want) || errors.Is(err, ErrOutcomeUnknown) {
+				t.Errorf("Push: %v of kind %s, want %s and a known outcome", err, fault.KindOf(err), tc.want)
+			}
+			if errors.Is(err, context.Canceled) != tc.ended {
+				t.Errorf("Push: %v; it was cancelled: %t", err, tc.ended)
+			}
+		})
+	}
+}
+
+// tokens gives these and then none.
+func tokens(then error, all ...string) *shortlived.Source {
+	return shortlived.New("token", func(context.Context) (shortlived.Credentials, error) {
+		if len(all) == 0 {
+			return shortlived.Credentials{}, then
+		}
+		token := all[0]
+		all = all[1:]
+		return shortlived.Credentials{Password: token, Expires: time.Now().Add(time.Hour)}, nil
+	})
 }

@@ -58,7 +58,7 @@ func (r *Repo) pushByGit(ctx context.Context, updates []RefUpdate) error {
 	}
 	leave, err := r.enter(ctx)
 	if err != nil {
-		return err
+		return fault.Wrap(fault.Unavailable, err)
 	}
 	defer leave()
 	args = append(append(args, remoteName), specs...)
@@ -117,6 +117,12 @@ var notTaken = regexp.MustCompile(`(?:returned error:|HTTP) 4(?:0[0-79]|1\d|2[0-
 
 // pushFailure tells a lost race from a refusal and from what nobody knows.
 func (r *Repo) pushFailure(ctx context.Context, updates []RefUpdate, out []byte, err error) error {
+	if _, ok := errors.AsType[*unstarted](err); ok {
+		if fault.Is(err, fault.Internal) { // it says nothing of what would help
+			err = fault.Wrap(fault.Unavailable, err)
+		}
+		return err
+	}
 	failed, ok := errors.AsType[*commandError](err)
 	if !ok {
 		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
