@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -229,7 +230,8 @@ func TestHostsThatAnswerStrangely(t *testing.T) {
 		"AnotherRef":      {answer: band(1, report("unpack ok\n", "ok refs/heads/other\n")) + "0000", unknown: true},
 		"NotUnpacked":     {answer: band(1, report("unpack disk full\n", "ok refs/heads/main\n")) + "0000", unknown: true},
 		"BrokenOff":       {answer: band(1, report("unpack ok\n")) + band(3, "s3cret out of memory"), unknown: true},
-		"Cut":             {answer: band(1, report("unpack ok\n", "ok refs/heads/main\n")), unknown: true},
+		"Cut":             {answer: band(1, report("unpack ok\n", "ok refs/heads/main\n")[:30]), unknown: true},
+		"CutAfterIt":      {answer: band(1, report("unpack ok\n", "ng refs/heads/main frozen\n")), says: "frozen"},
 		"NoLine":          {answer: "zzzz", unknown: true},
 		"UnknownChannel":  {answer: band(7, "x") + "0000", unknown: true},
 		"EndlessMessages": {answer: strings.Repeat(band(2, strings.Repeat("x", 60_000)), 40) + band(1, report("unpack ok\n", "ok refs/heads/main\n")) + "0000", unknown: true},
@@ -253,6 +255,33 @@ func TestHostsThatAnswerStrangely(t *testing.T) {
 				t.Errorf("Push: %v", err)
 			}
 		})
+	}
+}
+
+// A push is done when the host says so, and what it runs afterwards may take longer than a push.
+func TestReportOfAnAnswerWithoutAnEnd(t *testing.T) {
+	t.Parallel()
+	s, _ := seeded(t, map[string]string{"a": "1\n"})
+	r := fetched(t, s, func(cfg *gitrepo.Config) { cfg.PushTimeout = 5 * time.Second })
+	s.Intercept(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		if !gitrepotest.IsPush(req) {
+			next.ServeHTTP(w, req)
+			return
+		}
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, req)
+		w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))
+		_, _ = w.Write(bytes.TrimSuffix(answer.Body.Bytes(), []byte("0000")))
+		_ = http.NewResponseController(w).Flush()
+		gitrepotest.Stall(w, req, next)
+	})
+	update := edit(t, r, "2\n")
+	if err := r.Push(t.Context(), []gitrepo.RefUpdate{update}); err != nil {
+		t.Errorf("Push: %v", err)
+	}
+	s.Intercept(nil)
+	if got := remoteTip(t, r, mainRef); got != update.New {
+		t.Errorf("the host has %s, want %s", got, update.New)
 	}
 }
 

@@ -24,13 +24,16 @@ const (
 	bandFatal
 )
 
-// readBands reads a report that is sent together with messages.
+// readBands reads a report that is sent together with messages. One that is whole counts though the answer does not end: what
+// runs after a push may take its time.
 func readBands(from io.Reader) (report, error) {
 	data, messages := &bounded{limit: maxReport}, &bounded{limit: maxMessages, drop: true}
-	if err := readChannels(from, data, messages); err != nil {
+	err := readChannels(from, data, messages)
+	told, reportErr := readReport(data, messages.String())
+	if reportErr != nil && err != nil {
 		return report{}, err
 	}
-	return readReport(data, messages.String())
+	return told, reportErr
 }
 
 // readChannels takes side-band-64k apart, to its end.
