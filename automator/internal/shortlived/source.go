@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 // Credentials are a name and a password that count for a while.
@@ -156,7 +157,7 @@ func (c Credentials) renewal(now time.Time) time.Time {
 	if at.IsZero() {
 		at = c.Expires.Add(-min(renewBefore, c.Expires.Sub(now)/2))
 	}
-	return later(at, now.Add(pause))
+	return instant.Later(at, now.Add(pause))
 }
 
 // stillCounts tells whether what there is outlives a failure to replace it. The word of an issuer who was reached ends what
@@ -171,11 +172,4 @@ func (s *Source) stillCounts(now time.Time, err error) bool {
 	default:
 		return !endless && !s.doubted
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
