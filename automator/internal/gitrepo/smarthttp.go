@@ -177,9 +177,15 @@ func (s *smartHTTP) do(request *http.Request, shown access) (*http.Response, err
 	if shown.basic != "" {
 		request.Header.Set("Authorization", "Basic "+shown.basic)
 	}
-	var sent atomic.Bool
+	var sent, multiplexed atomic.Bool
 	trace := &httptrace.ClientTrace{
-		GetConn:      func(string) { sent.Store(false) }, // for the first time, or because nothing left on the one before
+		// For the first time, or because nothing left on the one before; but HTTP/2 also sends again what a host reset.
+		GetConn: func(string) {
+			if !multiplexed.Load() {
+				sent.Store(false)
+			}
+		},
+		GotConn:      func(got httptrace.GotConnInfo) { multiplexed.Store(multiplexed.Load() || speaksHTTP2(got.Conn)) },
 		WroteHeaders: func() { sent.Store(true) },
 	}
 	response, err := s.client(shown.tls).Do(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
@@ -187,6 +193,11 @@ func (s *smartHTTP) do(request *http.Request, shown access) (*http.Response, err
 		err = fmt.Errorf("%w: %w", errNotSent, err)
 	}
 	return response, err
+}
+
+func speaksHTTP2(conn net.Conn) bool {
+	secure, ok := conn.(*tls.Conn)
+	return ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // finish closes an answer. It reads what little may be left of it: a connection of HTTP/1 is kept when its answer was read to
