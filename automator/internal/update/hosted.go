@@ -26,6 +26,10 @@ type Host interface {
 // trailerWriter says who asked a host for a commit, since author and committer are the host's to choose.
 const trailerWriter = "Tandem-Writer"
 
+// maxOpen bounds the plans that are open. When there are more, the oldest is forgotten: at the pace of failures it was asked
+// for more than an hour ago.
+const maxOpen = 100
+
 // hosted has a host make commits. What the host made is fetched, and held against what it was asked for: if it is something
 // else, nothing more is asked of it.
 type hosted struct {
@@ -34,14 +38,31 @@ type hosted struct {
 	host Host
 	log  *zap.Logger
 
-	open   *planned // a commit of which nobody knows whether it was made
-	broken error    // what the host made is not what it was asked for
+	open   []planned // commits of which nobody knows whether they were made, all on top of what the branch was at last
+	broken error     // what the host made is not what it was asked for
 }
 
 // planned is a commit as it should become.
 type planned struct {
 	base, tree gitobject.ID
 	words      []gitobject.Trailer
+}
+
+func (p planned) equal(other planned) bool {
+	return p.base == other.base && p.tree == other.tree && slices.Equal(p.words, other.words)
+}
+
+// differs says in what a commit is not as planned; nothing if it is.
+func (p planned) differs(made *gitobject.Commit) string {
+	switch {
+	case !slices.Equal(made.Parents, []gitobject.ID{p.base}):
+		return fmt.Sprintf("is on top of %v and not of %s", made.Parents, p.base)
+	case made.Tree != p.tree:
+		return fmt.Sprintf("has the tree %s and not %s", made.Tree, p.tree)
+	case !slices.Equal(ownTrailers(made), p.words):
+		return "does not say what it was to say"
+	}
+	return ""
 }
 
 func (h *hosted) commit(ctx context.Context, base gitobject.ID, files map[string][]byte, text string) (gitobject.ID, error) {
@@ -53,7 +74,8 @@ func (h *hosted) commit(ctx context.Context, base gitobject.ID, files map[string
 	if err != nil {
 		return gitobject.ID{}, err
 	}
-	h.open = &plan
+	before := h.open
+	h.expect(plan)
 	id, err := h.host.Commit(ctx, githost.Commit{
 		Branch: strings.TrimPrefix(h.cfg.Source.Ref, branchPrefix), Parent: base, Message: text, Files: files,
 	})
@@ -61,7 +83,7 @@ func (h *hosted) commit(ctx context.Context, base gitobject.ID, files map[string
 	case errors.Is(err, githost.ErrOutcomeUnknown):
 		return id, fmt.Errorf("%w: %w", gitrepo.ErrOutcomeUnknown, err)
 	case err != nil:
-		h.open = nil
+		h.open = before // of those nobody knows still
 		return id, err
 	}
 	if err := h.repo.FetchRef(ctx, h.cfg.Source.Ref); err != nil {
@@ -71,7 +93,16 @@ func (h *hosted) commit(ctx context.Context, base gitobject.ID, files map[string
 	if err != nil {
 		return id, fmt.Errorf("%w: the host made %s, which is not on the branch: %w", gitrepo.ErrOutcomeUnknown, id, err)
 	}
-	return id, h.check(id, made)
+	h.open = nil // whatever else was asked for cannot be made any more
+	return id, h.check(id, made, plan)
+}
+
+// expect opens a plan. One that is open already is asked for once more.
+func (h *hosted) expect(plan planned) {
+	if slices.ContainsFunc(h.open, plan.equal) {
+		return
+	}
+	h.open = append(slices.Clone(h.open[max(0, len(h.open)-maxOpen+1):]), plan)
 }
 
 // plan makes the commit that the host is to make, for nobody to see: its tree is what counts.
@@ -87,20 +118,13 @@ func (h *hosted) plan(ctx context.Context, base gitobject.ID, files map[string][
 	return planned{base: base, tree: commit.Tree, words: ownTrailers(commit)}, nil
 }
 
-// check holds what the host made against the open plan, which ends with that.
-func (h *hosted) check(id gitobject.ID, made *gitobject.Commit) error {
-	plan := h.open
-	h.open = nil
+// check holds what the host made against plans, one of which it must be.
+func (h *hosted) check(id gitobject.ID, made *gitobject.Commit, plans ...planned) error {
 	var problem string
-	switch {
-	case !slices.Equal(made.Parents, []gitobject.ID{plan.base}):
-		problem = fmt.Sprintf("is on top of %v and not of %s", made.Parents, plan.base)
-	case made.Tree != plan.tree:
-		problem = fmt.Sprintf("has the tree %s and not %s", made.Tree, plan.tree)
-	case !slices.Equal(ownTrailers(made), plan.words):
-		problem = "does not say what it was to say"
-	default:
-		return nil
+	for _, plan := range plans {
+		if problem = plan.differs(made); problem == "" {
+			return nil
+		}
 	}
 	h.broken = fault.New(fault.Invalid, "the host made %s, which %s; nothing more is written to %s by API until the automator is started anew",
 		id, problem, h.cfg.Source)
@@ -108,17 +132,17 @@ func (h *hosted) check(id gitobject.ID, made *gitobject.Commit) error {
 	return h.broken
 }
 
-// settle looks for the open commit among those after its base. If it is not there, the host has refused it, or will: it is
-// at its base that it was to be made.
+// settle looks for the open commits among those after their base. Once the branch is past that, what is not there will not
+// be made.
 func (h *hosted) settle(ctx context.Context, tip gitobject.ID) error {
-	if h.open == nil {
+	if len(h.open) == 0 || h.open[0].base == tip {
 		return nil
 	}
-	ids, _, err := h.repo.Walk(ctx, gitrepo.Span{Want: tip, Held: h.open.base, Limit: maxHistory})
+	ids, _, err := h.repo.Walk(ctx, gitrepo.Span{Want: tip, Held: h.open[0].base, Limit: maxHistory})
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
+	for _, id := range slices.Backward(ids) { // it is the first
 		commit, err := h.repo.Commit(ctx, id)
 		if fault.Is(err, fault.Invalid) {
 			continue // malformed, so not what a host made
@@ -126,11 +150,14 @@ func (h *hosted) settle(ctx context.Context, tip gitobject.ID) error {
 		if err != nil {
 			return err
 		}
-		if slices.Equal(ownTrailers(commit), h.open.words) {
-			_ = h.check(id, commit) // a problem from then on
-			return nil
+		words := ownTrailers(commit)
+		asked := slices.DeleteFunc(slices.Clone(h.open), func(p planned) bool { return !slices.Equal(p.words, words) })
+		if len(asked) > 0 {
+			_ = h.check(id, commit, asked...) // a problem from then on
+			break
 		}
 	}
+	h.open = nil
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/githost/githosttest"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo/gitrepotest"
 	"github.com/tandem-cd/tandem/automator/internal/update"
+	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 )
 
@@ -259,5 +260,86 @@ func TestHostWantsToBeLeftAlone(t *testing.T) {
 		}
 		cancel()
 		<-done
+	})
+}
+
+// playByAPI is play with a host in memory.
+func playByAPI(t *testing.T, files map[string]string, host func(s *scene, c githost.Commit) (gitobject.ID, error), test func(s *scene)) {
+	t.Helper()
+	playWith(t, files, func(s *scene) {
+		s.host = hostFn(func(c githost.Commit) (gitobject.ID, error) { return host(s, c) })
+	}, test)
+}
+
+// carryOut makes a commit that a host was asked for, with other changes if there are any.
+func (s *scene) carryOut(c githost.Commit, instead map[string]string) gitobject.ID {
+	if instead == nil {
+		instead = map[string]string{}
+		for name, content := range c.Files {
+			instead[name] = string(content)
+		}
+	}
+	return s.foreignOn("refs/heads/"+c.Branch, c.Message, instead)
+}
+
+// A commit that is seen only after another one was asked for is held against what was planned as well.
+func TestCommitThatIsSeenLate(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		instead  map[string]string
+		asked    int
+		problems string
+	}{
+		"AsPlanned": {nil, 3, ""},
+		"Another":   {map[string]string{"README.md": "something else\n"}, 2, "has the tree"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked []githost.Commit
+			host := func(s *scene, c githost.Commit) (gitobject.ID, error) {
+				asked = append(asked, c)
+				switch len(asked) {
+				case 1:
+					return gitobject.ID{}, githost.ErrOutcomeUnknown
+				case 2:
+					s.carryOut(asked[0], tc.instead)
+					return gitobject.ID{}, fault.New(fault.Conflict, "stale")
+				}
+				return s.carryOut(c, nil), nil
+			}
+			playByAPI(t, shop(), host, func(s *scene) {
+				s.release(api, "1.1.0")
+				s.release(api, "1.2.0")
+				<-time.After(10 * time.Minute)
+				if len(asked) != tc.asked {
+					t.Errorf("the host was asked %d times, want %d", len(asked), tc.asked)
+				}
+				problems := strings.Join(s.problems(), "\n")
+				if tc.problems == "" && problems != "" || !strings.Contains(problems, tc.problems) {
+					t.Errorf("problems: %q, want %q", problems, tc.problems)
+				}
+			})
+		})
+	}
+}
+
+// What was asked for at a commit that the branch has left behind is not looked for again.
+func TestCommitThatNeverComes(t *testing.T) {
+	t.Parallel()
+	unknown := func(*scene, githost.Commit) (gitobject.ID, error) { return gitobject.ID{}, githost.ErrOutcomeUnknown }
+	playByAPI(t, shop(), unknown, func(s *scene) {
+		s.release(api, "1.1.0")
+		s.person("by hand", map[string]string{"env/dev/api.yaml": manifest("api", pinned(api, "1.1.0"))})
+		for i := range 50 {
+			s.foreign("more", map[string]string{"README.md": fmt.Sprint(i)})
+		}
+		_ = s.FetchRef(t.Context(), branch)
+		<-time.After(10 * time.Minute)
+		s.wake()
+		before := s.reads
+		s.wake()
+		if reads := s.reads - before; reads >= 50 {
+			t.Errorf("a pass in which nothing happened read %d objects", reads)
+		}
 	})
 }
