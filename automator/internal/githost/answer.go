@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tandem-cd/tandem/shared/fault"
@@ -91,7 +92,7 @@ func read(a answer) (gitobject.ID, error) {
 	switch {
 	case first.Type == typeStale:
 		return gitobject.ID{}, fault.New(fault.Conflict, "%s", reason)
-	case first.Type == typeLimited:
+	case first.Type == typeLimited, saysLimited(first.Message):
 		return gitobject.ID{}, &LaterError{After: a.pause(), Reason: reason}
 	case refusing(first.Type):
 		return gitobject.ID{}, fault.New(fault.Unauthorized, "the API refuses (%s): %s", first.Type, reason)
@@ -99,10 +100,15 @@ func read(a answer) (gitobject.ID, error) {
 	return gitobject.ID{}, fmt.Errorf("%w: the API says %s", ErrOutcomeUnknown, orElse(reason, first.Type))
 }
 
+// saysLimited tells whether a message is that of a secondary limit, which may come with no header.
+func saysLimited(message string) bool {
+	return strings.Contains(strings.ToLower(message), "secondary rate limit")
+}
+
 // failure is the error of a status other than 200.
 func (a answer) failure(message string) error {
 	reason := fmt.Sprintf("the API answers %d: %s", a.status, clip(message))
-	limited := a.header.Get("Retry-After") != "" || a.header.Get("X-Ratelimit-Remaining") == "0"
+	limited := a.header.Get("Retry-After") != "" || a.header.Get("X-Ratelimit-Remaining") == "0" || saysLimited(message)
 	switch {
 	case a.status == http.StatusTooManyRequests, a.status == http.StatusForbidden && limited:
 		return &LaterError{After: a.pause(), Reason: reason}

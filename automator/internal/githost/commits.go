@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/shortlived"
@@ -52,6 +53,15 @@ type Commits struct {
 	repository string // OWNER/NAME
 	tokens     *shortlived.Source
 	connect    func() (*tls.Config, error)
+
+	mu    sync.Mutex
+	pause pause
+}
+
+// pause is how long a host wants to be left alone, and why. It is of the App, whichever branch the commit was for.
+type pause struct {
+	until  time.Time
+	reason string
 }
 
 // Commits returns what makes commits in the repository of a remote. tokens are those of Source, and connections are made
@@ -119,7 +129,7 @@ type (
 // Commit has a commit made on a branch, if that is where it is expected to be, and returns its id. Its error is of kind
 //   - Conflict, when the branch is elsewhere: fetch and decide anew;
 //   - Unauthorized or Invalid, when the host refuses, with its reason, or would: a person must change something;
-//   - a LaterError, when nothing was done because it was too much for the host;
+//   - a LaterError, when nothing was done because it was too much for the host, which is asked nothing until then;
 //   - and it is ErrOutcomeUnknown otherwise.
 func (c *Commits) Commit(ctx context.Context, commit Commit) (gitobject.ID, error) {
 	what := fmt.Sprintf("commit by API to %s of %s", commit.Branch, c.repository)
@@ -127,16 +137,40 @@ func (c *Commits) Commit(ctx context.Context, commit Commit) (gitobject.ID, erro
 	if err != nil {
 		return gitobject.ID{}, fault.New(fault.Invalid, "%s: %w", what, err)
 	}
+	if err := c.paused(); err != nil {
+		return gitobject.ID{}, fmt.Errorf("%s: %w", what, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	id, err := c.attempt(ctx, body)
 	if errors.Is(err, errAnotherToken) {
 		id, err = c.attempt(ctx, body)
 	}
+	if later, ok := errors.AsType[*LaterError](err); ok {
+		c.rest(later)
+	}
 	if err != nil {
 		return gitobject.ID{}, fmt.Errorf("%s: %w", what, err)
 	}
 	return id, nil
+}
+
+// paused is a LaterError while the host wants to be left alone.
+func (c *Commits) paused() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if left := time.Until(c.pause.until); left > 0 {
+		return &LaterError{After: left, Reason: c.pause.reason}
+	}
+	return nil
+}
+
+func (c *Commits) rest(wish *LaterError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if until := time.Now().Add(wish.After); until.After(c.pause.until) {
+		c.pause = pause{until: until, reason: wish.Reason}
+	}
 }
 
 func (c *Commits) encode(commit Commit) ([]byte, error) {

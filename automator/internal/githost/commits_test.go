@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -176,6 +177,8 @@ func TestAnswers(t *testing.T) {
 		"TooLong":        {status: 200, body: strings.Repeat(" ", 65<<10) + "{}", want: "unknown"},
 		"MadeAndErrors":  {status: 200, body: `{"data": {"createCommitOnBranch": {"commit": {"oid": "` + strings.Repeat("a", 40) + `"}}}, "errors": [{"message": "x"}]}`, want: "made"},
 		"Retry":          {status: 403, header: headers("Retry-After", "120"), body: `{"message": "You have exceeded a secondary rate limit"}`, want: "later"},
+		"Secondary":      {status: 403, body: `{"message": "You have exceeded a secondary rate limit. Please wait a few minutes."}`, want: "later"},
+		"SecondaryIn200": {status: 200, body: `{"errors": [{"type": "FORBIDDEN", "message": "You have exceeded a secondary rate limit."}]}`, want: "later"},
 		"TooMany":        {status: 429, body: `{"message": "slow down"}`, want: "later"},
 		"UsedUp":         {status: 403, header: headers("X-Ratelimit-Remaining", "0"), want: "later"},
 		"NotOurs":        {status: 403, body: `{"message": "Resource not accessible by integration"}`, want: "refused"},
@@ -225,6 +228,51 @@ func TestFailureAfterTheCommit(t *testing.T) {
 	host.Intercept(func(w http.ResponseWriter, _ *http.Request, _ http.HandlerFunc) { gitrepotest.Cut(w) })
 	if _, err := commits.Commit(t.Context(), edit(parent)); outcome(err) != "unknown" {
 		t.Errorf("Commit whose connection is cut: %v", err)
+	}
+}
+
+// A host that had too much is left alone, whichever branch a commit is for, and asked again when it said.
+func TestHostIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	host, commits, parent := repository(t)
+	var asked atomic.Int32
+	host.Intercept(func(w http.ResponseWriter, _ *http.Request, _ http.HandlerFunc) {
+		asked.Add(1)
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+		fmt.Fprint(w, `{"message": "slow down"}`)
+	})
+	other := edit(parent)
+	other.Branch = "release"
+	for _, commit := range []githost.Commit{edit(parent), other} {
+		_, err := commits.Commit(t.Context(), commit)
+		later, ok := errors.AsType[*githost.LaterError](err)
+		if !ok || later.After < time.Minute || !strings.Contains(err.Error(), "slow down") {
+			t.Errorf("Commit: %v", err)
+		}
+	}
+	if asked.Load() != 1 {
+		t.Errorf("the host was asked %d times", asked.Load())
+	}
+}
+
+func TestHostIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	host, commits, parent := repository(t)
+	host.Intercept(func(w http.ResponseWriter, _ *http.Request, _ http.HandlerFunc) {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	_, err := commits.Commit(t.Context(), edit(parent))
+	if outcome(err) != "later" {
+		t.Fatalf("Commit: %v", err)
+	}
+	host.Intercept(func(w http.ResponseWriter, r *http.Request, answer http.HandlerFunc) { answer(w, r) })
+	for deadline := time.Now().Add(time.Minute); outcome(err) == "later" && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		_, err = commits.Commit(t.Context(), edit(parent))
+	}
+	if err != nil {
+		t.Errorf("Commit: %v", err)
 	}
 }
 
