@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
+	"github.com/tandem-cd/tandem/shared/backoff"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 )
 
@@ -15,6 +16,8 @@ type committer interface {
 	commit(ctx context.Context, base gitobject.ID, files map[string][]byte, text string) (gitobject.ID, error)
 	// settle looks, in a branch that was just fetched, for a commit of which nobody knew whether it had been made.
 	settle(ctx context.Context, tip gitobject.ID) error
+	// afterRace is how long to wait after a lost race.
+	afterRace() backoff.Backoff
 	// problems say why nothing can be written until a person looked into it.
 	problems() []Problem
 	// made tells whether a commit is one of this writer's, as far as its own words go.
@@ -36,6 +39,12 @@ func (p *pusher) commit(ctx context.Context, base gitobject.ID, files map[string
 }
 
 func (p *pusher) settle(context.Context, gitobject.ID) error { return nil }
+
+// afterRace is almost no time at all, and a little longer each time, for the host's sake. Nobody has to give way: of those who
+// race one has won, and waiting makes no win more likely.
+func (p *pusher) afterRace() backoff.Backoff {
+	return backoff.Backoff{Min: 10 * time.Millisecond, Max: 200 * time.Millisecond}
+}
 
 func (p *pusher) problems() []Problem { return nil }
 

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/tandem-cd/tandem/automator/internal/githost"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
+	"github.com/tandem-cd/tandem/shared/backoff"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/telemetry"
@@ -159,6 +161,11 @@ func (h *hosted) settle(ctx context.Context, tip gitobject.ID) error {
 	}
 	h.open = nil
 	return nil
+}
+
+// afterRace is longer than for pushes: a host counts each request for a commit, and wants few of them in a minute.
+func (h *hosted) afterRace() backoff.Backoff {
+	return backoff.Backoff{Min: time.Second, Max: 15 * time.Second}
 }
 
 func (h *hosted) problems() []Problem {

@@ -343,3 +343,23 @@ func TestCommitThatNeverComes(t *testing.T) {
 		}
 	})
 }
+
+// A lost race costs a request that the host counts, so that few are run in a minute.
+func TestRacesByAPIAreFew(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	lost := func(*scene, githost.Commit) (gitobject.ID, error) {
+		asked++
+		return gitobject.ID{}, fault.New(fault.Conflict, "stale")
+	}
+	playByAPI(t, shop(), lost, func(s *scene) {
+		s.release(api, "1.1.0")
+		<-time.After(4 * time.Minute)
+		if asked < 4 || asked > 160 {
+			t.Errorf("the host was asked %d times in 4 minutes", asked)
+		}
+		if problems := s.problems(); len(problems) > 0 {
+			t.Errorf("problems: %q", problems)
+		}
+	})
+}

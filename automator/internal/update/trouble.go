@@ -15,12 +15,6 @@ import (
 	"github.com/tandem-cd/tandem/shared/telemetry"
 )
 
-// afterRace is how long to wait after a lost race: almost not at all, and a little longer each time, for the host's sake. Nobody
-// has to give way: of those who race one has won, and waiting makes no win more likely.
-func afterRace() backoff.Backoff {
-	return backoff.Backoff{Min: 10 * time.Millisecond, Max: 200 * time.Millisecond}
-}
-
 // afterFailure is how long to wait for what has to be mended elsewhere.
 func afterFailure() backoff.Backoff { return backoff.Backoff{Min: 2 * time.Second, Max: time.Minute} }
 
@@ -70,7 +64,7 @@ func (u *Updater) pushFailed(ctx context.Context, tip gitobject.ID, err error) t
 	u.log.Debug("push not taken", zap.Int(telemetry.Attempt, t.pushes), zap.Error(err))
 	if lost && !tired {
 		// It happens, and concerns nobody. Who waits does so before he looks: what he saw must be new when he pushes.
-		wait := afterRace().Delay(attempt)
+		wait := u.committer.afterRace().Delay(attempt)
 		t.nextLook = now.Add(wait)
 		return wait
 	}
