@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/shared/gitobject"
@@ -48,6 +49,15 @@ type absentError struct{ branch revision.Source }
 
 func (e *absentError) Error() string {
 	return fmt.Sprintf("%s is not there, or was not fetched yet", e.branch)
+}
+
+// withoutBranch is the status while a branch is not there. Of the branch with the pipelines its own writer tells.
+func (u *Updater) withoutBranch(e *absentError) Status {
+	s := Status{Source: u.cfg.Source, Looked: time.Now()}
+	if e.branch == u.cfg.Source {
+		s.Problems = []Problem{{Problem: pipeline.Problem{Message: e.Error()}}}
+	}
+	return s
 }
 
 // tree is the root tree of a branch; zero if the mirror does not have it. During a pass a branch does not move.

@@ -2,6 +2,7 @@ package update_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"strings"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/telemetry/logtest"
 )
@@ -260,5 +262,30 @@ func TestProblemsAreShownOnce(t *testing.T) {
 				t.Errorf("the writer of release shows %s", p)
 			}
 		}
+	})
+}
+
+func TestMissingHomeIsShownOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fork{scene: newScene(t, branched())}
+		f.contested = &contested{Repository: f.pushes}
+		f.scene.fork(release)
+		f.refs[branch].remote = gitobject.ID{}
+		_ = f.FetchRef(t.Context(), release)
+		f.updater, f.release = f.writer(branch), f.writer(release)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		for _, u := range []*update.Updater{f.updater, f.release} {
+			go func() { done <- u.Run(ctx) }()
+		}
+		synctest.Wait()
+		problems := fmt.Sprint(update.Merge(f.updater.Status(), f.release.Status()).Problems)
+		if strings.Count(problems, "refs/heads/main is not there") != 1 {
+			t.Errorf("problems: %s", problems)
+		}
+		cancel()
+		<-done
+		<-done
 	})
 }

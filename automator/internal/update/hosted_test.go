@@ -363,3 +363,22 @@ func TestRacesByAPIAreFew(t *testing.T) {
 		}
 	})
 }
+
+// A host that is asked for nothing more is shown once.
+func TestBrokenHostIsShownOnce(t *testing.T) {
+	t.Parallel()
+	host := func(s *scene, c githost.Commit) (gitobject.ID, error) {
+		return s.carryOut(c, map[string]string{"README.md": "something else\n"}), nil
+	}
+	playByAPI(t, shop(), host, func(s *scene) {
+		s.release(api, "1.1.0")
+		s.release(api, "1.2.0")
+		for range 3 {
+			if problems := s.problems(); len(problems) != 1 || !strings.Contains(problems[0], "nothing more is written") {
+				t.Errorf("problems: %q", problems)
+			}
+			<-time.After(time.Minute)
+			s.wake()
+		}
+	})
+}

@@ -8,7 +8,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 )
 
@@ -23,7 +22,7 @@ func (u *Updater) pass(ctx context.Context) time.Duration {
 	absent, isAbsent := errors.AsType[*absentError](err)
 	switch {
 	case isAbsent:
-		u.publish(Status{Source: u.cfg.Source, Looked: time.Now(), Problems: []Problem{{Problem: pipeline.Problem{Message: absent.Error()}}}})
+		u.publish(u.withoutBranch(absent))
 		return idle
 	case err != nil:
 		u.metrics.passes.WithLabelValues(notLooked).Inc()
@@ -36,7 +35,7 @@ func (u *Updater) pass(ctx context.Context) time.Duration {
 	}
 	v.problems = slices.Concat(v.problems, c.problems, u.committer.problems())
 	u.tellOf(ctx, v, c)
-	if u.trouble.problem != nil {
+	if u.trouble.problem != nil && !slices.Contains(v.problems, *u.trouble.problem) {
 		v.problems = append(v.problems, *u.trouble.problem)
 	}
 	u.publish(u.statusOf(v))

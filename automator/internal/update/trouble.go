@@ -3,6 +3,7 @@ package update
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -93,7 +94,9 @@ func (u *Updater) shown(problem Problem) (first bool) {
 	before := u.trouble.problem
 	u.trouble.problem = &problem
 	s := u.Status()
-	s.Problems = append(without(s.Problems, before), problem)
+	if s.Problems = without(s.Problems, before); !slices.Contains(s.Problems, problem) {
+		s.Problems = append(s.Problems, problem)
+	}
 	u.publish(s)
 	return first
 }
