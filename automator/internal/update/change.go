@@ -10,8 +10,10 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 )
 
-// change is what a pass wants to commit: all edits that are waiting.
+// change is what a pass wants to commit: all edits that are waiting, or as many as one commit takes.
 type change struct {
+	takes    func(files map[string][]byte) string // why one commit cannot change files
+	full     bool                                 // what is left is for the next pass
 	files    map[string][]byte
 	groups   []written
 	detected []detection
@@ -27,8 +29,8 @@ type detection struct {
 
 // edit turns decisions into the bytes of files. What cannot be edited is a problem and keeps nothing else back, but for a
 // release that moves on as a whole.
-func (v *view) edit() change {
-	c := change{files: map[string][]byte{}}
+func (v *view) edit(takes func(files map[string][]byte) string) change {
+	c := change{takes: takes, files: map[string][]byte{}}
 	for _, a := range v.apps {
 		for i, e := range a.Environments {
 			var decisions []pipeline.Decision
@@ -40,7 +42,7 @@ func (v *view) edit() change {
 			if i == 0 {
 				c.detect(a, decisions)
 			}
-			if len(decisions) > 0 {
+			if len(decisions) > 0 && !c.full {
 				c.environment(a, e, decisions)
 			}
 		}
@@ -87,9 +89,32 @@ func (c *change) environment(a *app, e pipeline.Environment, decisions []pipelin
 		c.problems = append(c.problems, problems...)
 		return
 	}
-	maps.Copy(c.files, s.found.Write(values).Files)
+	if !c.add(s.found.Write(values).Files, a.App, e.Name) {
+		return
+	}
 	group.Release = a.releaseAfter(e.Name, group.Images)
 	c.groups = append(c.groups, group)
+}
+
+// add takes in the files of an environment, if one commit takes them with the others. If not even alone, they keep nobody
+// else back.
+func (c *change) add(files map[string][]byte, app, environment string) bool {
+	if why := c.takes(files); why != "" {
+		c.problems = append(c.problems, Problem{Problem: pipeline.Problem{Message: why}, App: app, Environment: environment, Refused: true})
+		return false
+	}
+	before := map[string][]byte{}
+	for name := range files {
+		if content, has := c.files[name]; has {
+			before[name] = content
+		}
+	}
+	maps.Copy(c.files, files)
+	if c.full = c.takes(c.files) != ""; c.full {
+		maps.DeleteFunc(c.files, func(name string, _ []byte) bool { return files[name] != nil })
+		maps.Copy(c.files, before)
+	}
+	return !c.full
 }
 
 // try says what keeps values from being written whole; nothing if they can be.

@@ -14,6 +14,8 @@ type committer interface {
 	// commit makes a commit on top of base and moves the branch to it, if that is at base still. Its errors are those of
 	// gitrepo.Repo.Push.
 	commit(ctx context.Context, base gitobject.ID, files map[string][]byte, text string) (gitobject.ID, error)
+	// takes says why one commit cannot change files; nothing if it can.
+	takes(files map[string][]byte) string
 	// settle looks, in a branch that was just fetched, for a commit of which nobody knew whether it had been made.
 	settle(ctx context.Context, tip gitobject.ID) error
 	// afterRace is how long to wait after a lost race.
@@ -37,6 +39,8 @@ func (p *pusher) commit(ctx context.Context, base gitobject.ID, files map[string
 	}
 	return id, err
 }
+
+func (p *pusher) takes(map[string][]byte) string { return "" }
 
 func (p *pusher) settle(context.Context, gitobject.ID) error { return nil }
 

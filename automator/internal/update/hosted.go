@@ -99,6 +99,18 @@ func (h *hosted) commit(ctx context.Context, base gitobject.ID, files map[string
 	return id, h.check(id, made, plan)
 }
 
+func (h *hosted) takes(files map[string][]byte) string {
+	size := 0
+	for _, content := range files {
+		size += len(content)
+	}
+	if len(files) > githost.MaxFiles || size > githost.MaxBytes {
+		return fmt.Sprintf("%d files of %d bytes are to change, and the host's API takes %d and %d in one commit; have commits pushed",
+			len(files), size, githost.MaxFiles, githost.MaxBytes)
+	}
+	return ""
+}
+
 // expect opens a plan. One that is open already is asked for once more.
 func (h *hosted) expect(plan planned) {
 	if slices.ContainsFunc(h.open, plan.equal) {

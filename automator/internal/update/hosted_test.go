@@ -364,6 +364,72 @@ func TestRacesByAPIAreFew(t *testing.T) {
 	})
 }
 
+// many are pipelines with so many files each.
+func many(counts ...int) map[string]string {
+	files := map[string]string{}
+	for i, count := range counts {
+		files[fmt.Sprintf(".tandem/p%d.yaml", i)] = fmt.Sprintf(`version: 1
+app: p%d
+images: [{name: api, repository: registry.test/acme/api}]
+environments: [{name: dev, path: env/p%d}]
+`, i, i)
+		for n := range count {
+			files[fmt.Sprintf("env/p%d/%d.yaml", i, n)] = manifest("api", pinned(api, "1.0.0"))
+		}
+	}
+	return files
+}
+
+// More than a host takes in one commit becomes several, and what is too much alone is told and holds nobody.
+func TestMoreThanACommitTakes(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	host := func(s *scene, c githost.Commit) (gitobject.ID, error) {
+		asked++
+		if len(c.Files) > githost.MaxFiles {
+			return gitobject.ID{}, fault.New(fault.Invalid, "%d files", len(c.Files))
+		}
+		return s.carryOut(c, nil), nil
+	}
+	playByAPI(t, many(githost.MaxFiles-1, githost.MaxFiles+1, 2), host, func(s *scene) {
+		s.release(api, "1.1.0")
+		_, files, _ := s.at()
+		for i, want := range []string{"1.1.0", "1.0.0", "1.1.0"} {
+			name := fmt.Sprintf("env/p%d/0.yaml", i)
+			if files[name] != manifest("api", pinned(api, want)) {
+				t.Errorf("%s is not at %s", name, want)
+			}
+		}
+		if problems := strings.Join(s.problems(), "\n"); !strings.Contains(problems, "1001 files of") {
+			t.Errorf("problems: %s", problems)
+		}
+		if asked != 2 {
+			t.Errorf("the host was asked %d times, want 2", asked)
+		}
+	})
+}
+
+// JSON has no path but of UTF-8: another one would become another file.
+func TestPathThatIsNotUTF8(t *testing.T) {
+	t.Parallel()
+	const name = "env/dev/w\xffb.yaml"
+	files := shop()
+	files[name] = files["env/dev/web.yaml"]
+	delete(files, "env/dev/web.yaml")
+	host := func(s *scene, c githost.Commit) (gitobject.ID, error) { return s.carryOut(c, nil), nil }
+	playByAPI(t, files, host, func(s *scene) {
+		s.release(web, "2.0.0")
+		s.release(api, "1.1.0")
+		_, got, _ := s.at()
+		if got["env/dev/api.yaml"] != manifest("api", pinned(api, "1.1.0")) || got[name] != files[name] {
+			t.Errorf("api: %s, web: %s", got["env/dev/api.yaml"], got[name])
+		}
+		if problems := strings.Join(s.problems(), "\n"); !strings.Contains(problems, "is not UTF-8") {
+			t.Errorf("problems: %s", problems)
+		}
+	})
+}
+
 // A host that is asked for nothing more is shown once.
 func TestBrokenHostIsShownOnce(t *testing.T) {
 	t.Parallel()

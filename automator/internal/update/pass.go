@@ -29,7 +29,7 @@ func (u *Updater) pass(ctx context.Context) time.Duration {
 		return u.lookFailed(ctx, err)
 	}
 	u.metrics.passes.WithLabelValues(looked).Inc()
-	c := v.edit()
+	c := v.edit(u.committer.takes)
 	if len(c.files) == 0 {
 		u.trouble = trouble{}
 	}

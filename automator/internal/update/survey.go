@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tandem-cd/tandem/automator/internal/edit"
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
@@ -58,7 +59,7 @@ type spot struct{ path, images string }
 // that did.
 type surveys struct {
 	reader Reader
-	// plain is whether only files without the executable bit can be written.
+	// plain is whether only files without the executable bit can be written, at paths of UTF-8.
 	plain bool
 
 	now, last map[spot][]*survey
@@ -210,15 +211,24 @@ func (s *survey) keep(name string, content []byte) {
 	s.likely[name] = content
 }
 
-// fix notes a file that a host's API would not leave as it is: it makes files of one mode only.
+// fix notes a file that a host's API would not leave as it is: it makes files of one mode only, and would make another one in
+// place of one whose path is not UTF-8.
 func (e *exploration) fix(name string, mode gitobject.Mode) {
-	if !e.plain || mode == gitobject.ModeFile {
+	var why string
+	switch {
+	case !e.plain:
+		return
+	case mode != gitobject.ModeFile:
+		why = fmt.Sprintf("its mode is %s, and the host's API makes files of mode %s only; change it, or have commits pushed", mode, gitobject.ModeFile)
+	case !utf8.ValidString(name):
+		why = "its path is not UTF-8, and the host's API knows no other paths; rename it, or have commits pushed"
+	default:
 		return
 	}
 	if e.fixed == nil {
 		e.fixed = map[string]string{}
 	}
-	e.fixed[name] = fmt.Sprintf("its mode is %s, and the host's API makes files of mode %s only; change it, or have commits pushed", mode, gitobject.ModeFile)
+	e.fixed[name] = why
 }
 
 func (s *survey) miss(name, why string) {
