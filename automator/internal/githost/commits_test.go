@@ -268,7 +268,9 @@ func TestHostIsAskedAgain(t *testing.T) {
 		t.Fatalf("Commit: %v", err)
 	}
 	host.Intercept(func(w http.ResponseWriter, r *http.Request, answer http.HandlerFunc) { answer(w, r) })
-	for deadline := time.Now().Add(time.Minute); outcome(err) == "later" && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); outcome(err) == "later" && time.Now().Before(deadline); <-tick.C {
 		_, err = commits.Commit(t.Context(), edit(parent))
 	}
 	if err != nil {

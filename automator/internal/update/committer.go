@@ -11,19 +11,25 @@ import (
 
 // committer puts commits on the branch.
 type committer interface {
+	limits
+
 	// commit makes a commit on top of base and moves the branch to it, if that is at base still. Its errors are those of
 	// gitrepo.Repo.Push.
 	commit(ctx context.Context, base gitobject.ID, files map[string][]byte, text string) (gitobject.ID, error)
-	// takes says why one commit cannot change files; nothing if it can.
-	takes(files map[string][]byte) string
 	// settle looks, in a branch that was just fetched, for a commit of which nobody knew whether it had been made.
 	settle(ctx context.Context, tip gitobject.ID) error
+	// made tells whether a commit is one of this writer's, as far as its own words go.
+	made(c ownCommit) bool
+}
+
+// limits are what a committer bears.
+type limits interface {
+	// takes says why one commit cannot change files; nothing if it can.
+	takes(files map[string][]byte) string
 	// afterRace is how long to wait after a lost race.
 	afterRace() backoff.Backoff
 	// problems say why nothing can be written until a person looked into it.
 	problems() []Problem
-	// made tells whether a commit is one of this writer's, as far as its own words go.
-	made(c ownCommit) bool
 }
 
 // pusher makes commits itself, and pushes them.
