@@ -109,7 +109,18 @@ func (f *finder) configMap(p place) {
 
 // isCustom tells kinds that are not built into Kubernetes, and not ours.
 func (k kind) isCustom() bool {
-	return k.name != "" && strings.Contains(k.group, ".") && !strings.HasSuffix(k.group, ".k8s.io") && k.group != "tandem.dev"
+	return k.name != "" && strings.Contains(k.group, ".") && !BuiltIn(k.group) && k.group != "tandem.dev"
+}
+
+// BuiltIn tells the groups with a dot that the API server itself serves, none of which has images. Others end in k8s.io too, and may.
+func BuiltIn(group string) bool {
+	switch strings.TrimSuffix(group, ".k8s.io") {
+	case "admissionregistration", "apiextensions", "apiregistration", "authentication", "authorization", "certificates", "coordination",
+		"discovery", "events", "flowcontrol.apiserver", "internal.apiserver", "networking", "node", "rbac.authorization", "resource",
+		"scheduling", "storage", "storagemigration":
+		return strings.HasSuffix(group, ".k8s.io")
+	}
+	return false
 }
 
 // isObjectKey tells the fields that every object has.

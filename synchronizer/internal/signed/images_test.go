@@ -47,6 +47,10 @@ func TestImages(t *testing.T) {
 		"ConfigMap": {"Text does not run.", "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {values.yaml: \"image: ghcr.io/acme/web:1\"}}", nil},
 		"Custom":    {"What an operator runs counts.", "{apiVersion: example.com/v1, kind: Web, metadata: {name: a}, spec: {image: \"ghcr.io/acme/web@DIGEST\"}}", []string{"ghcr.io/acme/web"}},
 		"Fields":    {"An image in several fields is one.", "{apiVersion: example.com/v1, kind: Web, metadata: {name: a}, spec: {image: {repository: ghcr.io/acme/web, tag: \"1\", digest: \"DIGEST\"}}}", []string{"ghcr.io/acme/web"}},
+		"Patch":     {"What is in a text of several lines counts.", "{apiVersion: kustomize.toolkit.fluxcd.io/v1, kind: Kustomization, metadata: {name: a}, spec: {patches: [{patch: \"apiVersion: apps/v1\\nkind: Deployment\\nmetadata: {name: web}\\nspec:\\n  template:\\n    spec:\\n      containers:\\n      - {name: web, image: 'ghcr.io/acme/web@DIGEST'}\\n\"}]}}", []string{"ghcr.io/acme/web"}},
+		"Script":    {"Backslashes and other characters in texts are nobody's matter.", "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{image: nginx, args: [\"s/\\\\//x/\", \"\\u007f\", \"\\ufeff\"]}]}}", nil},
+		"Operator":  {"A group that ends in k8s.io may have images.", "{apiVersion: sparkoperator.k8s.io/v1, kind: SparkApplication, metadata: {name: a}, spec: {image: \"ghcr.io/acme/web@DIGEST\"}}", []string{"ghcr.io/acme/web"}},
+		"NoImages":  {"Not all that is called image is one.", "{apiVersion: example.com/v1, kind: Page, metadata: {name: a}, spec: {backgroundImage: \"https://example.com/A.png\", image: \"My Picture\"}}", nil},
 		"Role":      {"It has no images.", "{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: a}, rules: []}", nil},
 		"Foreign":   {"No rule is about it.", "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{image: nginx}]}}", nil},
 	}
@@ -74,12 +78,23 @@ func TestImagesThatCannotBeChecked(t *testing.T) {
 	pod := func(image string) string {
 		return "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{image: " + image + "}]}}"
 	}
+	web := func(spec string) string {
+		return "{apiVersion: example.com/v1, kind: Web, metadata: {name: a}, spec: " + spec + "}"
+	}
 	cases := map[string]struct{ object, want string }{
-		"Tag":       {pod("ghcr.io/acme/web:1"), "Pod/a spec.containers[0].image: ghcr.io/acme/web:1 names no digest"},
-		"NoTag":     {pod("ghcr.io/acme/web"), "names no digest"},
-		"NoImage":   {pod(`"$(IMAGE)"`), "is not an image reference"},
-		"UpperCase": {pod("GHCR.io/acme/web:1"), "is not an image reference"},
-		"Custom":    {"{apiVersion: example.com/v1, kind: Web, metadata: {name: a}, spec: {image: \"ghcr.io/acme/web:1\"}}", "names no digest"},
+		"CustomUpperCase":  {web(`{template: {spec: {containers: [{image: "GHCR.io/acme/web:1"}]}}}`), "Web/a.spec.template.spec.containers[0].image: \"GHCR.io/acme/web:1\" is not an image reference"},
+		"CustomNoImage":    {web(`{initContainers: [{image: "[::1]/acme/web:1"}]}`), "is not an image reference"},
+		"CustomNoTag":      {web("{image: ghcr.io/acme/web}"), "spec.image: ghcr.io/acme/web names no digest"},
+		"CustomList":       {web("{sidecarImages: [ghcr.io/acme/web]}"), "names no digest"},
+		"CustomRepository": {web("{image: {registry: ghcr.io, repository: acme/web}}"), "names no digest"},
+		"CustomVolume":     {web("{volumes: [{name: data, image: {reference: ghcr.io/acme/data}}]}"), "names no digest"},
+		"Text":             {web(`{patch: "image: [\n"}`), "cannot be read"},
+		"TextNoTag":        {web(`{values: "web:\n  image: ghcr.io/acme/web\n"}`), "spec.values: .web.image: ghcr.io/acme/web names no digest"},
+		"Tag":              {pod("ghcr.io/acme/web:1"), "Pod/a spec.containers[0].image: ghcr.io/acme/web:1 names no digest"},
+		"NoTag":            {pod("ghcr.io/acme/web"), "names no digest"},
+		"NoImage":          {pod(`"$(IMAGE)"`), "is not an image reference"},
+		"UpperCase":        {pod("GHCR.io/acme/web:1"), "is not an image reference"},
+		"Custom":           {"{apiVersion: example.com/v1, kind: Web, metadata: {name: a}, spec: {image: \"ghcr.io/acme/web:1\"}}", "names no digest"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
