@@ -10,6 +10,17 @@ import (
 	"github.com/tandem-cd/tandem/shared/fault"
 )
 
+// ErrUnheard is in the errors of an issue in which the issuer itself said nothing: something else answered, or what it takes to
+// ask is not to be had. Whatever their kind, they end nothing.
+var ErrUnheard = errors.New("the issuer itself said nothing")
+
+// Unheard has an error be ErrUnheard too, in the same words.
+func Unheard(err error) error { return unheard{err} }
+
+type unheard struct{ error }
+
+func (u unheard) Unwrap() []error { return []error{u.error, ErrUnheard} }
+
 // KindOfStatus returns what an issuer's answer in HTTP that says no means: Unavailable where it may say yes by itself later,
 // else Unauthorized.
 func KindOfStatus(code int) fault.Kind {

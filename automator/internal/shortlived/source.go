@@ -160,14 +160,14 @@ func (c Credentials) renewal(now time.Time) time.Time {
 	return instant.Later(at, now.Add(pause))
 }
 
-// stillCounts tells whether what there is outlives a failure to replace it. The word of an issuer who was reached ends what
-// nothing else ends, and what somebody found refused.
+// stillCounts tells whether what there is outlives a failure to replace it. The word of the issuer ends what nothing else ends,
+// and what somebody found refused; the word of anybody else ends nothing.
 func (s *Source) stillCounts(now time.Time, err error) bool {
 	endless := s.have.Expires.IsZero()
 	switch {
 	case s.have.Password == "", !endless && !now.Before(s.have.Expires):
 		return false
-	case fault.Is(err, fault.Unavailable):
+	case fault.Is(err, fault.Unavailable), errors.Is(err, ErrUnheard):
 		return true
 	default:
 		return !endless && !s.doubted

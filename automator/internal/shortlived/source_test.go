@@ -187,7 +187,7 @@ func TestRefusedCredentialsAreIssuedAnew(t *testing.T) {
 // TestAnIssuerThatCannotBeAsked tells it from one that says no: what nobody has set an end for counts on.
 func TestAnIssuerThatCannotBeAsked(t *testing.T) {
 	t.Parallel()
-	away, no := fault.New(fault.Unavailable, "down"), errors.New("no such secret")
+	away, no, other := fault.New(fault.Unavailable, "down"), errors.New("no such secret"), shortlived.Unheard(errors.New("no Vault"))
 	for name, tc := range map[string]struct {
 		endless, refused bool
 		err              error
@@ -196,6 +196,9 @@ func TestAnIssuerThatCannotBeAsked(t *testing.T) {
 		"EndlessAway":        {endless: true, err: away, counts: true},
 		"EndlessAwayRefused": {endless: true, refused: true, err: away, counts: true},
 		"EndlessNo":          {endless: true, err: no},
+		"EndlessOther":       {endless: true, err: other, counts: true},
+		"EndlessRefused":     {endless: true, refused: true, err: other, counts: true},
+		"EndingOtherRefused": {refused: true, err: other, counts: true},
 		"EndingAwayRefused":  {refused: true, err: away, counts: true},
 		"EndingNo":           {err: no, counts: true},
 		"EndingNoRefused":    {refused: true, err: no},

@@ -123,15 +123,23 @@ func (c *Client) read(ctx context.Context, path string) (got answer, shown short
 	case !c.tokens.Refused(ctx, shown.Password):
 		return answer{}, shown, fault.New(fault.Unavailable, "%w, though the token is new; the next one is asked for in a moment", lookErr)
 	}
+	refused := shown.Password
 	if shown, err = c.tokens.Credentials(ctx); err != nil {
 		return answer{}, shown, err
+	}
+	if problem := c.tokens.Standing().Problem; problem != nil && shown.Password == refused {
+		return answer{}, shown, problem
 	}
 	got, err = c.readWith(ctx, path, shown.Password)
 	return got, shown, explain(path, err)
 }
 
 func (c *Client) readWith(ctx context.Context, path, token string) (answer, error) {
-	return c.ask(ctx, request{operation: opRead, method: http.MethodGet, path: path, token: token})
+	got, err := c.ask(ctx, request{operation: opRead, method: http.MethodGet, path: path, token: token})
+	if err == nil && got.Data == nil {
+		return answer{}, c.noVault(fault.Unauthorized, "the answer has no data")
+	}
+	return got, err
 }
 
 // life says when what was read ends, and when it is to be read again. A lease ends with the token that it was given to.

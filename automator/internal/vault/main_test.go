@@ -106,12 +106,17 @@ var errClosed = errors.New("closed")
 // inMemory serves a handler until the test ends, and returns what connects to it.
 func inMemory(t *testing.T, handler http.Handler) func() (net.Conn, error) {
 	t.Helper()
+	return serveInMemory(t, handler, (*http.Server).Serve)
+}
+
+func serveInMemory(t *testing.T, handler http.Handler, serve func(*http.Server, net.Listener) error) func() (net.Conn, error) {
+	t.Helper()
 	listener := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	server := &http.Server{Handler: handler}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = server.Serve(listener)
+		_ = serve(server, listener)
 	}()
 	t.Cleanup(func() {
 		_ = server.Close()

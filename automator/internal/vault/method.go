@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/shared/config"
 )
 
@@ -70,7 +71,10 @@ func (m method) proof() (string, error) {
 	if err == nil && (proof == "" || strings.ContainsAny(proof, "\r\n\x00")) {
 		err = fmt.Errorf("%s does not hold one line", m.proofFile)
 	}
-	return proof, err
+	if err != nil {
+		return "", shortlived.Unheard(err)
+	}
+	return proof, nil
 }
 
 // checkPath refuses what would not stay the path of an API that it looks like; empty is a path.

@@ -80,23 +80,31 @@ func says(err error, status int) bool {
 	return ok && refused.status == status
 }
 
-// ask sends a request. Its errors have no secret in them; they are of kind Unavailable where asking again may help.
+// ask sends a request. Its errors have no secret in them; they are of kind Unavailable where asking again may help, and
+// shortlived.ErrUnheard unless Vault itself refused, which it does with errors, or with the data of a secret that is deleted.
 func (c *Client) ask(ctx context.Context, r request) (answer, error) {
 	status, body, err := c.send(ctx, r)
 	c.metrics.answered(r.operation, status)
 	if err != nil {
-		return answer{}, err
+		return answer{}, shortlived.Unheard(err)
 	}
 	var got answer
 	decoded := json.Unmarshal(body, &got)
 	switch {
+	case status != http.StatusOK && (decoded != nil || got.Errors == nil && got.Data == nil):
+		return answer{}, c.noVault(shortlived.KindOfStatus(status), fmt.Sprintf("it answers %d, and not as Vault does", status))
 	case status != http.StatusOK:
 		said := clip(c.secrets.Text(strings.Join(got.Errors, "; ")))
 		return answer{}, fault.Wrap(shortlived.KindOfStatus(status), &refusal{status: status, said: said, data: got.Data})
 	case decoded != nil:
-		return answer{}, fmt.Errorf("what answers at %s is no Vault: the answer is not JSON", c.cfg.Address)
+		return answer{}, c.noVault(fault.Unauthorized, "the answer is not JSON")
 	}
 	return got, nil
+}
+
+// noVault is the error of an answer that no Vault gives.
+func (c *Client) noVault(kind fault.Kind, why string) error {
+	return shortlived.Unheard(fault.New(kind, "what answers at %s is no Vault: %s", c.cfg.Address, why))
 }
 
 // send returns the status and the body of the answer to a request; the status is 0 where none came.

@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -126,7 +125,7 @@ func (c *Client) logIn(ctx context.Context) (token, error) {
 	case err != nil:
 		return token{}, fmt.Errorf("log in at %s: %w", c.method.path, err)
 	case !isToken(got.Auth.ClientToken):
-		return token{}, fmt.Errorf("log in at %s: the answer has no token", c.method.path)
+		return token{}, fmt.Errorf("log in at %s: %w", c.method.path, c.noVault(fault.Unauthorized, "the answer has no token"))
 	}
 	fresh := token{value: got.Auth.ClientToken, renewable: got.Auth.Renewable}
 	return fresh.living(asked, seconds(got.Auth.LeaseDuration)), nil
@@ -156,7 +155,7 @@ func (c *Client) lookUp(ctx context.Context, value string) (token, error) {
 	var ttl int64
 	var renewable bool
 	if json.Unmarshal(got.Data["ttl"], &ttl) != nil || json.Unmarshal(got.Data["renewable"], &renewable) != nil {
-		return token{}, errors.New("look up the token: the answer does not say how long it lives")
+		return token{}, fmt.Errorf("look up the token: %w", c.noVault(fault.Unauthorized, "the answer does not say how long it lives"))
 	}
 	return token{value: value, renewable: renewable}.living(asked, seconds(ttl)), nil
 }
