@@ -117,8 +117,9 @@ func TestRedirects(t *testing.T) {
 		listed []string
 		says   string
 	}{
-		"ActiveNode": {to: active.URL},
-		"Elsewhere":  {to: other, says: "name it in redirectHosts"},
+		"ActiveNode": {to: active.URL, listed: []string{"127.0.0.1"}},
+		"OtherPort":  {to: elsewhere.URL, says: "name the host in redirectHosts"},
+		"Elsewhere":  {to: other, says: "name the host in redirectHosts"},
 		"Clear":      {to: plain.URL, says: "from https to http"},
 		"Listed":     {to: other, listed: []string{"localhost"}, says: "certificate"},
 	}

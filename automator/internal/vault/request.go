@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -174,6 +176,7 @@ func (c *Client) newClient(connection *tls.Config) *http.Client {
 // checkRedirect lets a standby node send us to the active one; see "High availability mode" in Vault's documentation.
 func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 	host := req.URL.Hostname()
+	listed := slices.Contains(c.cfg.RedirectHosts, host)
 	switch {
 	case len(via) > maxRedirects:
 		return fault.New(fault.Unavailable, "Vault redirects more than %d times", maxRedirects)
@@ -181,10 +184,18 @@ func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 		return fault.New(fault.Unauthorized, "what answers at %s redirects with %d, which no node of Vault does", c.cfg.Address, req.Response.StatusCode)
 	case req.URL.Scheme != c.base.Scheme:
 		return fault.New(fault.Unauthorized, "Vault redirects from %s to %s", c.base.Scheme, req.URL.Scheme)
-	case !samesite.Same(host, c.base.Hostname()) && !slices.Contains(c.cfg.RedirectHosts, host):
+	case !listed && portOf(req.URL) != portOf(c.base):
+		return fault.New(fault.Unauthorized, "Vault redirects to port %s of %.100q; name the host in redirectHosts if that is a node of this Vault", portOf(req.URL), host)
+	case !listed && !samesite.Same(host, c.base.Hostname()):
 		return fault.New(fault.Unauthorized, "Vault redirects to %.100q, which is another site; name it in redirectHosts if it is a node of this Vault", host)
 	}
 	return nil
+}
+
+// portOf is the port that a URL is asked at.
+func portOf(of *url.URL) string {
+	standard := map[string]string{"http": "80", "https": "443"}
+	return cmp.Or(of.Port(), standard[of.Scheme])
 }
 
 // clip makes foreign words fit into one line of an error.
