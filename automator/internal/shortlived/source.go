@@ -144,20 +144,29 @@ func (s *Source) renew(ctx context.Context) {
 		return
 	}
 	err = fault.New(kindOf(err), "%s: %w", s.name, err)
-	s.again = now.Add(pause)
 	if !s.stillCounts(now, err) {
 		s.have, s.failed = Credentials{}, err
 	}
+	s.again = s.have.until(now, now.Add(pause))
 	s.standing.Store(&Standing{Counts: s.failed == nil, Problem: err})
 }
 
-// renewal is when to issue others, seen from now.
+// renewal is when to issue others, seen from now: not before a pause, but at their end.
 func (c Credentials) renewal(now time.Time) time.Time {
 	at := c.Renew
 	if at.IsZero() {
 		at = c.Expires.Add(-min(renewBefore, c.Expires.Sub(now)/2))
 	}
-	return instant.Later(at, now.Add(pause))
+	return c.until(now, instant.Later(at, now.Add(pause)))
+}
+
+// until is the earlier of a time and their end, if that is still to come: what was issued with an end in the past says that
+// the clocks differ.
+func (c Credentials) until(now, at time.Time) time.Time {
+	if c.Expires.After(now) && c.Expires.Before(at) {
+		return c.Expires
+	}
+	return at
 }
 
 // stillCounts tells whether what there is outlives a failure to replace it. The word of the issuer ends what nothing else ends,

@@ -112,6 +112,42 @@ func TestWhatStillCountsOutlivesAFailure(t *testing.T) {
 	})
 }
 
+// TestNothingIsUsedBeyondItsEnd asks every second for what ends sooner than a pause, and for what ends within the pause after a
+// failure.
+func TestNothingIsUsedBeyondItsEnd(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		life  time.Duration
+		fails bool
+		asked int32
+	}{
+		"ShorterThanAPause": {life: 4 * time.Second, asked: 16},
+		"AfterAFailure":     {life: 40 * time.Second, fails: true, asked: 6},
+		"HasEnded":          {life: -time.Hour, asked: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				issuer := &fakeIssuer{life: tc.life}
+				source := issuer.source()
+				for range 61 {
+					got, err := source.Credentials(t.Context())
+					if tc.life > 0 && err == nil && !time.Now().Before(got.Expires) {
+						t.Fatalf("Credentials: %+v at %v", got, time.Now())
+					}
+					if tc.fails {
+						issuer.fail(errors.New("down"))
+					}
+					<-time.After(time.Second)
+				}
+				if n := issuer.asked.Load(); n > tc.asked {
+					t.Errorf("%d issues in a minute, want at most %d", n, tc.asked)
+				}
+			})
+		})
+	}
+}
+
 func TestWhoGivesUpTakesNothingFromOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
