@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/tandem-cd/tandem/shared/config"
@@ -77,7 +78,9 @@ func (c *Config) Given() bool { return c.Address != "" }
 // Validate returns every problem joined.
 func (c *Config) Validate() error {
 	if !c.Given() {
-		if c.Auth != (Auth{}) {
+		rest := *c
+		rest.RedirectHosts = nil
+		if len(c.RedirectHosts) > 0 || !reflect.ValueOf(rest).IsZero() {
 			return errors.New("address is missing, such as https://vault.example.com:8200")
 		}
 		return nil
