@@ -64,7 +64,7 @@ func resetFirst(conn net.Conn) {
 		protocolError                    = 0x1
 	)
 	frame := func(kind byte, stream uint32, words ...uint32) []byte {
-		out := binary.BigEndian.AppendUint32(nil, uint32(4*len(words))<<8|uint32(kind)) //nolint:gosec // a few words
+		out := binary.BigEndian.AppendUint32(nil, uint32(4*len(words))<<8|uint32(kind))
 		out = binary.BigEndian.AppendUint32(append(out, 0), stream)
 		for _, word := range words {
 			out = binary.BigEndian.AppendUint32(out, word)

@@ -181,7 +181,9 @@ func (f *FakeGitHub) token(n int) string { return fmt.Sprintf("ghs_of-the-instal
 
 func refuse(w http.ResponseWriter, status int, message string) {
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"message": message})
+	if err := json.NewEncoder(w).Encode(map[string]string{"message": message}); err != nil {
+		panic(http.ErrAbortHandler) // who asked has gone
+	}
 }
 
 func (f *FakeGitHub) check(r *http.Request, assertion string) error {
