@@ -178,6 +178,11 @@ func (r *signatureReader) layer(ctx context.Context, where string, d *v1.Descrip
 		r.material.Skipped++
 		return nil
 	}
+	annotations, ok := annotationsOf(d)
+	if !ok {
+		r.material.Skipped++
+		return nil
+	}
 	r.asked++
 	r.bytes += d.Size
 	body, err := r.blob(ctx, d)
@@ -188,14 +193,23 @@ func (r *signatureReader) layer(ctx context.Context, where string, d *v1.Descrip
 	if err != nil {
 		return err
 	}
-	item := signature.Item{Kind: kind, Where: where, Body: body, Annotations: map[string]string{}}
+	r.material.Items = append(r.material.Items, signature.Item{Kind: kind, Where: where, Body: body, Annotations: annotations})
+	return nil
+}
+
+// annotationsOf returns those that belong to a signature; ok is false if one is longer than any that counts.
+func annotationsOf(d *v1.Descriptor) (annotations map[string]string, ok bool) {
+	annotations = map[string]string{}
 	for _, key := range signature.Annotations() {
-		if text, found := d.Annotations[key]; found {
-			item.Annotations[key] = text
+		text, found := d.Annotations[key]
+		if len(text) > signature.MaxAnnotation {
+			return nil, false
+		}
+		if found {
+			annotations[key] = text
 		}
 	}
-	r.material.Items = append(r.material.Items, item)
-	return nil
+	return annotations, true
 }
 
 func kindOf(mediaType string) signature.Kind {

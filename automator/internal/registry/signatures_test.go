@@ -194,7 +194,10 @@ func TestSignaturesHostile(t *testing.T) {
 	for range 2990 {
 		layers = append(layers, small(2, one, signature.EnvelopeType))
 	}
+	annotated := small(2, one, signature.SimpleSigningType)
+	annotated.Annotations = map[string]string{signature.Annotations()[0]: strings.Repeat("A", signature.MaxAnnotation+1)}
 	layers = append(layers,
+		annotated,
 		small(2, one, "application/vnd.oci.image.layer.v1.tar+gzip"),
 		small(signature.MaxBody+1, one, signature.SimpleSigningType),
 		small(-1, one, signature.SimpleSigningType),
@@ -210,10 +213,10 @@ func TestSignaturesHostile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Of the tag's last layers five are of no use, and of the list all three.
-	const older, useless = 2996 - signature.MaxItems, 5 + 3
-	if len(got.Items) != signature.MaxItems-5 || got.Skipped != older+useless {
-		t.Errorf("Signatures(...): %d items, %d skipped; want %d and %d", len(got.Items), got.Skipped, signature.MaxItems-5, older+useless)
+	// Of the tag's last layers six are of no use, and of the list all three.
+	const older, useless = 2997 - signature.MaxItems, 6 + 3
+	if len(got.Items) != signature.MaxItems-6 || got.Skipped != older+useless {
+		t.Errorf("Signatures(...): %d items, %d skipped; want %d and %d", len(got.Items), got.Skipped, signature.MaxItems-6, older+useless)
 	}
 	if last := got.Items; !slices.ContainsFunc(last, func(i signature.Item) bool { return i.Kind == signature.SimpleSigning && len(i.Body) > 2 }) {
 		t.Error("Signatures(...): the newest signature is not among what was read")
