@@ -38,6 +38,7 @@ func TestContract(t *testing.T) {
 		"PruneTags":          pruneTags,
 		"Verifications":      verifications,
 		"Signatures":         signatures,
+		"UsedSignatures":     usedSignatures,
 		"ForeignText":        foreignText,
 		"Identities":         identities,
 		"RedeemOnce":         redeemOnce,

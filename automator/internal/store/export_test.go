@@ -2,6 +2,9 @@ package store
 
 import (
 	"context"
+	"fmt"
+	"strings"
+	"time"
 
 	"github.com/tandem-cd/tandem/shared/signature"
 )
@@ -27,4 +30,29 @@ const (
 // PutSignaturesWithin is PutSignatures with another bound on what all images have.
 func (s *Store) PutSignaturesWithin(ctx context.Context, repository, digest string, m signature.Material, most int64) error {
 	return s.putSignatures(ctx, repository, digest, m, most)
+}
+
+// AgeSignatures makes all signatures older.
+func (s *Store) AgeSignatures(ctx context.Context, by time.Duration) error {
+	_, err := s.write.ExecContext(ctx, `UPDATE signatures SET seen = seen - $1`, by.Microseconds())
+	return err
+}
+
+// PlanToForgetSignatures is how SQLite goes about bounding the signatures.
+func (s *Store) PlanToForgetSignatures(ctx context.Context) (string, error) {
+	rows, err := s.write.QueryContext(ctx, "EXPLAIN QUERY PLAN "+forgetSignatures, 1)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	var plan strings.Builder
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			return "", err
+		}
+		fmt.Fprintln(&plan, detail)
+	}
+	return plan.String(), rows.Err()
 }

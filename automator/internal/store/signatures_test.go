@@ -2,7 +2,10 @@ package store_test
 
 import (
 	"fmt"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -46,5 +49,60 @@ func signatures(t *testing.T, open func(store.Retention) *store.Store) {
 		if err != nil || found != (i > 0) {
 			t.Errorf("signatures of image %d: %v, %v; the oldest of three goes when there is room for two", i, found, err)
 		}
+	}
+}
+
+// usedSignatures outlive those that nobody asks for, which were read from a registry later.
+func usedSignatures(t *testing.T, open func(store.Retention) *store.Store) {
+	t.Helper()
+	s := open(store.Retention{})
+	const most, repository = 10_000, "ghcr.io/acme/used" // bytes: two of them, but not three
+	small := signature.Material{Items: []signature.Item{{Kind: signature.Bundle, Body: []byte("{}")}}}
+	put := func(digest string) {
+		t.Helper()
+		if err := s.PutSignaturesWithin(t.Context(), repository, digest, small, most); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := func(digest string) bool {
+		t.Helper()
+		_, found, err := s.Signatures(t.Context(), repository, digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	put("sha256:used")
+	put("sha256:idle")
+	if err := s.AgeSignatures(t.Context(), 48*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if !found("sha256:used") {
+		t.Fatal("what was put is not there")
+	}
+	put("sha256:new")
+	if used, idle := found("sha256:used"), found("sha256:idle"); !used || idle {
+		t.Errorf("used: %v, idle: %v; want what is used alone", used, idle)
+	}
+}
+
+func TestSignaturesAreBoundedWithoutReadingThem(t *testing.T) {
+	t.Parallel()
+	s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "automator.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	plan, err := s.PlanToForgetSignatures(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(plan) {
+		if strings.Contains(line, "SCAN signatures") && !strings.Contains(line, "COVERING INDEX") {
+			t.Errorf("reads the table: %s", line)
+		}
+	}
+	if !strings.Contains(plan, "COVERING INDEX signatures_by_time") {
+		t.Errorf("the index is not used:\n%s", plan)
 	}
 }
