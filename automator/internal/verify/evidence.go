@@ -24,9 +24,10 @@ const (
 	askedEvery = 2 * time.Second
 	// maxAsked bounds the images whose last question is remembered; beyond it clusters are told to come back.
 	maxAsked = 10_000
-	// maxAsking is how many images registries are asked about at a time, and askTimeout bounds the wait for a place and the answer.
-	maxAsking  = 4
-	askTimeout = 15 * time.Second
+	// askTimeout bounds an answer of a registry, and placeTimeout the wait for a place before. There are perHost places at each
+	// registry, none of them shared with another: one that does not answer keeps nobody from the others.
+	askTimeout   = 15 * time.Second
+	placeTimeout = 15 * time.Second
 )
 
 // Reader reads what registries have about the signatures of images.
@@ -48,11 +49,11 @@ type Evidence struct {
 	registry Reader
 	keeper   Keeper
 	log      *zap.Logger
-	asking   *semaphore.Weighted
 	flights  singleflight.Group
 
 	mu    sync.Mutex
 	asked map[signature.Image]question
+	hosts map[string]*places
 }
 
 // question is when a registry was asked about an image last, and why it did not answer.
@@ -61,9 +62,16 @@ type question struct {
 	err error
 }
 
+// places are those at one registry.
+type places struct {
+	*semaphore.Weighted
+
+	users int // who have one or wait for one
+}
+
 // NewEvidence returns evidence that asks a registry for what is not kept.
 func NewEvidence(registry Reader, keeper Keeper, log *zap.Logger) *Evidence {
-	return &Evidence{registry: registry, keeper: keeper, log: log, asking: semaphore.NewWeighted(maxAsking), asked: map[signature.Image]question{}}
+	return &Evidence{registry: registry, keeper: keeper, log: log, asked: map[signature.Image]question{}, hosts: map[string]*places{}}
 }
 
 // Signatures asks the registry, and keeps what it has.
@@ -111,12 +119,14 @@ func (e *Evidence) ask(ctx context.Context, image signature.Image) (m signature.
 		if last := e.recently(image, time.Now()); last != nil {
 			return nil, last.err
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout) // others wait for it, too
-		defer cancel()
-		if err := e.asking.Acquire(ctx, 1); err != nil {
-			return nil, fault.New(fault.Conflict, "registries are asked about %d other images, which takes long", maxAsking)
+		ctx := context.WithoutCancel(ctx) // others wait for it, too
+		leave, err := e.enter(ctx, key{repository: image.Repository}.host())
+		if err != nil {
+			return nil, err
 		}
-		defer e.asking.Release(1)
+		defer leave()
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
 		m, err := e.Signatures(ctx, image.Repository, image.Digest)
 		if err != nil {
 			err = fault.New(fault.Stale, "it cannot be told who has signed it: %w", err)
@@ -128,6 +138,36 @@ func (e *Evidence) ask(ctx context.Context, image signature.Image) (m signature.
 	})
 	m, asked = got.(signature.Material)
 	return m, asked, err
+}
+
+// enter waits for a place at a registry. What it returns gives it back.
+func (e *Evidence) enter(ctx context.Context, host string) (leave func(), err error) {
+	at := e.join(host)
+	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
+	defer cancel()
+	if err := at.Acquire(ctx, 1); err != nil {
+		e.quit(host, at)
+		return nil, fault.New(fault.Conflict, "%s is asked about %d other images, which takes long", host, perHost)
+	}
+	return func() { at.Release(1); e.quit(host, at) }, nil
+}
+
+func (e *Evidence) join(host string) *places {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.hosts[host] == nil {
+		e.hosts[host] = &places{Weighted: semaphore.NewWeighted(perHost)}
+	}
+	e.hosts[host].users++
+	return e.hosts[host]
+}
+
+func (e *Evidence) quit(host string, at *places) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if at.users--; at.users == 0 {
+		delete(e.hosts, host)
+	}
 }
 
 // recently returns what came of asking about an image a moment ago; nil if nobody did.
