@@ -58,12 +58,15 @@ func (s *Store) touchSignatures(ctx context.Context, repository, digest string, 
 }
 
 // PutSignatures keeps what a registry has about the signatures of an image, as much of it as is relayed, and forgets what is too old or
-// too much.
+// too much. Of an image without any it keeps nothing.
 func (s *Store) PutSignatures(ctx context.Context, repository, digest string, m signature.Material) error {
 	return s.putSignatures(ctx, repository, digest, m, maxSignatureBytes)
 }
 
 func (s *Store) putSignatures(ctx context.Context, repository, digest string, m signature.Material, most int64) error {
+	if len(m.Items) == 0 {
+		return s.dropSignatures(ctx, repository, digest)
+	}
 	text, err := json.Marshal(m.Relayed())
 	if err != nil {
 		return fmt.Errorf("write signatures of %s@%s: %w", repository, digest, err)
@@ -84,6 +87,17 @@ func (s *Store) putSignatures(ctx context.Context, repository, digest string, m 
 	})
 	if err != nil {
 		return fmt.Errorf("write signatures of %s@%s: %w", repository, digest, err)
+	}
+	return nil
+}
+
+func (s *Store) dropSignatures(ctx context.Context, repository, digest string) error {
+	err := s.inTransaction(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM signatures WHERE repository = $1 AND digest = $2`, storable(repository), storable(digest))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("forget signatures of %s@%s: %w", repository, digest, err)
 	}
 	return nil
 }

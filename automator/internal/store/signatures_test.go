@@ -37,6 +37,12 @@ func signatures(t *testing.T, open func(store.Retention) *store.Store) {
 			t.Errorf("Signatures(%q): %v, %v; want nothing", other, found, err)
 		}
 	}
+	if err := s.PutSignatures(t.Context(), repository, digest, signature.Material{Skipped: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, found, err := s.Signatures(t.Context(), repository, digest); err != nil || found {
+		t.Errorf("Signatures(...): %v, %v; want nothing, as the registry has", found, err)
+	}
 	small := signature.Material{Items: []signature.Item{{Kind: signature.Bundle, Body: []byte("{}")}}}
 	const most = 10_000 // two of them, but not three
 	for i := range 3 {

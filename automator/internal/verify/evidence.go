@@ -39,7 +39,7 @@ type Reader interface {
 type Keeper interface {
 	// Signatures returns what is kept; found is false for nothing.
 	Signatures(ctx context.Context, repository, digest string) (m signature.Material, found bool, err error)
-	// PutSignatures keeps it.
+	// PutSignatures keeps it, and forgets what was kept if there are no signatures.
 	PutSignatures(ctx context.Context, repository, digest string, m signature.Material) error
 }
 
@@ -74,14 +74,15 @@ func NewEvidence(registry Reader, keeper Keeper, log *zap.Logger) *Evidence {
 	return &Evidence{registry: registry, keeper: keeper, log: log, asked: map[signature.Image]question{}, hosts: map[string]*places{}}
 }
 
-// Signatures asks the registry, and keeps what it has.
+// Signatures asks the registry, and keeps what it has: nothing, if it lost what it had.
 func (e *Evidence) Signatures(ctx context.Context, repository, digest string) (signature.Material, error) {
 	m, err := e.registry.Signatures(ctx, repository, digest)
-	if err != nil || len(m.Items) == 0 {
+	if err != nil {
 		return m, err
 	}
 	kept, found, err := e.keeper.Signatures(ctx, repository, digest)
-	if err == nil && found && bytes.Equal(versionOf(kept), versionOf(m.Relayed())) {
+	same := found && bytes.Equal(versionOf(kept), versionOf(m.Relayed()))
+	if err == nil && (same || !found && len(m.Items) == 0) {
 		return m, nil
 	}
 	if err := e.keeper.PutSignatures(ctx, repository, digest, m); err != nil && ctx.Err() == nil {

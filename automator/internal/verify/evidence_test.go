@@ -31,8 +31,12 @@ func (s *shelf) Signatures(_ context.Context, repository, digest string) (signat
 func (s *shelf) PutSignatures(_ context.Context, repository, digest string, m signature.Material) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kept[repository+"@"+digest] = m.Relayed()
 	s.puts++
+	if len(m.Items) == 0 {
+		delete(s.kept, repository+"@"+digest)
+		return nil
+	}
+	s.kept[repository+"@"+digest] = m.Relayed()
 	return nil
 }
 
@@ -153,6 +157,20 @@ func TestASlowRegistryKeepsNobodyFromOthers(t *testing.T) {
 		all.Wait()
 		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("seven images at a registry that does not answer: waited %s for", took)
+		}
+	})
+}
+
+func TestSignaturesThatAreLostStayLost(t *testing.T) {
+	t.Parallel()
+	bring(t, func(t *testing.T, w *world, _ *shelf, e *verify.Evidence) {
+		t.Helper()
+		w.material[api.Digest] = signedBy(signaturetest.ECDSA(t), "1.0.0")
+		version := has(t, e, nil, 1)
+		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
+		delete(w.material, api.Digest)
+		for range 3 {
+			version = has(t, e, version, 0)
 		}
 	})
 }
