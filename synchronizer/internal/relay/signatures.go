@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -122,6 +124,9 @@ func (r *signatureReceiver) signature(s *relayv1.Signature) error {
 	}
 	if s.GetSize() < 0 || r.bytes+size > r.header.GetBytes() || len(s.GetWhere()) > maxWhere {
 		return unusable("a signature of %d bytes", s.GetSize())
+	}
+	if strings.ContainsFunc(s.GetWhere(), func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return unusable("the place of a signature cannot be printed")
 	}
 	r.bytes += size
 	kind := kindOf(s.GetForm())

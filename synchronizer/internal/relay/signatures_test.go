@@ -84,6 +84,7 @@ func TestBrokenAnswersAreNotUsed(t *testing.T) {
 		"StrayChunk":    {headerPiece(1, 3), chunkPiece("a"), signaturePiece(bundleForm, 1, "a")},
 		"EmptyChunk":    {headerPiece(1, 4), signaturePiece(bundleForm, 2, "a"), chunkPiece(""), chunkPiece("b")},
 		"NextTooEarly":  {headerPiece(2, 8), signaturePiece(bundleForm, 2, "a"), signaturePiece(bundleForm, 2, "ab")},
+		"Unprintable":   {headerPiece(1, 3), {Piece: &relayv1.SignaturesResponse_Signature{Signature: &relayv1.Signature{Form: bundleForm, Where: "\x1b[2Jtag", Size: 3, Content: []byte("abc")}}}},
 		"NoPiece":       {headerPiece(0, 0), {}},
 		"ChunkPastTheE": {headerPiece(1, 3), signaturePiece(bundleForm, 1, "a"), chunkPiece("b")},
 	}
