@@ -27,6 +27,7 @@ func (s *Synchronizer) signatures() (converge.Signatures, error) {
 	if policy.Empty() {
 		return nil, nil //nolint:nilnil // none must be
 	}
+	s.evidence = checker
 	return checker, nil
 }
 

@@ -35,6 +35,7 @@ import (
 	"github.com/tandem-cd/tandem/synchronizer/internal/compare"
 	"github.com/tandem-cd/tandem/synchronizer/internal/converge"
 	"github.com/tandem-cd/tandem/synchronizer/internal/enroll"
+	"github.com/tandem-cd/tandem/synchronizer/internal/evidence"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 	"github.com/tandem-cd/tandem/synchronizer/internal/lease"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
@@ -72,6 +73,7 @@ type Synchronizer struct {
 	sight    *live.Store
 	reporter *report.Reporter
 	loop     *converge.Loop
+	evidence *evidence.Checker // nil when no image must be signed
 	fleet    *fleet.State
 	recent   *fleet.Recent
 	answers  *serve.Answers
@@ -235,6 +237,9 @@ const flushTimeout = 5 * time.Second
 // converge runs the loop, and in the end writes what the loop had put off.
 func (s *Synchronizer) converge(ctx context.Context) error {
 	err := s.loop.Run(ctx)
+	if s.evidence != nil {
+		s.evidence.Stop()
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
 	s.loop.Flush(ctx)

@@ -8,13 +8,15 @@ package evidence
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tandem-cd/tandem/shared/backoff"
@@ -25,8 +27,15 @@ import (
 
 // Limits.
 const (
-	// concurrency is how many images of one Sync are asked about at a time.
+	// concurrency is how many images are asked about at a time, for all Syncs and previews together: an answer may take
+	// signature.MaxRelayed bytes.
 	concurrency = 8
+	// patience is for how long an image that is asked about is waited for. The ask goes on without anybody who waits.
+	patience = 3 * time.Second
+	// lookAgain is when to look for an answer that was not waited for.
+	lookAgain = time.Second
+	// maxCause bounds what is told of why the automator did not answer, in bytes.
+	maxCause = 500
 	// maxKnown bounds the images whose verdicts are remembered; beyond it some are found out again.
 	maxKnown = 20_000
 )
@@ -52,58 +61,76 @@ type Deps struct {
 	Metrics prometheus.Registerer
 }
 
+// ErrUnknown is in the refusal of what may be signed: the automator has not answered.
+var ErrUnknown = errors.New("whether it is signed as this cluster demands is not known yet")
+
 // Checker knows which images are signed. It is safe for concurrent use.
 type Checker struct {
 	deps    Deps
 	folder  folder
 	metrics *metrics
+	asking  sync.WaitGroup
+	stopped context.Context //nolint:containedctx // asks outlive whoever wanted to know
+	stop    context.CancelFunc
 
-	mu    sync.Mutex
-	known map[signature.Image]*known
+	mu      sync.Mutex
+	known   map[signature.Image]*known
+	queue   []signature.Image // to be asked about
+	workers int               // that ask
 }
 
 // known is what is known of an image.
 type known struct {
-	running chan struct{} // closed when the check that runs has ended; nil when none does
+	running chan struct{} // closed when the check that waits or runs has ended; nil when none does
+	since   time.Time     // when that check was asked for
 	signed  bool
 	reason  string // why it is not
+	unsure  bool   // whether it may be signed all the same, since nothing could be had
 	seen    []byte // the version of what was not enough
 	attempt int
+	asked   time.Time // when the last check ended
 	next    time.Time // when it is asked about again
 }
 
 // New returns a checker that knows nothing yet.
 func New(deps Deps) *Checker {
-	return &Checker{deps: deps, folder: folder{deps.Dir}, metrics: newMetrics(deps.Metrics), known: map[signature.Image]*known{}}
+	ctx, stop := context.WithCancel(context.Background()) //nolint:forbidigo // Stop ends it
+	return &Checker{deps: deps, folder: folder{deps.Dir}, metrics: newMetrics(deps.Metrics), stopped: ctx, stop: stop, known: map[signature.Image]*known{}}
+}
+
+// Stop ends what is being asked, and returns when it has ended. Nothing is asked from then on.
+func (c *Checker) Stop() {
+	c.mu.Lock()
+	c.stop()
+	c.mu.Unlock()
+	c.asking.Wait()
 }
 
 // Check returns, by the index of each object, why its images may not run; nil if they may. Of what is not known yet the automator is
-// asked, until ctx is done. after is when the answer may be another one; 0 if time changes nothing.
+// asked, and waited for a few seconds at most, until ctx is done: what is not known then is refused with ErrUnknown, and asked on.
+// after is when the answer may be another one; 0 if time changes nothing.
 func (c *Checker) Check(ctx context.Context, objects []*unstructured.Unstructured) (refusals []error, after time.Duration) {
 	refusals = make([]error, len(objects))
 	images := make([][]signature.Image, len(objects))
-	var group errgroup.Group
-	group.SetLimit(concurrency)
-	asked := map[signature.Image]bool{}
+	var running []ask
 	for i, object := range objects {
 		images[i], refusals[i] = c.deps.Policy.Images(object)
 		for _, image := range images[i] {
-			if !asked[image] {
-				asked[image] = true
-				group.Go(func() error { c.settle(ctx, image); return nil })
+			if a := c.begin(image); a.done != nil {
+				running = append(running, a)
 			}
 		}
 	}
-	_ = group.Wait() // none returns an error
+	c.await(ctx, running)
 	now := time.Now()
 	for i := range objects {
 		for _, image := range images[i] {
-			reason, next := c.verdict(image)
-			if reason == "" {
+			next, refusal := c.verdict(image, now)
+			if refusal == nil {
 				continue
 			}
 			if refusals[i] == nil {
-				refusals[i] = fmt.Errorf("%s@%s is not signed as this cluster demands: %s", image.Repository, image.Digest, reason)
+				refusals[i] = fmt.Errorf("%s@%s: %w", image.Repository, image.Digest, refusal)
 			}
 			if wait := max(next.Sub(now), time.Millisecond); after == 0 || wait < after {
 				after = wait
@@ -113,7 +140,7 @@ func (c *Checker) Check(ctx context.Context, objects []*unstructured.Unstructure
 	return refusals, after
 }
 
-// Hurry has the next Check ask about the images of objects that are not signed, although their time has not come.
+// Hurry has images of objects that are not signed asked about soon, although their time has not come.
 func (c *Checker) Hurry(objects []*unstructured.Unstructured) {
 	for _, object := range objects {
 		images, err := c.deps.Policy.Images(object)
@@ -123,104 +150,149 @@ func (c *Checker) Hurry(objects []*unstructured.Unstructured) {
 		c.mu.Lock()
 		for _, image := range images {
 			if k := c.known[image]; k != nil {
-				k.next = time.Time{}
+				if soonest := k.asked.Add(again().Min); soonest.Before(k.next) {
+					k.next = soonest
+				}
 			}
 		}
 		c.mu.Unlock()
 	}
 }
 
-// verdict returns why an image is not signed, and when that is found out anew; empty if it is.
-func (c *Checker) verdict(image signature.Image) (reason string, next time.Time) {
+// verdict returns why an image may not run, nil if it may, and when that is found out anew.
+func (c *Checker) verdict(image signature.Image, now time.Time) (next time.Time, refusal error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.known[image]
 	switch {
-	case k == nil: // somebody else's ask was given up, or there was no room
-		return "nobody knows yet", time.Time{}
+	case k == nil: // there was no room, or the process ends
+		return now.Add(again().Min), ErrUnknown
 	case k.signed:
-		return "", time.Time{}
+		return time.Time{}, nil
+	case k.running != nil:
+		next = now.Add(lookAgain)
 	default:
-		return k.reason, k.next
+		next = k.next
+	}
+	switch {
+	case k.reason == "":
+		return next, ErrUnknown
+	case k.unsure:
+		return next, fmt.Errorf("%w: %s", ErrUnknown, k.reason)
+	default:
+		return next, fmt.Errorf("it is not signed as this cluster demands: %s", k.reason)
 	}
 }
 
-// settle returns once it is known whether an image is signed, or ctx is done. Several who want to know wait for one answer.
-func (c *Checker) settle(ctx context.Context, image signature.Image) {
-	for {
-		k, running := c.begin(image)
-		if k == nil {
-			return
+// ask is one that waits or runs.
+type ask struct {
+	done  <-chan struct{} // closed when it has ended; nil if there is nothing to ask
+	since time.Time
+}
+
+// await returns once all asks have ended, nobody is patient with any of them, or ctx is done.
+func (c *Checker) await(ctx context.Context, asks []ask) {
+	var last time.Time
+	for _, a := range asks {
+		if a.since.After(last) {
+			last = a.since
 		}
-		if running == nil {
-			c.check(ctx, image, k)
-			return
-		}
+	}
+	ctx, cancel := context.WithDeadline(ctx, last.Add(patience))
+	defer cancel()
+	for _, a := range asks {
 		select {
 		case <-ctx.Done():
 			return
-		case <-running: // who ran it may have given up
+		case <-c.stopped.Done():
+			return
+		case <-a.done:
 		}
 	}
 }
 
-// begin takes the check of an image; k is nil if there is nothing to check now, and running is closed when another one's ends.
-func (c *Checker) begin(image signature.Image) (k *known, running chan struct{}) {
+// begin has an image asked about, unless there is nothing to ask. Several who want to know get one answer.
+func (c *Checker) begin(image signature.Image) ask {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k = c.known[image]
+	k := c.known[image]
 	switch {
+	case k != nil && k.running != nil:
+		return ask{k.running, k.since}
+	case k != nil && (k.signed || time.Now().Before(k.next)), c.stopped.Err() != nil:
+		return ask{}
+	case k == nil && !c.makeRoom():
+		return ask{}
 	case k == nil:
-		c.makeRoom()
 		k = &known{}
 		c.known[image] = k
-	case k.running != nil:
-		return k, k.running
-	case k.signed || k.attempt > 0 && time.Now().Before(k.next):
-		return nil, nil
 	}
-	k.running = make(chan struct{})
-	return k, nil
+	k.running, k.since = make(chan struct{}), time.Now()
+	c.queue = append(c.queue, image)
+	if c.workers < concurrency {
+		c.workers++
+		c.asking.Go(c.work)
+	}
+	return ask{k.running, k.since}
 }
 
-// makeRoom forgets one verdict when there are too many.
-func (c *Checker) makeRoom() {
+// makeRoom forgets one verdict when there are too many, and reports whether there is room.
+func (c *Checker) makeRoom() bool {
 	if len(c.known) < maxKnown {
-		return
+		return true
 	}
 	for image, k := range c.known {
 		if k.running == nil {
 			delete(c.known, image)
+			return true
+		}
+	}
+	return false
+}
+
+// work checks images until none is left.
+func (c *Checker) work() {
+	for {
+		image, k := c.take()
+		if k == nil {
 			return
 		}
+		c.check(image, k)
 	}
 }
 
+// take returns the image that waits longest; k is nil if the worker is not needed.
+func (c *Checker) take() (image signature.Image, k *known) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 || c.stopped.Err() != nil {
+		c.workers--
+		return image, nil
+	}
+	image, c.queue = c.queue[0], c.queue[1:]
+	return image, c.known[image]
+}
+
 // check finds out whether an image is signed.
-func (c *Checker) check(ctx context.Context, image signature.Image, k *known) {
-	outcome, err := c.outcome(ctx, image, k.seen, k.attempt == 0)
+func (c *Checker) check(image signature.Image, k *known) {
+	outcome, err := c.outcome(c.stopped, image, k.seen, k.attempt == 0)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(k.running)
-	k.running = nil
+	k.running, k.asked = nil, time.Now()
 	switch {
 	case outcome.signed:
 		k.signed, k.reason, k.seen = true, "", nil
 		c.metrics.checked("signed")
 		return
-	case err != nil && ctx.Err() != nil:
-		if k.attempt == 0 {
-			delete(c.known, image) // we gave up: that says nothing about the image
-		}
-		return
 	case err != nil:
-		k.reason = fmt.Sprintf("its signatures could not be had from the automator, which is tried again: %v", err)
+		k.reason, k.unsure = "its signatures could not be had from the automator, which is tried again: "+printable(err), true
 		c.metrics.checked("unavailable")
 	default:
-		k.reason, k.seen = outcome.reason, outcome.version
+		k.reason, k.unsure, k.seen = outcome.reason, false, outcome.version
 		c.metrics.checked("unsigned")
 	}
-	k.next = time.Now().Add(again().Delay(k.attempt))
+	k.next = k.asked.Add(again().Delay(k.attempt))
 	k.attempt++
 }
 
@@ -254,4 +326,18 @@ func (c *Checker) outcome(ctx context.Context, image signature.Image, seen []byt
 func (c *Checker) kept(image signature.Image) bool {
 	material, found := c.folder.load(image)
 	return found && c.deps.Policy.Verify(image, material) == ""
+}
+
+// printable returns the text of an error on one line, and no more of it than a person reads: the automator may have written it.
+func printable(err error) string {
+	text := strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, err.Error())
+	if len(text) > maxCause {
+		text = text[:maxCause] + "..."
+	}
+	return strings.ToValidUTF8(text, "")
 }

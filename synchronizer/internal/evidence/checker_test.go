@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,7 +36,8 @@ type world struct {
 	mu       sync.Mutex
 	material map[signature.Image]signature.Material
 	down     error
-	hold     chan struct{} // answers wait for it when it is not nil
+	hold     chan struct{}            // answers wait for it when it is not nil
+	stuck    map[signature.Image]bool // of which no answer ever comes
 	asked    int
 	seen     []string // the versions that were not enough
 }
@@ -55,7 +57,9 @@ func newWorld(t *testing.T) *world {
 func (w *world) checker(t *testing.T) *evidence.Checker {
 	t.Helper()
 	log, _ := logtest.New(t)
-	return evidence.New(evidence.Deps{Policy: w.policy, Relay: w, Dir: w.dir, Log: log})
+	c := evidence.New(evidence.Deps{Policy: w.policy, Relay: w, Dir: w.dir, Log: log})
+	t.Cleanup(c.Stop)
+	return c
 }
 
 func (w *world) Signatures(ctx context.Context, image signature.Image, seen []byte) (signature.Material, []byte, error) {
@@ -63,6 +67,9 @@ func (w *world) Signatures(ctx context.Context, image signature.Image, seen []by
 	w.asked++
 	w.seen = append(w.seen, string(seen))
 	hold := w.hold
+	if w.stuck[image] {
+		hold = make(chan struct{})
+	}
 	w.mu.Unlock()
 	if hold != nil {
 		select {
@@ -242,14 +249,85 @@ func TestManyWhoAskAtOnceGetOneAnswer(t *testing.T) {
 			all.Go(func() { check(t, c, "", "web") })
 		}
 		synctest.Wait()
-		leave() // another one asks
+		leave() // the ask goes on
 		synctest.Wait()
 		close(w.hold)
 		all.Wait()
-		if got := w.questions(); got != 2 {
-			t.Errorf("asked %d times; want two, since the first gave up", got)
+		if got := w.questions(); got != 1 {
+			t.Errorf("asked %d times; want one ask for all, although the first gave up", got)
 		}
 	})
+}
+
+func TestAnImageWithoutAnAnswerHoldsNothingElseUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.sign("web", "api")
+		w.stuck = map[signature.Image]bool{imageOf("api"): true}
+		c := w.checker(t)
+		for _, patience := range []time.Duration{3 * time.Second, 0} { // nobody waits for the same answer again
+			began := time.Now()
+			refusals, after := c.Check(t.Context(), []*unstructured.Unstructured{pod("api"), pod("web")})
+			if !errors.Is(refusals[0], evidence.ErrUnknown) || refusals[1] != nil || after != time.Second {
+				t.Errorf("Check(...): %v, %s; want the first alone refused, for a second", refusals, after)
+			}
+			if got := time.Since(began); got != patience {
+				t.Errorf("waited %s; want %s", got, patience)
+			}
+		}
+		if got := w.questions(); got != 2 {
+			t.Errorf("asked %d times about two images", got)
+		}
+	})
+}
+
+func TestFewAreAskedAboutAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.hold = make(chan struct{})
+		c := w.checker(t)
+		var all sync.WaitGroup
+		for i := range 5 {
+			var names []string
+			for j := range 5 {
+				w.sign(fmt.Sprintf("web-%d-%d", i, j))
+				names = append(names, fmt.Sprintf("web-%d-%d", i, j))
+			}
+			all.Go(func() { check(t, c, "", names...) })
+		}
+		synctest.Wait()
+		if got := w.questions(); got != 8 {
+			t.Errorf("%d images are asked about at a time; want 8 for all who want to know", got)
+		}
+		close(w.hold)
+		all.Wait()
+		if got := w.questions(); got != 17 {
+			t.Errorf("asked %d times about the others; want 17", got)
+		}
+	})
+}
+
+func TestNothingIsAskedOnceStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.sign("web")
+	c := w.checker(t)
+	c.Stop()
+	if after := check(t, c, evidence.ErrUnknown.Error(), "web"); after <= 0 || w.questions() != 0 {
+		t.Errorf("looked at again after %s; want later, and nothing asked", after)
+	}
+}
+
+func TestWhatTheAutomatorSaysIsPrintable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.down = errors.New("a\x1b[2Jb\nc\u202ed" + strings.Repeat("é", 1000))
+	refusals, _ := w.checker(t).Check(t.Context(), []*unstructured.Unstructured{pod("web")})
+	if text := refusals[0].Error(); !strings.Contains(text, "a [2Jb c dé") || len(text) > 1000 || !utf8.ValidString(text) {
+		t.Errorf("refusal of %d bytes: %q", len(text), text)
+	}
 }
 
 func TestHurry(t *testing.T) {
@@ -257,11 +335,19 @@ func TestHurry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		c := w.checker(t)
-		c.Hurry([]*unstructured.Unstructured{pod("web")}) // of which nothing is known
+		pods := []*unstructured.Unstructured{pod("web")}
+		c.Hurry(pods) // of which nothing is known
+		for range 9 {
+			time.Sleep(check(t, c, "is not signed", "web")) //nolint:forbidigo // the bubble's clock
+		}
 		check(t, c, "is not signed", "web")
 		w.sign("web")
-		check(t, c, "is not signed", "web")
-		c.Hurry([]*unstructured.Unstructured{pod("web")})
+		w.questions()
+		c.Hurry(pods)
+		if after := check(t, c, "is not signed", "web"); after > 2*time.Second || w.questions() > 0 {
+			t.Errorf("asked again at once, or after %s; want two seconds", after)
+		}
+		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
 		check(t, c, "", "web")
 	})
 }
