@@ -224,7 +224,7 @@ func (p *pass) due(made plan.Plan) []plan.Step {
 		if p.withheld(s) {
 			continue
 		}
-		if wait := p.waitOf(s); wait > 0 {
+		if wait := p.waitOf(s); wait > 0 || p.unattested(s) {
 			p.soon(wait)
 			continue
 		}
@@ -234,6 +234,7 @@ func (p *pass) due(made plan.Plan) []plan.Step {
 		}
 		due = append(due, s)
 	}
+	p.tellWithheld()
 	for key := range w.failures {
 		if !wanted[key] {
 			delete(w.failures, key) // somebody else put it right, or Git no longer asks for it

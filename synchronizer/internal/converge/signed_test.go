@@ -2,6 +2,8 @@ package converge
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/evidence"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 )
 
@@ -19,6 +22,8 @@ type notary struct {
 	unsigned map[string]bool
 	asked    []string
 	slow     bool
+	away     bool          // nothing is known of what is unsigned
+	takes    time.Duration // for a Check
 	hurried  int
 }
 
@@ -33,8 +38,9 @@ const nextLook = 10 * time.Second
 
 func (n *notary) Check(ctx context.Context, objects []*unstructured.Unstructured) (refusals []error, after time.Duration) {
 	n.mu.Lock()
-	slow := n.slow
+	slow, takes := n.slow, n.takes
 	n.mu.Unlock()
+	time.Sleep(takes) //nolint:forbidigo // the bubble's clock
 	if slow {
 		<-ctx.Done()
 	}
@@ -45,6 +51,9 @@ func (n *notary) Check(ctx context.Context, objects []*unstructured.Unstructured
 		n.asked = append(n.asked, o.GetName())
 		if n.unsigned[o.GetName()] {
 			refusals[i], after = errBoom, nextLook
+			if n.away {
+				refusals[i] = fmt.Errorf("%w: boom", evidence.ErrUnknown)
+			}
 		}
 	}
 	return refusals, after
@@ -183,6 +192,66 @@ func TestWhoAsksForASyncDoesNotWait(t *testing.T) {
 			if n.hurried != 2 {
 				t.Errorf("hurried about %d objects; want the same again", n.hurried)
 			}
+		})
+	})
+}
+
+func TestASyncThatChangesMeanwhileIsNotAppliedAsPlanned(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		n := unsigned()
+		n.takes = 3 * time.Second
+		w.signatures = n
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "a"))
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.Suspend = true })
+			w.pass(time.Minute)
+			same(t, "did once it was suspended", writes(w.took()), []string{})
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.Suspend = false })
+			w.pass(time.Minute)
+			same(t, "did", writes(w.took()), []string{"apply a"})
+		})
+	})
+}
+
+// TestWhatBecomesDueMeanwhileIsLookedAt has the time of another try come while something else is looked at.
+func TestWhatBecomesDueMeanwhileIsLookedAt(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		n := unsigned()
+		w.signatures = n
+		w.fail = map[string]error{"b": errBoom}
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "a", "b"))
+			w.took()
+			n.questions()
+			n.set(func() { n.takes = time.Minute })
+			w.touch("a", func(r *live.Record) { r.Baseline[0]++ })
+			w.mend("b")
+			w.pass(time.Hour)
+			did, asked := writes(w.took()), n.questions()
+			if !slices.Contains(did, "apply b") || !slices.Contains(asked, "b") {
+				t.Errorf("did %q, having asked about %q; want b looked at and applied", did, asked)
+			}
+		})
+	})
+}
+
+func TestOneEventNamesAllThatIsLeft(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		n := unsigned("b", "c")
+		n.away = true
+		w.signatures = n
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "a", "b", "c"))
+			n.set(func() { n.away = false })
+			w.pass(3 * nextLook)
+			heard := slices.DeleteFunc(slices.Clone(w.heard), func(text string) bool { return !strings.Contains(text, "igned") })
+			same(t, "events", heard, []string{
+				"SignaturesUnknown: Not applied, since it is not known yet whether images are signed: ConfigMap/shop/b, ConfigMap/shop/c.",
+				"Unsigned: Not applied, since images are not signed as this cluster demands: ConfigMap/shop/b, ConfigMap/shop/c.",
+			})
 		})
 	})
 }

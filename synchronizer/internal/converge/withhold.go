@@ -1,8 +1,10 @@
 package converge
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/tandem-cd/tandem/synchronizer/internal/evidence"
 	"github.com/tandem-cd/tandem/synchronizer/internal/live"
 	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
@@ -45,8 +47,8 @@ func (p *pass) withheld(s plan.Step) bool {
 	if cause == nil {
 		return false
 	}
-	if before, known := w.failures[s.Key]; w.unsigned[s.Key] != nil && (!known || before.hash != hashOf(s) || !before.withheld) {
-		p.record(true, "Unsigned", clip(sentence(cause), maxMessage))
+	if before, known := w.failures[s.Key]; w.unsigned[s.Key] != nil && (!known || before.hash != hashOf(s) || !before.withheld || isUnknown(before.err) != isUnknown(cause)) {
+		p.withholds.add(s.Key, cause)
 	}
 	f := failure{hash: hashOf(s), withheld: true, due: now().Add(watchAgain), err: cause}
 	if s.Desired != nil {
@@ -54,6 +56,30 @@ func (p *pass) withheld(s plan.Step) bool {
 	}
 	w.failures[s.Key] = f
 	return true
+}
+
+// withholds are the objects that a pass found to have images that may not run.
+type withholds struct{ unsigned, unknown []string }
+
+func (w *withholds) add(key object.Key, cause error) {
+	if isUnknown(cause) {
+		w.unknown = append(w.unknown, key.String())
+	} else {
+		w.unsigned = append(w.unsigned, key.String())
+	}
+}
+
+// isUnknown reports whether an object is withheld only until the automator answers.
+func isUnknown(cause error) bool { return errors.Is(cause, evidence.ErrUnknown) }
+
+// tellWithheld says which objects are left because of their images; the status says why.
+func (p *pass) tellWithheld() {
+	if left := p.withholds.unsigned; len(left) > 0 {
+		p.record(true, "Unsigned", clip("Not applied, since images are not signed as this cluster demands: "+named(left)+".", maxMessage))
+	}
+	if left := p.withholds.unknown; len(left) > 0 {
+		p.record(true, "SignaturesUnknown", clip("Not applied, since it is not known yet whether images are signed: "+named(left)+".", maxMessage))
+	}
 }
 
 func unwatched(cause error) error {

@@ -90,6 +90,8 @@ type pass struct {
 	again     time.Duration // when the next pass is due by the clock; 0 for never
 	facts     []report.Fact
 	events    []syncs.Event
+	attested  map[object.Key]bool // what is about to be written and was looked at
+	withholds withholds
 	settles   bool // whether a status that is owed is written, whoever waits
 	hindered  bool // whether something could not be done
 	listed    bool // whether all is known that can be
