@@ -81,6 +81,28 @@ func (u *Updater) tree(ctx context.Context, v *view, branch revision.Source) (gi
 	return tree, nil
 }
 
+// outdated fetches the branch with the pipelines, if it is another than the one that is written, and tells whether it has others
+// than were looked at: what somebody holds by now must not be written. On its own branch the push finds that out.
+func (u *Updater) outdated(ctx context.Context) (bool, error) {
+	home := u.cfg.home()
+	if home == u.cfg.Source {
+		return false, nil
+	}
+	if err := u.deps.Repository.FetchRef(ctx, home.Ref); err != nil {
+		return false, err
+	}
+	tip, found := u.deps.Repository.Tip(home.Ref)
+	if !found {
+		return true, nil
+	}
+	commit, err := u.deps.Repository.Commit(ctx, tip)
+	if err != nil {
+		return false, err
+	}
+	folder, _, err := gitobject.Lookup(ctx, u.deps.Repository, commit.Tree, pipeline.Folder)
+	return u.loaded == nil || u.loaded.folder != folder.ID, err
+}
+
 // ofThisBranch keeps what an outcome says of the environments that are written here.
 func (u *Updater) ofThisBranch(p *pipeline.Pipeline, all pipeline.Outcome) pipeline.Outcome {
 	elsewhere := func(name string) bool {

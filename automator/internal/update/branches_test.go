@@ -124,6 +124,27 @@ func (f *fork) have(want map[string]string) {
 	}
 }
 
+func TestAHoldThatWasNotFetchedYetHolds(t *testing.T) {
+	t.Parallel()
+	playFork(t, true, func(f *fork) {
+		f.images.push(api, "1.1.0")
+		f.wake()
+		tip, _, _ := f.on(branch)
+		f.evidence.report("dev-eu", "env/dev", update.Report{Commit: tip, Since: time.Now()})
+		f.foreign("hold", map[string]string{".tandem/shop.yaml": strings.Replace(branched()[".tandem/shop.yaml"], "acme/api}", "acme/api, hold: audit}", 1)})
+		f.wake()
+		f.have(map[string]string{"main:env/dev": "1.1.0", "release:env/prod": "1.0.0"})
+		f.foreign("lift", map[string]string{".tandem/shop.yaml": branched()[".tandem/shop.yaml"], "README.md": "lifted"})
+		f.foreign("else", map[string]string{"README.md": "other things move too"})
+		if err := f.FetchRef(t.Context(), branch); err != nil {
+			t.Fatal(err)
+		}
+		f.foreign("again", map[string]string{"README.md": "and do not stop"})
+		f.wake()
+		f.have(map[string]string{"release:env/prod": "1.1.0"})
+	})
+}
+
 func TestPromotionToAnotherBranch(t *testing.T) {
 	t.Parallel()
 	playFork(t, true, func(f *fork) {

@@ -92,6 +92,13 @@ func (u *Updater) untilNext() time.Duration {
 
 // write commits all that is waiting.
 func (u *Updater) write(ctx context.Context, v *view, c change) time.Duration {
+	outdated, err := u.outdated(ctx)
+	switch {
+	case err != nil:
+		return u.lookFailed(ctx, err)
+	case outdated:
+		return 0
+	}
 	began := time.Now()
 	id, err := u.committer.commit(ctx, v.tip, c.files, u.message(c.groups))
 	u.metrics.pushed(began, err)
