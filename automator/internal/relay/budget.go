@@ -34,9 +34,12 @@ const (
 	// percent of a processor.
 	fetchBytes, fetchBurst = 2 << 20, 192 << 20
 	// signatureRate and signatureBurst bound the images that a cluster asks about, and maxClusterSignatures those that it asks about at
-	// a time: what is not kept costs a registry several requests.
+	// a time, beside as many that wait as transfers may: what is not kept costs a registry several requests.
 	signatureRate, signatureBurst = 10, 1000
 	maxClusterSignatures          = 8
+	// answerBytes and answerBurst bound what answers about them cost. Transfers have a bound of their own: nobody who may have
+	// images asked about keeps a cluster from its content.
+	answerBytes, answerBurst = 1 << 20, 64 << 20
 	// pieceCost is what an object costs besides its bytes, in bytes.
 	pieceCost = 1 << 10
 )
@@ -48,14 +51,15 @@ const (
 	maxCollects, maxSends = 4, 64
 	// maxHeld bounds the bytes of transfers that are put together and not sent yet.
 	maxHeld = 512 << 20
-	// maxAnswers bounds the answers about signatures that are put together or being sent, each of 4 MiB at most.
+	// maxAnswers bounds the answers about signatures that are put together or being sent, each of signature.MaxRelayed at most;
+	// while it is put together it may take four times that. One that is not taken in sendTimeout as a whole is hung up on.
 	maxAnswers = 64
 )
 
 // budget is what one cluster may spend.
 type budget struct {
-	messages, bytes, events, fetched, signatures *rate.Limiter
-	fetches, waiting, collects, asking           *semaphore.Weighted
+	messages, bytes, events, fetched, signatures, answered *rate.Limiter
+	fetches, waiting, collects, asking, toAsk              *semaphore.Weighted
 }
 
 // budgets keeps the budget of every cluster that connected once: a new connection is no new budget. There are as many as
@@ -78,6 +82,7 @@ func (b *budgets) of(cluster string) *budget {
 			fetches: semaphore.NewWeighted(maxClusterFetches), waiting: semaphore.NewWeighted(maxClusterFetches + maxClusterWaiting),
 			collects:   semaphore.NewWeighted(maxClusterCollects),
 			signatures: rate.NewLimiter(signatureRate, signatureBurst), asking: semaphore.NewWeighted(maxClusterSignatures),
+			answered: rate.NewLimiter(answerBytes, answerBurst), toAsk: semaphore.NewWeighted(maxClusterSignatures + maxClusterWaiting),
 		}
 	}
 	return b.all[cluster]
@@ -118,20 +123,33 @@ func (b *budget) affords(ctx context.Context) error {
 }
 
 // signature waits until an image may be asked about. What it returns is called at the end.
-func (b *budget) signature(ctx context.Context) (done func(), err error) {
-	if err := b.signatures.Wait(ctx); err != nil {
-		return nil, fault.New(fault.Conflict, "this cluster has asked about more than %d images a second for long; wait a minute: %w", signatureRate, err)
+func (b *budget) signature(ctx context.Context, cluster string) (done func(), err error) {
+	if !b.toAsk.TryAcquire(1) {
+		return nil, fault.New(fault.Conflict, "cluster %q asks about %d images and %d wait; let some end first", cluster, maxClusterSignatures, maxClusterWaiting)
 	}
-	if err := b.affords(ctx); err != nil {
+	if err := b.mayAsk(ctx); err != nil {
+		b.toAsk.Release(1)
 		return nil, err
 	}
-	if err := b.asking.Acquire(ctx, 1); err != nil {
-		return nil, err
-	}
-	return func() { b.asking.Release(1) }, nil
+	return func() { b.asking.Release(1); b.toAsk.Release(1) }, nil
 }
 
-// charge books what a transfer, or an answer, turned out to cost. It may be more than there is: the next one waits for the rest.
+func (b *budget) mayAsk(ctx context.Context) error {
+	if err := b.signatures.Wait(ctx); err != nil {
+		return fault.New(fault.Conflict, "this cluster has asked about more than %d images a second for long; wait a minute: %w", signatureRate, err)
+	}
+	if err := b.answered.Wait(ctx); err != nil {
+		return fault.New(fault.Conflict, "this cluster was answered more than %d bytes of signatures a second for long; wait a minute: %w", answerBytes, err)
+	}
+	return b.asking.Acquire(ctx, 1)
+}
+
+// answer books what an answer about signatures turned out to cost, as charge does.
+func (b *budget) answer(bytes int64, pieces int) {
+	b.answered.ReserveN(time.Now(), int(min(bytes+int64(pieces)*pieceCost, answerBurst)))
+}
+
+// charge books what a transfer turned out to cost. It may be more than there is: the next one waits for the rest.
 func (b *budget) charge(bytes int64, pieces int) {
 	cost := bytes + int64(pieces)*pieceCost
 	b.fetched.ReserveN(time.Now(), int(min(cost, fetchBurst)))

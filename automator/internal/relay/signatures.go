@@ -27,7 +27,7 @@ func (s *Server) Signatures(req *relayv1.SignaturesRequest, stream grpc.ServerSt
 		return err
 	}
 	cluster := req.GetHello().GetCluster()
-	done, err := s.budgets.of(cluster).signature(ctx)
+	done, err := s.budgets.of(cluster).signature(ctx, cluster)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (s *Server) Signatures(req *relayv1.SignaturesRequest, stream grpc.ServerSt
 	}
 	material = material.Relayed()
 	header := headerOf(material, version)
-	s.budgets.of(cluster).charge(header.GetBytes(), int(header.GetSignatures()))
+	s.budgets.of(cluster).answer(header.GetBytes(), int(header.GetSignatures()))
 	return sendSignatures(ctx, header, material, stream.Send)
 }
 
@@ -63,26 +63,22 @@ func headerOf(m signature.Material, version []byte) *relayv1.SignaturesHeader {
 	return header
 }
 
-// sendSignatures writes an answer. A receiver that does not read is hung up on, as in a transfer.
+// sendSignatures writes an answer. A receiver that has not read all of it in sendTimeout is hung up on.
 func sendSignatures(ctx context.Context, header *relayv1.SignaturesHeader, m signature.Material, write func(*relayv1.SignaturesResponse) error) error {
 	hangup := time.AfterFunc(sendTimeout, func() { rpc.Hangup(ctx) })
 	defer hangup.Stop()
-	send := func(message *relayv1.SignaturesResponse) error {
-		hangup.Reset(sendTimeout)
-		return write(message)
-	}
-	if err := send(&relayv1.SignaturesResponse{Piece: &relayv1.SignaturesResponse_Header{Header: header}}); err != nil {
+	if err := write(&relayv1.SignaturesResponse{Piece: &relayv1.SignaturesResponse_Header{Header: header}}); err != nil {
 		return err
 	}
 	for _, item := range m.Items {
 		first := min(len(item.Body), chunkSize)
-		err := send(&relayv1.SignaturesResponse{Piece: &relayv1.SignaturesResponse_Signature{Signature: &relayv1.Signature{
+		err := write(&relayv1.SignaturesResponse{Piece: &relayv1.SignaturesResponse_Signature{Signature: &relayv1.Signature{
 			Form: formOf(item.Kind), Where: item.Where[:min(len(item.Where), maxWhere)], Annotations: item.Annotations,
 			Size: int64(len(item.Body)), Content: item.Body[:first],
 		}}})
 		for rest := item.Body[first:]; err == nil && len(rest) > 0; {
 			n := min(len(rest), chunkSize)
-			err = send(&relayv1.SignaturesResponse{Piece: &relayv1.SignaturesResponse_Chunk{Chunk: &relayv1.Chunk{Content: rest[:n]}}})
+			err = write(&relayv1.SignaturesResponse{Piece: &relayv1.SignaturesResponse_Chunk{Chunk: &relayv1.Chunk{Content: rest[:n]}}})
 			rest = rest[n:]
 		}
 		if err != nil {

@@ -107,7 +107,7 @@ func TestSignaturesForAClusterAreBounded(t *testing.T) {
 		began := time.Now()
 		const over = 100
 		for range signatureBurst + over {
-			done, err := mallory.signature(t.Context())
+			done, err := mallory.signature(t.Context(), "a")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,19 +117,60 @@ func TestSignaturesForAClusterAreBounded(t *testing.T) {
 			t.Errorf("%d questions over the burst: took %s, want %s", over, took, want)
 		}
 		for range maxClusterSignatures {
-			if _, err := mallory.signature(t.Context()); err != nil {
+			if _, err := mallory.signature(t.Context(), "a"); err != nil {
 				t.Fatal(err)
 			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, err := mallory.signature(ctx); err == nil {
+		if _, err := mallory.signature(ctx, "a"); err == nil {
 			t.Errorf("more than %d at a time", maxClusterSignatures)
 		}
-		if done, err := all.of("alice").signature(t.Context()); err != nil {
+		if done, err := all.of("alice").signature(t.Context(), "a"); err != nil {
 			t.Errorf("another cluster: %v", err)
 		} else {
 			done()
+		}
+	})
+}
+
+func TestThoseWhoWaitToAskAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mallory := (&budgets{}).of("mallory")
+		ctx, cancel := context.WithCancel(t.Context())
+		for range maxClusterSignatures + maxClusterWaiting {
+			go func() { _, _ = mallory.signature(ctx, "mallory") }()
+		}
+		synctest.Wait()
+		if _, err := mallory.signature(ctx, "mallory"); !fault.Is(err, fault.Conflict) {
+			t.Errorf("one more than may wait: %v; want it refused at once", err)
+		}
+		cancel()
+		synctest.Wait()
+		if done, err := mallory.fetch(t.Context(), "mallory"); err != nil {
+			t.Errorf("a transfer: %v; want nothing of it", err)
+		} else {
+			done()
+		}
+	})
+}
+
+func TestAnswersCostTransfersNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cluster := (&budgets{}).of("a")
+		for range 10 {
+			cluster.answer(answerBurst, 1)
+		}
+		began := time.Now()
+		if err := cluster.affords(t.Context()); err != nil || time.Since(began) > 0 {
+			t.Errorf("a transfer waited for %v, %v", time.Since(began), err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := cluster.signature(ctx, "a"); !fault.Is(err, fault.Conflict) {
+			t.Errorf("the next question: %v; want it to wait for the debt", err)
 		}
 	})
 }
