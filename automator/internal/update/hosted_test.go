@@ -236,9 +236,9 @@ func TestHostWantsToBeLeftAlone(t *testing.T) {
 		s := newScene(t, shop())
 		s.images.push(api, "1.0.0")
 		s.images.push(web, "1.0.0")
-		asked := 0
+		var asked atomic.Int32
 		s.host = hostFn(func(githost.Commit) (gitobject.ID, error) {
-			asked++
+			asked.Add(1)
 			return gitobject.ID{}, &githost.LaterError{After: 10 * time.Minute, Reason: "slow down"}
 		})
 		s.updater = s.newUpdater()
@@ -251,12 +251,12 @@ func TestHostWantsToBeLeftAlone(t *testing.T) {
 			s.wake()
 		}
 		<-time.After(9 * time.Minute)
-		if problems := strings.Join(s.problems(), "\n"); asked != 1 || !strings.Contains(problems, "slow down") {
-			t.Errorf("asked %d times; problems: %s", asked, problems)
+		if problems := strings.Join(s.problems(), "\n"); asked.Load() != 1 || !strings.Contains(problems, "slow down") {
+			t.Errorf("asked %d times; problems: %s", asked.Load(), problems)
 		}
 		<-time.After(2 * time.Minute)
-		if asked != 2 {
-			t.Errorf("asked %d times after 11 minutes", asked)
+		if asked.Load() != 2 {
+			t.Errorf("asked %d times after 11 minutes", asked.Load())
 		}
 		cancel()
 		<-done
@@ -347,16 +347,16 @@ func TestCommitThatNeverComes(t *testing.T) {
 // A lost race costs a request that the host counts, so that few are run in a minute.
 func TestRacesByAPIAreFew(t *testing.T) {
 	t.Parallel()
-	asked := 0
+	var asked atomic.Int32
 	lost := func(*scene, githost.Commit) (gitobject.ID, error) {
-		asked++
+		asked.Add(1)
 		return gitobject.ID{}, fault.New(fault.Conflict, "stale")
 	}
 	playByAPI(t, shop(), lost, func(s *scene) {
 		s.release(api, "1.1.0")
 		<-time.After(4 * time.Minute)
-		if asked < 4 || asked > 160 {
-			t.Errorf("the host was asked %d times in 4 minutes", asked)
+		if asked.Load() < 4 || asked.Load() > 160 {
+			t.Errorf("the host was asked %d times in 4 minutes", asked.Load())
 		}
 		if problems := s.problems(); len(problems) > 0 {
 			t.Errorf("problems: %q", problems)
@@ -383,9 +383,9 @@ environments: [{name: dev, path: env/p%d}]
 // More than a host takes in one commit becomes several, and what is too much alone is told and holds nobody.
 func TestMoreThanACommitTakes(t *testing.T) {
 	t.Parallel()
-	asked := 0
+	var asked atomic.Int32
 	host := func(s *scene, c githost.Commit) (gitobject.ID, error) {
-		asked++
+		asked.Add(1)
 		if len(c.Files) > githost.MaxFiles {
 			return gitobject.ID{}, fault.New(fault.Invalid, "%d files", len(c.Files))
 		}
@@ -403,8 +403,8 @@ func TestMoreThanACommitTakes(t *testing.T) {
 		if problems := strings.Join(s.problems(), "\n"); !strings.Contains(problems, "1001 files of") {
 			t.Errorf("problems: %s", problems)
 		}
-		if asked != 2 {
-			t.Errorf("the host was asked %d times, want 2", asked)
+		if asked.Load() != 2 {
+			t.Errorf("the host was asked %d times, want 2", asked.Load())
 		}
 	})
 }
