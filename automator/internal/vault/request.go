@@ -157,7 +157,8 @@ func (c *Client) unanswered(err error) error {
 	return fault.New(fault.KindOf(err), "%s", clip(c.secrets.Text(err.Error())))
 }
 
-// newClient follows redirects to other nodes of the same Vault, and shows its token to nobody else.
+// newClient follows redirects to other nodes of the same Vault, and shows its token to nobody else. It speaks HTTP/1.1: in
+// HTTP/2 a server that asks for a certificate looks, now and then, like one that broke off.
 func (c *Client) newClient(connection *tls.Config) *http.Client {
 	return &http.Client{
 		Timeout:       requestTimeout,
@@ -168,7 +169,6 @@ func (c *Client) newClient(connection *tls.Config) *http.Client {
 			TLSHandshakeTimeout:    connectTimeout,
 			TLSClientConfig:        connection,
 			MaxResponseHeaderBytes: maxHeaderBytes,
-			ForceAttemptHTTP2:      true,
 		},
 	}
 }
