@@ -26,3 +26,22 @@ func EarlierEnd(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// Micros is a moment in microseconds of Unix time, for where there are so many that a [time.Time] is too large; zero is none.
+type Micros int64
+
+// MicrosOf returns a moment without what it has below a microsecond.
+func MicrosOf(t time.Time) Micros {
+	if t.IsZero() {
+		return 0
+	}
+	return Micros(t.UnixMicro())
+}
+
+// Time returns the moment in UTC.
+func (m Micros) Time() time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(m)).UTC()
+}

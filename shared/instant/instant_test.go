@@ -29,3 +29,23 @@ func TestChoices(t *testing.T) {
 		}
 	}
 }
+
+func TestMicros(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 12, 0, 0, 1_234_567, time.FixedZone("", 3600))
+	for _, tc := range []struct {
+		reason   string
+		at, want time.Time
+	}{
+		{"what is below a microsecond is lost", at, at.Add(-567).UTC()},
+		{"none stays none", time.Time{}, time.Time{}},
+		{"before 1970", time.Date(1969, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(1969, 12, 31, 23, 59, 59, 0, time.UTC)},
+	} {
+		if got := instant.MicrosOf(tc.at).Time(); got != tc.want {
+			t.Errorf("%s: got %s, want %s", tc.reason, got, tc.want)
+		}
+	}
+	if instant.MicrosOf(time.Time{}) != 0 {
+		t.Error("none is not zero")
+	}
+}

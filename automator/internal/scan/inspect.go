@@ -43,7 +43,7 @@ func (s *Scanner) Inspect(repository string, tags []string) {
 	}
 	for _, tag := range tags {
 		known, ok := r.known[tag]
-		if !ok || looked(&known.Tag) || r.inspections[tag] != nil || len(r.inspections) >= maxInspections {
+		if !ok || looked(&known) || r.inspections[tag] != nil || len(r.inspections) >= maxInspections {
 			continue
 		}
 		if r.inspections == nil {
@@ -109,7 +109,7 @@ func (s *Scanner) settleInspection(r *repository, tag string, image registry.Ima
 		delete(r.inspections, tag)
 		n = r.confirm(tag, image.Digest, now)
 		known := r.known[tag]
-		known.Inspected, known.Created, known.Platforms = image.Digest, image.Created, strings.Join(image.Platforms, " ")
+		known.Inspected, known.Created, known.Platforms = image.Digest, instant.MicrosOf(image.Created), strings.Join(image.Platforms, " ")
 		r.set(known)
 		n.inspected++
 		return n
@@ -140,7 +140,7 @@ func (r *repository) retryInspections(now time.Time) {
 		known, ok := r.known[tag]
 		switch {
 		case i.running:
-		case !ok || !known.LastSeen.IsZero():
+		case !ok || known.LastSeen != 0:
 			delete(r.inspections, tag)
 			r.stale = true
 		case i.done:
@@ -151,9 +151,9 @@ func (r *repository) retryInspections(now time.Time) {
 
 // forPolicy is a tag as policies want it.
 func (r *repository) forPolicy(tag *store.Tag) policy.Tag {
-	out := policy.Tag{Name: tag.Name, Digest: tag.Digest, Pushed: instant.Later(tag.FirstSeen, tag.Moved)}
+	out := policy.Tag{Name: tag.Name, Digest: tag.Digest, Pushed: tag.LastMoved().Time()}
 	if looked(tag) {
-		out.Inspected, out.Created, out.Platforms = true, tag.Created, strings.Fields(tag.Platforms)
+		out.Inspected, out.Created, out.Platforms = true, tag.Created.Time(), strings.Fields(tag.Platforms)
 	} else if i := r.inspections[tag.Name]; i != nil {
 		out.Problem = i.problem
 	}

@@ -243,7 +243,7 @@ func (s *Scanner) save(ctx context.Context, r *repository, always bool) {
 	if err := s.deps.Cache.PutTags(ctx, r.name, scan, changed); err != nil {
 		s.mu.Lock()
 		for _, tag := range changed {
-			r.dirty[tag.Name] = true
+			r.soil(tag.Name)
 		}
 		s.mu.Unlock()
 		s.log(r).Warn("tag cache not written", zap.Error(err))

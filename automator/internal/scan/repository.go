@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -30,9 +31,10 @@ type repository struct {
 
 	inspections map[string]*inspection // nil until there is one
 
-	scan  store.Scan
-	known map[string]knownTag
-	dirty map[string]bool // tags that the cache does not have like this
+	scan      store.Scan
+	known     map[string]store.Tag
+	confirmed map[string]time.Time // when the registry answered for a tag alone, unless a complete list began since; nil until it did
+	dirty     map[string]bool      // tags that the cache does not have like this; nil until there is one
 
 	listed, gone []policy.Tag // known, as policies want it, by name
 	stale        bool         // they have to be made anew
@@ -48,20 +50,12 @@ type hint struct {
 	again   bool // hinted while running
 }
 
-// knownTag is a tag with what need not survive a restart.
-type knownTag struct {
-	store.Tag
-
-	confirmed time.Time // when the registry answered for this tag alone
-}
-
 func newRepository(name string) *repository {
 	return &repository{
 		name: name,
 		host: hostOf(name),
 
-		known:  make(map[string]knownTag),
-		dirty:  make(map[string]bool),
+		known:  make(map[string]store.Tag),
 		saving: make(chan struct{}, 1),
 	}
 }
@@ -100,7 +94,7 @@ func (r *repository) lookSoon(now time.Time) {
 // digest returns the digest of a tag if it can be relied on.
 func (r *repository) digest(tag string) (string, bool) {
 	known := r.known[tag]
-	return known.Digest, known.Digest != "" && known.LastSeen.IsZero() && r.hints[tag] == nil
+	return known.Digest, known.Digest != "" && known.LastSeen == 0 && r.hints[tag] == nil
 }
 
 // restore takes what the cache has, where nothing newer is known.
@@ -110,7 +104,7 @@ func (r *repository) restore(scan store.Scan, tags []store.Tag) (n news) {
 	r.news = lastNews(tags)
 	for _, tag := range tags {
 		if _, ok := r.known[tag.Name]; !ok {
-			r.known[tag.Name] = knownTag{Tag: tag}
+			r.known[tag.Name] = tag
 			n.added++
 		}
 	}
@@ -120,17 +114,17 @@ func (r *repository) restore(scan store.Scan, tags []store.Tag) (n news) {
 
 // lastNews returns when a tag came or moved for the last time; zero if all are as old as the first.
 func lastNews(tags []store.Tag) (last time.Time) {
-	var first time.Time
-	for i := range tags {
-		if first.IsZero() || tags[i].FirstSeen.Before(first) {
-			first = tags[i].FirstSeen
-		}
-		last = instant.Later(last, instant.Later(tags[i].FirstSeen, tags[i].Moved))
-	}
-	if !last.After(first) {
+	if len(tags) == 0 {
 		return time.Time{}
 	}
-	return last
+	first, newest := tags[0].FirstSeen, tags[0].LastMoved()
+	for i := range tags {
+		first, newest = min(first, tags[i].FirstSeen), max(newest, tags[i].LastMoved())
+	}
+	if newest == first {
+		return time.Time{}
+	}
+	return newest.Time()
 }
 
 const (
@@ -158,17 +152,18 @@ func (r *repository) note(n news, now time.Time) {
 // merge takes the result of a list that began at a time. Tags only come; they go when the list is complete, and even
 // then not those that the registry confirmed after the list began.
 func (r *repository) merge(tags []string, complete bool, began, now time.Time) (n news) {
+	seen := instant.MicrosOf(now)
 	listed := make(map[string]bool, len(tags))
 	for _, name := range tags {
 		listed[name] = true
 		known, ok := r.known[name]
 		switch {
 		case !ok:
-			r.set(knownTag{Tag: store.Tag{Name: name, FirstSeen: now}})
+			r.set(store.Tag{Name: name, FirstSeen: seen})
 			n.added++
-		case !known.LastSeen.IsZero():
+		case known.LastSeen != 0:
 			// It may have been pushed anew, so its digest is not known any more.
-			r.set(knownTag{Tag: store.Tag{Name: name, FirstSeen: known.FirstSeen, Moved: now}})
+			r.set(store.Tag{Name: name, FirstSeen: known.FirstSeen, Moved: seen})
 			n.added++
 		}
 	}
@@ -177,13 +172,14 @@ func (r *repository) merge(tags []string, complete bool, began, now time.Time) (
 		return n
 	}
 	for name, known := range r.known {
-		if listed[name] || !known.LastSeen.IsZero() || !known.confirmed.Before(began) {
+		if listed[name] || known.LastSeen != 0 || !r.confirmed[name].Before(began) {
 			continue
 		}
-		known.LastSeen = instant.Later(known.FirstSeen, r.scan.LastComplete)
+		known.LastSeen = max(known.FirstSeen, instant.MicrosOf(r.scan.LastComplete))
 		r.set(known)
 		n.vanished++
 	}
+	maps.DeleteFunc(r.confirmed, func(_ string, at time.Time) bool { return at.Before(began) })
 	return n
 }
 
@@ -191,51 +187,61 @@ func (r *repository) merge(tags []string, complete bool, began, now time.Time) (
 func (r *repository) confirm(tag, digest string, now time.Time) (n news) {
 	known, ok := r.known[tag]
 	switch {
-	case !ok || !known.LastSeen.IsZero():
+	case !ok || known.LastSeen != 0:
 		n.added++
 	case known.Digest == "":
 		n.resolved++
 	case known.Digest != digest:
 		n.moved++
-		known.Moved = now
+		known.Moved = instant.MicrosOf(now)
 	}
 	if !ok {
-		known = knownTag{Tag: store.Tag{Name: tag, FirstSeen: now}}
+		known = store.Tag{Name: tag, FirstSeen: instant.MicrosOf(now)}
 	}
 	r.note(n, now)
-	changed := n.any()
-	known.Digest, known.LastSeen, known.confirmed = digest, time.Time{}, now
-	if changed {
+	if n.any() {
+		known.Digest, known.LastSeen = digest, 0
 		r.set(known)
-	} else {
-		r.known[tag] = known
 	}
+	if r.confirmed == nil {
+		r.confirmed = make(map[string]time.Time)
+	}
+	r.confirmed[tag] = now
 	return n
 }
 
 // set changes a tag.
-func (r *repository) set(tag knownTag) {
+func (r *repository) set(tag store.Tag) {
 	r.known[tag.Name] = tag
-	r.dirty[tag.Name] = true
+	r.soil(tag.Name)
 	r.stale = true
+}
+
+// soil has a tag written to the cache.
+func (r *repository) soil(tag string) {
+	if r.dirty == nil {
+		r.dirty = make(map[string]bool)
+	}
+	r.dirty[tag] = true
 }
 
 // takeDirty returns the tags to write to the cache, and takes them for written.
 func (r *repository) takeDirty() []store.Tag {
 	changed := make([]store.Tag, 0, len(r.dirty))
 	for name := range r.dirty {
-		changed = append(changed, r.known[name].Tag)
+		changed = append(changed, r.known[name])
 	}
-	clear(r.dirty)
+	r.dirty = nil // and not cleared: it may have been large
 	return changed
 }
 
 func (r *repository) snapshot() Snapshot {
 	if r.stale {
-		r.listed, r.gone, r.stale = nil, nil, false
-		for _, tag := range r.sorted() {
+		tags := r.sorted()
+		r.listed, r.gone, r.stale = make([]policy.Tag, 0, len(tags)), nil, false
+		for _, tag := range tags {
 			known := r.forPolicy(&tag)
-			if tag.LastSeen.IsZero() {
+			if tag.LastSeen == 0 {
 				r.listed = append(r.listed, known)
 			} else {
 				r.gone = append(r.gone, known)
@@ -251,12 +257,7 @@ func (r *repository) snapshot() Snapshot {
 
 // sorted returns all tags that are known, by name.
 func (r *repository) sorted() []store.Tag {
-	tags := make([]store.Tag, 0, len(r.known))
-	for _, known := range r.known {
-		tags = append(tags, known.Tag)
-	}
-	slices.SortFunc(tags, func(a, b store.Tag) int { return strings.Compare(a.Name, b.Name) })
-	return tags
+	return slices.SortedFunc(maps.Values(r.known), func(a, b store.Tag) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // news counts what changed.

@@ -34,16 +34,16 @@ func TestKnownTagsOnlyGrow(t *testing.T) {
 					listed[tag] = true
 				}
 				for _, tag := range r.sorted() {
-					switch gone := !tag.LastSeen.IsZero(); {
+					switch gone := tag.LastSeen != 0; {
 					case listed[tag.Name] && gone:
 						t.Fatalf("%s is listed and counts as vanished", tag.Name)
-					case gone && tag.LastSeen.Before(tag.FirstSeen):
+					case gone && tag.LastSeen < tag.FirstSeen:
 						t.Fatalf("%s was seen last before it was seen first", tag.Name)
 					case complete && !listed[tag.Name] && !gone && confirmed[tag.Name].Before(began):
 						t.Fatalf("%s is not in a complete list and counts as listed", tag.Name)
 					case !complete && gone:
 						for _, old := range before {
-							if old.Name == tag.Name && old.LastSeen.IsZero() {
+							if old.Name == tag.Name && old.LastSeen == 0 {
 								t.Fatalf("%s vanished by a list that is not complete", tag.Name)
 							}
 						}

@@ -17,6 +17,7 @@ import (
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 // TestContract is what every engine promises.
@@ -369,8 +370,9 @@ func tags(t *testing.T, open func(store.Retention) *store.Store) {
 	}
 	at := epoch.Add(time.Microsecond)
 	scan := store.Scan{LastAttempt: at, LastComplete: at}
-	first := []store.Tag{{Name: "1.0.0", Digest: "sha256:a", FirstSeen: at}, {
-		Name: "1.1.0", FirstSeen: at, Moved: at, Inspected: "sha256:b", Created: at, Platforms: "linux/amd64 linux/arm64",
+	seen := instant.MicrosOf(at)
+	first := []store.Tag{{Name: "1.0.0", Digest: "sha256:a", FirstSeen: seen}, {
+		Name: "1.1.0", FirstSeen: seen, Moved: seen + 1, Inspected: "sha256:b", Created: seen - 1, Platforms: "linux/amd64 linux/arm64",
 	}}
 	if err := s.PutTags(t.Context(), repository, scan, first); err != nil {
 		t.Fatal(err)
@@ -379,7 +381,7 @@ func tags(t *testing.T, open func(store.Retention) *store.Store) {
 		t.Fatal(err)
 	}
 	scan = store.Scan{LastAttempt: at.Add(time.Hour), LastComplete: at, LastError: "no answer"}
-	gone := store.Tag{Name: "1.0.0", Digest: "sha256:a", FirstSeen: at, LastSeen: at}
+	gone := store.Tag{Name: "1.0.0", Digest: "sha256:a", FirstSeen: seen, LastSeen: seen + 2}
 	if err := s.PutTags(t.Context(), repository, scan, []store.Tag{gone}); err != nil {
 		t.Fatal(err)
 	}
@@ -407,14 +409,15 @@ func tags(t *testing.T, open func(store.Retention) *store.Store) {
 func pruneTags(t *testing.T, open func(store.Retention) *store.Store) {
 	s := open(store.Retention{})
 	now := time.Now()
-	long := now.AddDate(-1, 0, 0)
+	year := now.AddDate(-1, 0, 0)
+	seen, long := instant.MicrosOf(now), instant.MicrosOf(year)
 	put := func(repository string, attempt time.Time, tags ...store.Tag) {
 		if err := s.PutTags(t.Context(), repository, store.Scan{LastAttempt: attempt}, tags); err != nil {
 			t.Fatal(err)
 		}
 	}
-	put("followed", now, store.Tag{Name: "listed", FirstSeen: long}, store.Tag{Name: "gone", FirstSeen: long, LastSeen: now}, store.Tag{Name: "forgotten", FirstSeen: long, LastSeen: long})
-	put("abandoned", long, store.Tag{Name: "listed", FirstSeen: long})
+	put("followed", now, store.Tag{Name: "listed", FirstSeen: long}, store.Tag{Name: "gone", FirstSeen: long, LastSeen: seen}, store.Tag{Name: "forgotten", FirstSeen: long, LastSeen: long})
+	put("abandoned", year, store.Tag{Name: "listed", FirstSeen: long})
 	if _, err := s.Prune(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tandem-cd/tandem/automator/internal/store"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 // events returns n events from the first on.
@@ -29,7 +30,7 @@ func events(first, n int) []*statusv1.Event {
 func fill(t *testing.T, s *store.Store) {
 	t.Helper()
 	mustAppend(t, s, events(0, 250)...)
-	tag := store.Tag{Name: "1.0.0", Digest: "sha256:a", FirstSeen: epoch, Moved: epoch, Inspected: "sha256:a", Created: epoch, Platforms: "linux/amd64"}
+	tag := store.Tag{Name: "1.0.0", Digest: "sha256:a", FirstSeen: instant.MicrosOf(epoch), Moved: instant.MicrosOf(epoch), Inspected: "sha256:a", Created: instant.MicrosOf(epoch), Platforms: "linux/amd64"}
 	for _, err := range []error{
 		s.PutTags(t.Context(), "ghcr.io/acme/api", store.Scan{LastAttempt: epoch, LastError: "no answer"}, []store.Tag{tag}),
 		s.PutToken(t.Context(), store.Token{Hash: "h", Cluster: "stage", Created: epoch, Expires: epoch.Add(time.Hour), Replace: true, CreatedBy: "user/ann"}),

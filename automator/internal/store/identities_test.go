@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tandem-cd/tandem/automator/internal/store"
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 // identities is that the newest certificate counts, and that clusters with a token alone are listed.
@@ -214,13 +215,13 @@ func foreignText(t *testing.T, open func(store.Retention) *store.Store) {
 	s := open(store.Retention{})
 	const evil = "a\x00b\xffc"
 	const tame = "a\ufffdb\ufffdc"
-	err := s.PutTags(t.Context(), "ghcr.io/acme/api", store.Scan{LastAttempt: epoch, LastError: evil}, []store.Tag{{Name: "1", Platforms: evil, FirstSeen: epoch}})
+	err := s.PutTags(t.Context(), "ghcr.io/acme/api", store.Scan{LastAttempt: epoch, LastError: evil}, []store.Tag{{Name: "1", Platforms: evil, FirstSeen: instant.MicrosOf(epoch)}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	scan, tags, err := s.Tags(t.Context(), "ghcr.io/acme/api")
 	if err != nil || scan.LastError != tame || len(tags) != 1 || tags[0].Platforms != tame {
-		t.Errorf("Tags(...) = %+q, %+q, %v", scan.LastError, tags, err)
+		t.Errorf("Tags(...) = %+q, %+v, %v", scan.LastError, tags, err)
 	}
 	id := store.Identity{Role: "cluster", Name: "prod", Issued: epoch, Version: evil}
 	if err := s.PutCertificate(t.Context(), id, epoch); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tandem-cd/tandem/shared/config"
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 // Defaults of the retention.
@@ -173,16 +174,10 @@ func storable(text string) string {
 
 // toMicros returns a time as it is stored; 0 for none.
 func toMicros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
+	return int64(instant.MicrosOf(t))
 }
 
 // fromMicros returns a stored time.
 func fromMicros(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micros).UTC()
+	return instant.Micros(micros).Time()
 }

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/tandem-cd/tandem/shared/instant"
 )
 
 // Scan says how looking at an image repository went.
@@ -19,25 +21,28 @@ type Scan struct {
 	LastError string
 }
 
-// Tag is a tag of an image repository.
+// Tag is a tag of an image repository. There may be millions of them in memory.
 type Tag struct {
 	// Name is the tag.
 	Name string
 	// Digest is what it pointed to when somebody asked; empty when nobody did.
 	Digest string
 	// FirstSeen is when it was seen first.
-	FirstSeen time.Time
+	FirstSeen instant.Micros
 	// LastSeen is the last complete list that had it, for a tag that vanished from the list; zero while it is listed.
-	LastSeen time.Time
+	LastSeen instant.Micros
 	// Moved is when the digest was first seen, for a tag that pointed to something else before; else zero.
-	Moved time.Time
+	Moved instant.Micros
 	// Inspected is the digest of the image that somebody looked at; empty when nobody did.
 	Inspected string
 	// Created is when that image says it was made; zero when it does not say.
-	Created time.Time
+	Created instant.Micros
 	// Platforms are those of that image, separated by spaces.
 	Platforms string
 }
+
+// LastMoved is when the tag was first seen to point to what it does.
+func (t *Tag) LastMoved() instant.Micros { return max(t.FirstSeen, t.Moved) }
 
 // Tags returns what is known of a repository, tags by name.
 func (s *Store) Tags(ctx context.Context, repository string) (scan Scan, tags []Tag, err error) {
@@ -60,12 +65,9 @@ func (s *Store) Tags(ctx context.Context, repository string) (scan Scan, tags []
 	defer rows.Close()
 	for rows.Next() {
 		var tag Tag
-		var first, last, moved, created int64
-		if err := rows.Scan(&tag.Name, &tag.Digest, &first, &last, &moved, &tag.Inspected, &created, &tag.Platforms); err != nil {
+		if err := rows.Scan(&tag.Name, &tag.Digest, &tag.FirstSeen, &tag.LastSeen, &tag.Moved, &tag.Inspected, &tag.Created, &tag.Platforms); err != nil {
 			return Scan{}, nil, fmt.Errorf("read tags of %s: %w", repository, err)
 		}
-		tag.FirstSeen, tag.LastSeen = fromMicros(first), fromMicros(last)
-		tag.Moved, tag.Created = fromMicros(moved), fromMicros(created)
 		tags = append(tags, tag)
 	}
 	return scan, tags, rows.Err()
@@ -125,8 +127,8 @@ func (s *Store) PutTags(ctx context.Context, repository string, scan Scan, chang
 		}
 		defer put.Close()
 		for _, tag := range changed {
-			_, err := put.ExecContext(ctx, repository, storable(tag.Name), storable(tag.Digest), toMicros(tag.FirstSeen), toMicros(tag.LastSeen),
-				toMicros(tag.Moved), storable(tag.Inspected), toMicros(tag.Created), storable(tag.Platforms))
+			_, err := put.ExecContext(ctx, repository, storable(tag.Name), storable(tag.Digest), tag.FirstSeen, tag.LastSeen,
+				tag.Moved, storable(tag.Inspected), tag.Created, storable(tag.Platforms))
 			if err != nil {
 				return err
 			}
