@@ -10,7 +10,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
-	"github.com/tandem-cd/tandem/synchronizer/internal/fair"
+	"github.com/tandem-cd/tandem/shared/fair"
 	"github.com/tandem-cd/tandem/synchronizer/internal/plan"
 )
 

@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
-	"github.com/tandem-cd/tandem/synchronizer/internal/fair"
+	"github.com/tandem-cd/tandem/shared/fair"
 )
 
 // lanesPerWorker is how many Syncs may be on their way to new content for each worker. Workers do what needs a processor;

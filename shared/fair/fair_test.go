@@ -13,7 +13,7 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
-	"github.com/tandem-cd/tandem/synchronizer/internal/fair"
+	"github.com/tandem-cd/tandem/shared/fair"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
