@@ -121,7 +121,7 @@ func (a *Automator) openScanner(context.Context) (err error) {
 }
 
 func (a *Automator) openChecker(context.Context) error {
-	a.evidence = verify.NewEvidence(a.registry, a.store, a.log)
+	a.evidence = verify.NewEvidence(verify.Sources{Registry: a.registry, Keeper: a.store, Named: a.isNamed, Log: a.log})
 	a.checker = verify.New(a.cfg.Verification, verify.Deps{
 		Registry: signatures{a.scanner, a.evidence}, Store: a.store, Log: a.log, Metrics: a.metrics, Changed: a.wakeWriters,
 	})

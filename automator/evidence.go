@@ -2,8 +2,10 @@ package automator
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/scan"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	"github.com/tandem-cd/tandem/automator/internal/verify"
@@ -122,10 +124,17 @@ func (a *Automator) signaturesFor(ctx context.Context, cluster string, image sig
 	named, known := a.repos.name(cluster, image.Repository)
 	switch {
 	case named:
-		return a.evidence.For(ctx, image, seen)
+		return a.evidence.For(ctx, cluster, image, seen)
 	case !known:
 		return signature.Material{}, nil, fault.New(fault.Unavailable, "which images cluster %q may ask about is not known yet: the automator has not read all of its repositories since it started", cluster)
 	default:
 		return signature.Material{}, nil, fault.New(fault.NotFound, "no pipeline of a repository that cluster %q is granted names %s; add it to images of one, and the automator relays its signatures", cluster, image.Repository)
 	}
+}
+
+// isNamed reports whether a tag points to an image, or an environment runs it by what Git says.
+func (a *Automator) isNamed(image signature.Image) bool {
+	seen, _ := a.scanner.Seen(image.Repository)
+	points := func(t policy.Tag) bool { return t.Digest == image.Digest }
+	return slices.ContainsFunc(seen.Listed, points) || slices.ContainsFunc(seen.Gone, points) || a.repos.run(image)
 }

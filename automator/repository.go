@@ -21,6 +21,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/run"
+	"github.com/tandem-cd/tandem/shared/signature"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 )
 
@@ -292,6 +293,18 @@ func (rs repositories) name(cluster, image string) (named, known bool) {
 		}
 	}
 	return false, known
+}
+
+// run reports whether an environment runs an image, by what the writers saw last.
+func (rs repositories) run(image signature.Image) bool {
+	for _, r := range rs {
+		for _, w := range r.writers {
+			if w.Status().Runs(image) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Updates returns what the writers of every repository saw last, for PipelineService.

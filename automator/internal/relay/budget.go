@@ -52,8 +52,9 @@ const (
 	// maxHeld bounds the bytes of transfers that are put together and not sent yet.
 	maxHeld = 512 << 20
 	// maxAnswers bounds the answers about signatures that are put together or being sent, each of signature.MaxRelayed at most;
-	// while it is put together it may take four times that. One that is not taken in sendTimeout as a whole is hung up on.
-	maxAnswers = 64
+	// while it is put together it may take four times that. One that is not taken in sendTimeout as a whole is hung up on. The last
+	// newcomerAnswers are for clusters that have none: registries that do not answer may be waited for in the others.
+	maxAnswers, newcomerAnswers = 64, 16
 )
 
 // budget is what one cluster may spend.

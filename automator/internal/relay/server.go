@@ -17,6 +17,7 @@ import (
 
 	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/fair"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/fleet"
 	"github.com/tandem-cd/tandem/shared/gitobject"
@@ -101,7 +102,7 @@ type Server struct {
 	collects   *semaphore.Weighted // transfers that are being put together
 	held       *semaphore.Weighted // bytes of transfers that wait or are being sent
 	sends      *semaphore.Weighted // transfers that are being sent
-	answers    *semaphore.Weighted // answers about signatures
+	answers    *fair.Limiter       // answers about signatures, by cluster
 	events     *appender
 	recorder   *recorder
 	unrecorded unrecorded
@@ -124,7 +125,7 @@ func New(cfg Config, deps Deps) *Server {
 		deps.Traceparent = func(string) string { return "" }
 	}
 	s := &Server{
-		cfg: cfg, deps: deps, collects: semaphore.NewWeighted(maxCollects), held: semaphore.NewWeighted(maxHeld), sends: semaphore.NewWeighted(maxSends), answers: semaphore.NewWeighted(maxAnswers), closing: make(chan struct{}),
+		cfg: cfg, deps: deps, collects: semaphore.NewWeighted(maxCollects), held: semaphore.NewWeighted(maxHeld), sends: semaphore.NewWeighted(maxSends), answers: fair.NewLimiter(maxAnswers, maxClusterSignatures, newcomerAnswers), closing: make(chan struct{}),
 		follows: newSessions(deps.Fleet), reports: newSessions(fleet.New()), recorder: newRecorder(),
 	}
 	s.events = newAppender(deps.Events, s.hub.settled)

@@ -32,10 +32,10 @@ func (s *Server) Signatures(req *relayv1.SignaturesRequest, stream grpc.ServerSt
 		return err
 	}
 	defer done()
-	if err := s.answers.Acquire(ctx, 1); err != nil {
+	if err := s.answers.Acquire(ctx, cluster); err != nil {
 		return err
 	}
-	defer s.answers.Release(1)
+	defer s.answers.Release(cluster)
 	material, version, err := s.deps.Signatures(ctx, cluster, image, req.GetSeen())
 	if err != nil {
 		return err

@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
+
 	relayv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/relay/v1"
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/signature"
 )
 
@@ -148,6 +152,11 @@ func TestThoseWhoWaitToAskAreBounded(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
+		short, end := context.WithTimeout(t.Context(), time.Minute)
+		defer end()
+		if _, err := mallory.signature(short, "mallory"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("once those who waited gave up: %v; want it to wait", err)
+		}
 		if done, err := mallory.fetch(t.Context(), "mallory"); err != nil {
 			t.Errorf("a transfer: %v; want nothing of it", err)
 		} else {
@@ -171,6 +180,77 @@ func TestAnswersCostTransfersNothing(t *testing.T) {
 		defer cancel()
 		if _, err := cluster.signature(ctx, "a"); !fault.Is(err, fault.Conflict) {
 			t.Errorf("the next question: %v; want it to wait for the debt", err)
+		}
+	})
+}
+
+// answer is a stream to a cluster that takes whatever it is sent.
+type answer struct {
+	grpc.ServerStream
+
+	ctx context.Context //nolint:containedctx // a stream has one
+}
+
+func (a answer) Context() context.Context { return a.ctx }
+
+func (answer) Send(*relayv1.SignaturesResponse) error { return nil }
+
+// crowd has so many clusters ask about so many images each, of which nothing is known until the test ends. It returns how many of these
+// asks the automator works on.
+func crowd(t *testing.T, clusters, images int) (working func() int, join func(cluster string)) {
+	t.Helper()
+	var mu sync.Mutex
+	asks := 0
+	server := New(Config{}, Deps{Signatures: func(ctx context.Context, _ string, _ signature.Image, _ []byte) (signature.Material, []byte, error) {
+		mu.Lock()
+		asks++
+		mu.Unlock()
+		<-ctx.Done()
+		return signature.Material{}, nil, ctx.Err()
+	}})
+	join = func(cluster string) {
+		ctx := rpc.WithCaller(t.Context(), rpc.Identity{Role: rpc.RoleCluster, Name: cluster})
+		go func() {
+			_ = server.Signatures(&relayv1.SignaturesRequest{
+				Hello: &relayv1.Hello{Cluster: cluster, Replica: "a", Protocol: Protocol}, Repository: "ghcr.io/acme/api", Digest: signedDigest,
+			}, answer{ctx: ctx})
+		}()
+		synctest.Wait()
+	}
+	for i := range clusters {
+		for range images {
+			join(fmt.Sprint("cluster-", i))
+		}
+	}
+	return func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return asks
+	}, join
+}
+
+func TestAnswersOfAllAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		working, _ := crowd(t, maxAnswers+10, 1)
+		if got := working(); got != maxAnswers {
+			t.Errorf("%d answers at a time; want %d", got, maxAnswers)
+		}
+	})
+}
+
+func TestAnswersAreKeptForNewcomers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		working, join := crowd(t, (maxAnswers-newcomerAnswers)/maxClusterSignatures, 2*maxClusterSignatures)
+		want := maxAnswers - newcomerAnswers
+		for i, more := range []int{0, 1, 0} { // what a newcomer asks first is answered, and nothing else
+			if want += more; i > 0 {
+				join("newcomer")
+			}
+			if got := working(); got != want {
+				t.Errorf("%d answers at a time, %d of a newcomer asked for; want %d", got, i, want)
+			}
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
+	"github.com/tandem-cd/tandem/shared/signature"
 )
 
 // Status is what a pass of one branch's writer saw. It is never written to after it was published.
@@ -50,6 +51,27 @@ type Problem struct {
 	App, Environment string
 	// Refused is whether something was to be written and was not: an edit or a push.
 	Refused bool
+}
+
+// Runs reports whether an environment runs an image.
+func (s Status) Runs(image signature.Image) bool {
+	for _, p := range s.Pipelines {
+		for _, i := range p.Pipeline.Images {
+			if i.Repository.Name() == image.Repository && p.runs(i.Name, image.Digest) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p PipelineStatus) runs(image, digest string) bool {
+	for _, e := range p.Environments {
+		if slices.ContainsFunc(e.Images[image].Pins, func(pin pipeline.Pin) bool { return pin.Digest == digest }) {
+			return true
+		}
+	}
+	return false
 }
 
 // Merge is what the writers of a repository saw: that of the branch with the pipelines, and those of the others. Each knows

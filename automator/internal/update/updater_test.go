@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/signature"
 )
 
 func TestCandidateBecomesACommit(t *testing.T) {
@@ -247,5 +248,25 @@ func TestEventsWaitForTheStore(t *testing.T) {
 		synctest.Wait()
 		s.told(update.Detected, "shop api:1.1.0")
 		s.told(update.Committed, "shop dev api:1.1.0")
+	})
+}
+
+func TestWhatEnvironmentsRun(t *testing.T) {
+	t.Parallel()
+	play(t, shop(), func(s *scene) {
+		tests := map[string]struct {
+			image signature.Image
+			want  bool
+		}{
+			"Runs":         {signature.Image{Repository: api, Digest: digest(api, "1.0.0")}, true},
+			"OfNothing":    {signature.Image{Repository: api, Digest: digest(api, "1.1.0")}, false},
+			"OfAnother":    {signature.Image{Repository: web, Digest: digest(api, "1.0.0")}, false},
+			"NotAPipeline": {signature.Image{Repository: "registry.test/acme/else", Digest: digest(api, "1.0.0")}, false},
+		}
+		for name, tc := range tests {
+			if got := s.updater.Status().Runs(tc.image); got != tc.want {
+				t.Errorf("%s: Runs(%v) = %t", name, tc.image, got)
+			}
+		}
 	})
 }

@@ -43,8 +43,10 @@ type world struct {
 	stored   map[string][]string
 	changed  int
 	hints    []string
-	slow     string        // a host that does not answer before
+	slow     string        // a host, or repositories below a name, of which nothing is told before
 	release  chan struct{} // this is closed
+	held     int           // who waits for that
+	secret   string        // a repository whose digests nobody names
 }
 
 func newWorld() *world {
@@ -68,9 +70,12 @@ func (w *world) Hint(_, tag string) bool {
 
 func (w *world) Signatures(ctx context.Context, repository, digest string) (signature.Material, error) {
 	if w.slow != "" && strings.HasPrefix(repository, w.slow+"/") {
+		w.set(func() { w.held++ })
+		defer w.set(func() { w.held-- })
 		select {
 		case <-w.release:
 		case <-ctx.Done():
+			return signature.Material{}, ctx.Err()
 		}
 	}
 	w.mu.Lock()
@@ -78,6 +83,8 @@ func (w *world) Signatures(ctx context.Context, repository, digest string) (sign
 	w.asked++
 	return w.material[digest], w.down
 }
+
+func (w *world) names(image signature.Image) bool { return image.Repository != w.secret }
 
 func (w *world) Verified(_ context.Context, repository, digest, rules string) ([]string, bool, error) {
 	w.mu.Lock()
@@ -97,6 +104,13 @@ func (w *world) set(change func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change()
+}
+
+// waiting returns how many wait for an answer that does not come.
+func (w *world) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held
 }
 
 func (w *world) questions() int {

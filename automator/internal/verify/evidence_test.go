@@ -46,7 +46,7 @@ func bring(t *testing.T, test func(t *testing.T, w *world, s *shelf, e *verify.E
 	synctest.Test(t, func(t *testing.T) {
 		w, s := newWorld(), &shelf{kept: map[string]signature.Material{}}
 		log, _ := logtest.New(t)
-		test(t, w, s, verify.NewEvidence(w, s, log))
+		test(t, w, s, verify.NewEvidence(verify.Sources{Registry: w, Keeper: s, Named: w.names, Log: log}))
 	})
 }
 
@@ -55,7 +55,7 @@ var api = signature.Image{Repository: repository, Digest: digestOf("1.0.0")}
 // has asks for what is known, as a cluster that has seen a version does, and returns the new version.
 func has(t *testing.T, e *verify.Evidence, seen []byte, want int) []byte {
 	t.Helper()
-	m, version, err := e.For(t.Context(), api, seen)
+	m, version, err := e.For(t.Context(), "dev", api, seen)
 	if err != nil || len(m.Items) != want {
 		t.Errorf("For(...): %d signatures, %v; want %d", len(m.Items), err, want)
 	}
@@ -107,7 +107,7 @@ func TestRegistriesAreNotAskedAtEveryCall(t *testing.T) {
 		w.down = errBoom
 		other := signature.Image{Repository: repository, Digest: digestOf("2.0.0")}
 		for range 3 {
-			if _, _, err := e.For(t.Context(), other, nil); err == nil {
+			if _, _, err := e.For(t.Context(), "dev", other, nil); err == nil {
 				t.Error("nothing is known, and the registry does not answer, and there is no error")
 			}
 		}
@@ -146,7 +146,7 @@ func TestASlowRegistryKeepsNobodyFromOthers(t *testing.T) {
 		var all sync.WaitGroup
 		for _, tag := range []string{"a", "b", "c", "d", "e", "f", "g"} {
 			all.Go(func() {
-				_, _, _ = e.For(t.Context(), signature.Image{Repository: "slow.test/acme/api", Digest: digestOf(tag)}, nil)
+				_, _, _ = e.For(t.Context(), "dev", signature.Image{Repository: "slow.test/acme/api", Digest: digestOf(tag)}, nil)
 			})
 		}
 		synctest.Wait()
