@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // Mark stands where a secret was.
@@ -101,6 +102,15 @@ var (
 	// query is the query of a web address: signatures and tokens travel there.
 	query = regexp.MustCompile(`(?i)\b(https?://[^\s?"'<>]+)\?[^\s"'<>]+`)
 )
+
+// OneLine makes foreign words fit into one line, without control characters, and cuts them after so many bytes.
+func OneLine(text string, most int) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
+}
 
 // Addresses returns a text without the credentials that addresses in it hold: users of web addresses and their queries,
 // and passwords of all.

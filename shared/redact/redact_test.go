@@ -92,3 +92,19 @@ func TestNil(t *testing.T) {
 		t.Errorf("Text: got %q", got)
 	}
 }
+
+func TestOneLine(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                        "",
+		" two\r\n\tlines ":        "two lines",
+		"red \x1b[31m\x7f\u0085!": "red [31m !",
+		"a\u00a0\u2028b":          "a b",
+		"exactly ten":             "exactly te...",
+		"123456789é":              "123456789...",
+	} {
+		if got := redact.OneLine(text, 10); got != want {
+			t.Errorf("OneLine(%q, 10): got %q, want %q", text, got, want)
+		}
+	}
+}

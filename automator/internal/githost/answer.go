@@ -100,6 +100,17 @@ func read(a answer) (gitobject.ID, error) {
 	return gitobject.ID{}, fmt.Errorf("%w: the API says %s", ErrOutcomeUnknown, orElse(reason, first.Type))
 }
 
+// limited tells whether a host says that it had too many requests. GitHub says it by 403 too; see "Rate limits for the REST API".
+func limited(status int, header http.Header, message string) bool {
+	switch status {
+	case http.StatusTooManyRequests:
+		return true
+	case http.StatusForbidden:
+		return header.Get("Retry-After") != "" || header.Get("X-Ratelimit-Remaining") == "0" || saysLimited(message)
+	}
+	return false
+}
+
 // saysLimited tells whether a message is that of a secondary limit, which may come with no header.
 func saysLimited(message string) bool {
 	return strings.Contains(strings.ToLower(message), "secondary rate limit")
@@ -108,9 +119,8 @@ func saysLimited(message string) bool {
 // failure is the error of a status other than 200.
 func (a answer) failure(message string) error {
 	reason := fmt.Sprintf("the API answers %d: %s", a.status, clip(message))
-	limited := a.header.Get("Retry-After") != "" || a.header.Get("X-Ratelimit-Remaining") == "0" || saysLimited(message)
 	switch {
-	case a.status == http.StatusTooManyRequests, a.status == http.StatusForbidden && limited:
+	case limited(a.status, a.header, message):
 		return &LaterError{After: a.pause(), Reason: reason}
 	case a.status == http.StatusRequestTimeout, a.status >= 500, a.status < 300:
 		return fmt.Errorf("%w: %s", ErrOutcomeUnknown, reason)

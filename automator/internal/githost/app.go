@@ -178,18 +178,16 @@ func (a App) issue(ctx context.Context, client *http.Client, at, repository stri
 	case resp.StatusCode != http.StatusCreated:
 		secrets := redact.New()
 		secrets.Add(assertion)
-		return shortlived.Credentials{}, fault.New(kindOf(resp), "the API answers %d: %s", resp.StatusCode, clip(secrets.Text(answer.Message)))
+		return shortlived.Credentials{}, fault.New(kindOf(resp, answer.Message), "the API answers %d: %s", resp.StatusCode, clip(secrets.Text(answer.Message)))
 	case decoded != nil, answer.Token == "", strings.ContainsAny(answer.Token, "\r\n\x00"), answer.Expires.IsZero():
 		return shortlived.Credentials{}, errors.New("the API answers with something that is no token")
 	}
 	return shortlived.Credentials{Username: appUser, Password: answer.Token, Expires: answer.Expires}, nil
 }
 
-// kindOf is what an answer without a token means. GitHub says 403 also to who asked too often; see "Rate limits for the REST
-// API".
-func kindOf(resp *http.Response) fault.Kind {
-	tooOften := resp.Header.Get("Retry-After") != "" || resp.Header.Get("X-Ratelimit-Remaining") == "0"
-	if resp.StatusCode == http.StatusForbidden && tooOften {
+// kindOf is what an answer without a token means.
+func kindOf(resp *http.Response, message string) fault.Kind {
+	if limited(resp.StatusCode, resp.Header, message) {
 		return fault.Unavailable
 	}
 	return shortlived.KindOfStatus(resp.StatusCode)
@@ -220,11 +218,5 @@ func (a App) key() (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-// clip makes a host's words fit into one line of an error.
-func clip(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > maxReasonBytes {
-		text = strings.ToValidUTF8(text[:maxReasonBytes], "") + "..."
-	}
-	return text
-}
+// clip makes a host's words fit into an error.
+func clip(text string) string { return redact.OneLine(text, maxReasonBytes) }

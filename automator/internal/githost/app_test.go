@@ -132,9 +132,13 @@ func TestPassingTrouble(t *testing.T) {
 		"TooOften":    {answers(http.StatusTooManyRequests), fault.Unavailable},
 		"RateLimit":   {answers(http.StatusForbidden, "X-Ratelimit-Remaining", "0"), fault.Unavailable},
 		"SecondLimit": {answers(http.StatusForbidden, "Retry-After", "60"), fault.Unavailable},
-		"Suspended":   {answers(http.StatusForbidden, "X-Ratelimit-Remaining", "4999"), fault.Unauthorized},
-		"Removed":     {answers(http.StatusNotFound), fault.Unauthorized},
-		"BrokenOff":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable},
+		"SecondLimitInWords": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"message": "You have exceeded a secondary rate limit."}`)
+		}, fault.Unavailable},
+		"Suspended": {answers(http.StatusForbidden, "X-Ratelimit-Remaining", "4999"), fault.Unauthorized},
+		"Removed":   {answers(http.StatusNotFound), fault.Unauthorized},
+		"BrokenOff": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

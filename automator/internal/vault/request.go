@@ -18,6 +18,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/samesite"
 	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/redact"
 )
 
 // Limits on one request.
@@ -96,7 +97,7 @@ func (c *Client) ask(ctx context.Context, r request) (answer, error) {
 	case status != http.StatusOK && (decoded != nil || got.Errors == nil && got.Data == nil):
 		return answer{}, c.noVault(shortlived.KindOfStatus(status), fmt.Sprintf("it answers %d, and not as Vault does", status))
 	case status != http.StatusOK:
-		said := clip(c.secrets.Text(strings.Join(got.Errors, "; ")))
+		said := redact.OneLine(c.secrets.Text(strings.Join(got.Errors, "; ")), maxReasonBytes)
 		return answer{}, fault.Wrap(shortlived.KindOfStatus(status), &refusal{status: status, said: said, data: got.Data})
 	case decoded != nil:
 		return answer{}, c.noVault(fault.Unauthorized, "the answer is not JSON")
@@ -154,7 +155,7 @@ func (c *Client) send(ctx context.Context, r request) (status int, body []byte, 
 // unanswered is the error of a request without an answer, in one line: parts of it may be foreign.
 func (c *Client) unanswered(err error) error {
 	err = shortlived.Unanswered(err)
-	return fault.New(fault.KindOf(err), "%s", clip(c.secrets.Text(err.Error())))
+	return fault.New(fault.KindOf(err), "%s", redact.OneLine(c.secrets.Text(err.Error()), maxReasonBytes))
 }
 
 // newClient follows redirects to other nodes of the same Vault, and shows its token to nobody else. It speaks HTTP/1.1: in
@@ -196,13 +197,4 @@ func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
 func portOf(of *url.URL) string {
 	standard := map[string]string{"http": "80", "https": "443"}
 	return cmp.Or(of.Port(), standard[of.Scheme])
-}
-
-// clip makes foreign words fit into one line of an error.
-func clip(text string) string {
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }), " ")
-	if len(text) > maxReasonBytes {
-		text = strings.ToValidUTF8(text[:maxReasonBytes], "") + "..."
-	}
-	return text
 }
