@@ -229,7 +229,7 @@ func (c *Commits) attempt(ctx context.Context, body []byte) (gitobject.ID, error
 		return gitobject.ID{}, fmt.Errorf("%w: %s", ErrOutcomeUnknown, clip(secrets.Text(err.Error())))
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusUnauthorized && c.tokens.Refused(ctx, shown.Password) {
+	if resp.StatusCode == http.StatusUnauthorized && c.tokens.Refused(shown.Password) {
 		return gitobject.ID{}, errAnotherToken
 	}
 	text, err := io.ReadAll(http.MaxBytesReader(nil, resp.Body, maxAnswerBytes))

@@ -122,7 +122,7 @@ func readPassword(file string) (string, error) {
 // error says why nobody knows.
 func (r *Repo) another(ctx context.Context, shown access) (other access, ok bool, err error) {
 	source := r.cfg.Auth.Source
-	if source == nil || !source.Refused(ctx, shown.password) {
+	if source == nil || !source.Refused(shown.password) {
 		return access{}, false, nil
 	}
 	other, err = r.access(ctx)

@@ -92,7 +92,7 @@ func (k *keychain) renewed(ctx context.Context, shown *string) bool {
 	if shown == nil {
 		shown = k.shown.Load()
 	}
-	if k.source == nil || shown == nil || !k.source.Refused(ctx, *shown) {
+	if k.source == nil || shown == nil || !k.source.Refused(*shown) {
 		return false
 	}
 	got, err := k.source.Credentials(ctx)

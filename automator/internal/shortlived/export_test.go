@@ -2,6 +2,8 @@ package shortlived
 
 // What tests wait for.
 const (
-	Pause       = pause
-	RenewBefore = renewBefore
+	IssueTimeout = issueTimeout
+	Patience     = patience
+	Pause        = pause
+	RenewBefore  = renewBefore
 )

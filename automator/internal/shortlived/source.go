@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tandem-cd/tandem/shared/fault"
@@ -31,15 +30,23 @@ type Issue func(ctx context.Context) (Credentials, error)
 type Source struct {
 	name  string
 	issue Issue
-	now   func() time.Time
 
-	turn     chan struct{} // holds one token: who asks
+	mu       sync.Mutex
+	asked    *ask // in flight; nil for none
 	have     Credentials
 	failed   error
 	again    time.Time // not before then
 	refused  time.Time // when somebody found them refused last
 	doubted  bool      // have was found refused
-	standing atomic.Pointer[Standing]
+	standing *Standing
+}
+
+// ask is one question to the issuer, for everybody who waits for its answer.
+type ask struct {
+	began time.Time
+	ended chan struct{} // closed once the rest is there
+	got   Credentials
+	err   error
 }
 
 // Standing is how a source stands after it asked last.
@@ -53,6 +60,8 @@ type Standing struct {
 const (
 	// issueTimeout bounds one issue.
 	issueTimeout = 30 * time.Second
+	// patience is how long newer credentials are waited for, from when they were asked for, while there are some that count.
+	patience = time.Second
 	// pause is how long a failure counts for everybody who asks, and lies between credentials that are found refused.
 	pause = 15 * time.Second
 	// renewBefore is how long before their end credentials are issued anew; what lives shorter is at half of its life.
@@ -60,53 +69,64 @@ const (
 )
 
 // New returns a source. Its errors name the credentials, such as "credentials of aws for registry.example.com".
-func New(name string, issue Issue) *Source {
-	return &Source{name: name, issue: issue, now: time.Now, turn: make(chan struct{}, 1)}
-}
+func New(name string, issue Issue) *Source { return &Source{name: name, issue: issue} }
 
-// Credentials returns credentials that hold for some minutes at least. Who asks while another does waits for the same
-// answer; who gives up leaves it to the others. An error is of kind Unavailable if the issuer could not be asked, else of
-// kind Unauthorized, and says what the issuer said.
+// Credentials returns credentials that hold for some minutes at least, if there are any. Who asks while another does waits for
+// the same answer; who gives up leaves it to the others. Where there are some that count, and that nobody found refused, an
+// issuer that hangs is waited for no longer than a second, and gives the newer ones to whoever asks after its answer. An error
+// is of kind Unavailable if the issuer could not be asked, else of kind Unauthorized, and says what the issuer said.
 func (s *Source) Credentials(ctx context.Context) (Credentials, error) {
-	if err := s.take(ctx); err != nil {
-		return Credentials{}, err
-	}
-	if s.now().Before(s.again) {
-		defer s.leave()
+	s.mu.Lock()
+	now := time.Now()
+	if now.Before(s.again) {
+		defer s.mu.Unlock()
 		return s.have, s.failed
 	}
-	answer := make(chan outcome, 1)
-	var asking sync.WaitGroup
-	asking.Go(func() {
-		defer s.leave()
-		asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), issueTimeout)
-		defer cancel()
-		s.renew(asked)
-		answer <- outcome{s.have, s.failed}
-	})
+	if s.asked == nil {
+		s.ask(ctx, now)
+	}
+	asked, kept, enough := s.asked, s.have, s.enough(now)
+	s.mu.Unlock()
 	select {
-	case got := <-answer:
-		return got.Credentials, got.err
+	case <-asked.ended:
+		return asked.got, asked.err
+	case <-enough:
+		return kept, nil
 	case <-ctx.Done():
 		return Credentials{}, context.Cause(ctx)
 	}
 }
 
-type outcome struct {
-	Credentials
+// ask asks the issuer beside everybody. Who calls it holds the lock.
+func (s *Source) ask(ctx context.Context, now time.Time) {
+	asked := &ask{began: now, ended: make(chan struct{})}
+	s.asked = asked
+	var asking sync.WaitGroup // for nobody: it ends within issueTimeout
+	asking.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), issueTimeout)
+		defer cancel()
+		got, err := s.issue(ctx)
+		s.settle(asked, got, err)
+	})
+}
 
-	err error
+// enough tells when there is no use in waiting on for the ask in flight; never (nil) for who has nothing that counts beyond that.
+// Who calls it holds the lock.
+func (s *Source) enough(now time.Time) <-chan time.Time {
+	end := instant.Later(now, s.asked.began.Add(patience))
+	if s.have.Password == "" || s.doubted || !s.have.countAt(end) {
+		return nil
+	}
+	return time.After(end.Sub(now))
 }
 
 // Refused takes note that a password was not taken, though it should count still, and reports whether it is worth asking for
 // others. Whoever refuses all of them must not have us issue them without end. As long as the issuer cannot be asked the
 // same may come again: not everybody who refuses a password means it.
-func (s *Source) Refused(ctx context.Context, password string) bool {
-	if s.take(ctx) != nil {
-		return false
-	}
-	defer s.leave()
-	now := s.now()
+func (s *Source) Refused(password string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
 	switch {
 	case s.have.Password != password, s.again.IsZero():
 		return true
@@ -118,37 +138,52 @@ func (s *Source) Refused(ctx context.Context, password string) bool {
 }
 
 // Standing returns how it stands, without waiting for anybody; nil before it was asked for anything.
-func (s *Source) Standing() *Standing { return s.standing.Load() }
-
-func (s *Source) take(ctx context.Context) error {
-	select {
-	case s.turn <- struct{}{}:
+func (s *Source) Standing() *Standing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.standing == nil {
 		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
+	standing := *s.standing
+	return &standing
 }
 
-func (s *Source) leave() { <-s.turn }
-
-// renew issues credentials. Who calls it has the turn.
-func (s *Source) renew(ctx context.Context) {
-	now := s.now()
-	got, err := s.issue(ctx)
+// settle takes what came of an ask, and tells who waits for it.
+func (s *Source) settle(asked *ask, got Credentials, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
 	if err == nil && got.Password == "" {
 		err = errors.New("the answer has no token")
 	}
 	if err == nil {
-		s.have, s.failed, s.doubted, s.again = got, nil, false, got.renewal(now)
-		s.standing.Store(&Standing{Counts: true})
-		return
+		s.replace(asked, got, now)
+	} else {
+		s.keep(err, now)
 	}
+	s.asked, asked.got, asked.err = nil, s.have, s.failed
+	close(asked.ended)
+}
+
+// replace takes new credentials. What was found refused while it was asked for may have been read before it was changed, and
+// is asked for once more.
+func (s *Source) replace(asked *ask, got Credentials, now time.Time) {
+	stale := got.Password == s.have.Password && s.refused.After(asked.began)
+	s.have, s.failed, s.doubted, s.again = got, nil, stale, got.renewal(now)
+	if stale {
+		s.again = time.Time{}
+	}
+	s.standing = &Standing{Counts: true}
+}
+
+// keep keeps what there is, if it outlives the failure to replace it.
+func (s *Source) keep(err error, now time.Time) {
 	err = fault.New(kindOf(err), "%s: %w", s.name, err)
-	if !s.stillCounts(now, err) {
+	if !s.outlives(err, now) {
 		s.have, s.failed = Credentials{}, err
 	}
 	s.again = s.have.until(now, now.Add(pause))
-	s.standing.Store(&Standing{Counts: s.failed == nil, Problem: err})
+	s.standing = &Standing{Counts: s.failed == nil, Problem: err}
 }
 
 // renewal is when to issue others, seen from now: not before a pause, but at their end.
@@ -169,16 +204,20 @@ func (c Credentials) until(now, at time.Time) time.Time {
 	return at
 }
 
-// stillCounts tells whether what there is outlives a failure to replace it. The word of the issuer ends what nothing else ends,
+// countAt tells whether they have not ended by then.
+func (c Credentials) countAt(then time.Time) bool {
+	return c.Expires.IsZero() || then.Before(c.Expires)
+}
+
+// outlives tells whether what there is outlives a failure to replace it. The word of the issuer ends what nothing else ends,
 // and what somebody found refused; the word of anybody else ends nothing.
-func (s *Source) stillCounts(now time.Time, err error) bool {
-	endless := s.have.Expires.IsZero()
+func (s *Source) outlives(err error, now time.Time) bool {
 	switch {
-	case s.have.Password == "", !endless && !now.Before(s.have.Expires):
+	case s.have.Password == "", !s.have.countAt(now):
 		return false
 	case fault.Is(err, fault.Unavailable), errors.Is(err, ErrUnheard):
 		return true
 	default:
-		return !endless && !s.doubted
+		return !s.have.Expires.IsZero() && !s.doubted
 	}
 }

@@ -198,7 +198,7 @@ func TestRefusedCredentialsAreIssuedAnew(t *testing.T) {
 		}
 		first := issued()
 		for range 2 {
-			if !source.Refused(t.Context(), first) {
+			if !source.Refused(first) {
 				t.Error("no others are promised to both who found the same refused")
 			}
 		}
@@ -206,12 +206,12 @@ func TestRefusedCredentialsAreIssuedAnew(t *testing.T) {
 		if first == second || issuer.asked.Load() != 2 {
 			t.Errorf("%d issues, %q after %q", issuer.asked.Load(), second, first)
 		}
-		if source.Refused(t.Context(), second) {
+		if source.Refused(second) {
 			t.Error("others are promised again at once")
 		}
 		<-time.After(shortlived.Pause)
 		issuer.fail(errors.New("down"))
-		if !source.Refused(t.Context(), second) {
+		if !source.Refused(second) {
 			t.Error("no others are promised after a while")
 		}
 		if got, err := source.Credentials(t.Context()); err == nil {
@@ -257,7 +257,7 @@ func TestAnIssuerThatCannotBeAsked(t *testing.T) {
 				}
 				issuer.fail(tc.err)
 				<-time.After(30 * time.Minute)
-				if tc.refused && !source.Refused(t.Context(), first.Password) {
+				if tc.refused && !source.Refused(first.Password) {
 					t.Fatal("nothing else is promised")
 				}
 				got, err := source.Credentials(t.Context())

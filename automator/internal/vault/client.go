@@ -120,7 +120,7 @@ func (c *Client) read(ctx context.Context, path string) (got answer, shown short
 		return answer{}, shown, explain(path, err)
 	case !says(lookErr, http.StatusForbidden):
 		return answer{}, shown, lookErr
-	case !c.tokens.Refused(ctx, shown.Password):
+	case !c.tokens.Refused(shown.Password):
 		return answer{}, shown, fault.New(fault.Unavailable, "%w, though the token is new; the next one is asked for in a moment", lookErr)
 	}
 	refused := shown.Password

@@ -9,6 +9,9 @@ import (
 // ReadEvery is how often a secret without a lease is read.
 const ReadEvery = readEvery
 
+// RequestTimeout bounds a request.
+const RequestTimeout = requestTimeout
+
 // MaxAnswerBytes bounds an answer.
 const MaxAnswerBytes = maxAnswerBytes
 

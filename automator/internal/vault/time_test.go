@@ -131,12 +131,12 @@ func TestSecretsAreReadAgain(t *testing.T) {
 		}
 		f.fake.PutKV2(path, map[string]any{"password": "third"})
 		source := f.source(t, vault.Secret{Path: path})
-		if !source.Refused(t.Context(), "second") || f.password(t) != "third" {
+		if !source.Refused("second") || f.password(t) != "third" {
 			t.Errorf("what was refused is not read again at once: %q", f.password(t))
 		}
 		reads := f.fake.Asked(path)
 		for range 50 { // within one pause
-			source.Refused(t.Context(), "third")
+			source.Refused("third")
 			f.password(t)
 		}
 		if n := f.fake.Asked(path) - reads; n > 0 {
