@@ -19,6 +19,8 @@ type Grant struct {
 	MaxTTL time.Duration
 	// Renewable is whether it can be renewed at all.
 	Renewable bool
+	// NoSelf is whether it can neither renew itself nor look itself up, as without the policy default.
+	NoSelf bool
 	// Read are the paths that may be read.
 	Read []string
 }
@@ -72,6 +74,19 @@ func (f *Fake) TakeLogin(path string, body map[string]string, grant Grant) {
 // TakeToken makes a token.
 func (f *Fake) TakeToken(value string, grant Grant) {
 	f.change(func() { f.tokens[value] = newToken(grant) })
+}
+
+// Allow has a path be read by all tokens that there are, and that there will be.
+func (f *Fake) Allow(path string) {
+	f.change(func() {
+		for _, t := range f.tokens {
+			t.grant.Read = append(slices.Clone(t.grant.Read), path)
+		}
+		for at, l := range f.logins {
+			l.grant.Read = append(slices.Clone(l.grant.Read), path)
+			f.logins[at] = l
+		}
+	})
 }
 
 // RevokeTokens revokes all tokens, and with them their leases.
@@ -169,9 +184,9 @@ func (f *Fake) known(w http.ResponseWriter, r *http.Request, path string) {
 	case !t.lives():
 		f.denied++
 		fail(w, http.StatusForbidden, "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n")
-	case path == "auth/token/lookup-self" && r.Method == http.MethodGet:
+	case path == "auth/token/lookup-self" && r.Method == http.MethodGet && !t.grant.NoSelf:
 		respond(w, t.lookUp(value))
-	case path == "auth/token/renew-self" && r.Method == http.MethodPost:
+	case path == "auth/token/renew-self" && r.Method == http.MethodPost && !t.grant.NoSelf:
 		t.renewSelf(w, value)
 	case !slices.Contains(t.grant.Read, path):
 		fail(w, http.StatusForbidden, "1 error occurred:\n\t* permission denied\n\n")

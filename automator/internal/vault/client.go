@@ -9,11 +9,9 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"net/url"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -23,9 +21,6 @@ import (
 	"github.com/tandem-cd/tandem/shared/redact"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 )
-
-// readEvery is how often a secret without a lease is read: nobody says until when a value in a KV counts.
-const readEvery = 5 * time.Minute
 
 // Deps are what a client tells things to.
 type Deps struct {
@@ -79,94 +74,10 @@ func (c *Client) Source(secret Secret) (*shortlived.Source, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sources[secret] == nil {
-		c.sources[secret] = shortlived.New(secret.Path+" of Vault", c.telling(secret.Path, func(ctx context.Context) (shortlived.Credentials, error) {
-			return c.issue(ctx, secret)
-		}))
+		r := &reader{Client: c, secret: secret}
+		c.sources[secret] = shortlived.New(secret.Path+" of Vault", c.telling(secret.Path, r.issue))
 	}
 	return c.sources[secret], nil
-}
-
-// issue reads a secret.
-func (c *Client) issue(ctx context.Context, secret Secret) (shortlived.Credentials, error) {
-	asked := time.Now()
-	got, token, err := c.read(ctx, secret.Path)
-	if err != nil {
-		return shortlived.Credentials{}, err
-	}
-	username, password, err := secret.pick(fieldsOf(got.Data))
-	if err != nil {
-		return shortlived.Credentials{}, err
-	}
-	c.secrets.Add(password)
-	credentials := shortlived.Credentials{Username: username, Password: password}
-	credentials.Expires, credentials.Renew = got.life(asked, token.Expires)
-	return credentials, nil
-}
-
-// read reads a path, and returns the token that it was read with.
-func (c *Client) read(ctx context.Context, path string) (got answer, shown shortlived.Credentials, err error) {
-	shown, err = c.tokens.Credentials(ctx)
-	if err != nil {
-		return answer{}, shown, err
-	}
-	got, err = c.readWith(ctx, path, shown.Password)
-	if !says(err, http.StatusForbidden) {
-		return got, shown, explain(path, err)
-	}
-	// Vault says the same to a token that it does not know as to one that may not.
-	_, lookErr := c.lookUp(ctx, shown.Password)
-	switch {
-	case lookErr == nil:
-		return answer{}, shown, explain(path, err)
-	case !says(lookErr, http.StatusForbidden):
-		return answer{}, shown, lookErr
-	case !c.tokens.Refused(shown.Password):
-		return answer{}, shown, fault.New(fault.Unavailable, "%w, though the token is new; the next one is asked for in a moment", lookErr)
-	}
-	refused := shown.Password
-	if shown, err = c.tokens.Credentials(ctx); err != nil {
-		return answer{}, shown, err
-	}
-	if problem := c.tokens.Standing().Problem; problem != nil && shown.Password == refused {
-		return answer{}, shown, problem
-	}
-	got, err = c.readWith(ctx, path, shown.Password)
-	return got, shown, explain(path, err)
-}
-
-func (c *Client) readWith(ctx context.Context, path, token string) (answer, error) {
-	got, err := c.ask(ctx, request{operation: opRead, method: http.MethodGet, path: path, token: token})
-	if err == nil && got.Data == nil {
-		return answer{}, c.noVault(fault.Unauthorized, "the answer has no data")
-	}
-	return got, err
-}
-
-// life says when what was read ends, and when it is to be read again. A lease ends with the token that it was given to.
-func (a answer) life(asked, tokenEnds time.Time) (ends, renew time.Time) {
-	lease := seconds(a.LeaseDuration)
-	if a.LeaseID == "" || lease == 0 {
-		every := readEvery
-		if lease > 0 { // what a KV of version 1 recommends
-			every = min(every, lease)
-		}
-		return time.Time{}, asked.Add(every)
-	}
-	ends = asked.Add(lease)
-	if !tokenEnds.IsZero() && tokenEnds.Before(ends) {
-		ends = tokenEnds
-	}
-	return ends, asked.Add(ends.Sub(asked) / 2)
-}
-
-// maxLease bounds what is believed of a lease, which is a number of seconds.
-const maxLease = 10 * 365 * 24 * time.Hour
-
-func seconds(n int64) time.Duration {
-	if n > int64(maxLease/time.Second) {
-		return maxLease
-	}
-	return time.Duration(max(n, 0)) * time.Second
 }
 
 // telling logs when a source begins to fail, when it fails in another way, and when that is over.

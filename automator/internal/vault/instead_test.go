@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/vault"
+	"github.com/tandem-cd/tandem/automator/vaulttest"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/rpc/rpctest"
 )
@@ -75,6 +77,30 @@ func instead(answers http.HandlerFunc) func(*testing.T, *fixture) {
 	return func(t *testing.T, f *fixture) { f.DialWith(inMemory(t, answers)) }
 }
 
+// TestATokenInAFileIsNotTakenForEndless when something answers its renewal with nothing: it would not be renewed in time.
+func TestATokenInAFileIsNotTakenForEndless(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, func(cfg *vault.Config) { cfg.Auth = vault.Auth{Token: vault.TokenAuth{File: file(t, "hvs.agents")}} })
+		f.fake.TakeToken("hvs.agents", vaulttest.Grant{TTL: 10 * time.Minute, Renewable: true, Read: []string{path}})
+		var away atomic.Bool
+		node, other := inMemory(t, f.fake), inMemory(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "{}") }))
+		f.DialWith(func() (net.Conn, error) {
+			if away.Load() {
+				return other()
+			}
+			return node()
+		})
+		f.keep(t)
+		<-time.After(4 * time.Minute)
+		away.Store(true)
+		<-time.After(2 * time.Minute)
+		away.Store(false)
+		<-time.After(time.Hour)
+		f.password(t)
+	})
+}
+
 // TestACertificateThatIsNotTrusted ends nothing either, nor does a file of certificates that is being replaced.
 func TestACertificateThatIsNotTrusted(t *testing.T) {
 	t.Parallel()
@@ -88,7 +114,7 @@ func TestACertificateThatIsNotTrusted(t *testing.T) {
 			got := f.password(t)
 			<-time.After(vault.RequestTimeout) // in a pipe, who sends an alert waits for who sends the rest of a handshake
 			if got != "of-the-registry" || len(f.Problems()) == 0 {
-				t.Fatalf("%s: the password is %q, problems %q", when, got, f.Problems())
+				t.Fatalf("%s: the password is %q, problems %+v", when, got, f.Problems())
 			}
 		}
 		f.password(t)

@@ -135,6 +135,9 @@ func (c *Client) logIn(ctx context.Context) (token, error) {
 func (c *Client) renew(ctx context.Context) (token, error) {
 	asked, renewed := time.Now(), c.held
 	got, err := c.ask(ctx, request{operation: opRenew, method: http.MethodPost, path: "auth/token/renew-self", token: renewed.value, body: struct{}{}})
+	if err == nil && !isToken(got.Auth.ClientToken) {
+		err = c.noVault(fault.Unauthorized, "the answer has no token")
+	}
 	if err != nil {
 		return token{}, fmt.Errorf("renew the token: %w", err)
 	}
