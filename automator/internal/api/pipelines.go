@@ -14,6 +14,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
 	"github.com/tandem-cd/tandem/automator/internal/policy"
 	"github.com/tandem-cd/tandem/automator/internal/scan"
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
 	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
@@ -46,9 +47,9 @@ type Signatures interface {
 	Signed(repository string, tag *policy.Tag, rules signature.Rules) policy.Signed
 }
 
-// Credentials says which of them are not to be had, or not renewed.
+// Credentials says how those stand that are not to be had, or not to be renewed.
 type Credentials interface {
-	Problems() []string
+	Problems() []shortlived.Standing
 }
 
 // Pipelines answers PipelineService.
@@ -72,8 +73,8 @@ func (s *Pipelines) ListPipelines(_ context.Context, req *pipelinev1.ListPipelin
 		return nil, err
 	}
 	resp := &pipelinev1.ListPipelinesResponse{}
-	for _, problem := range s.credentials.Problems() {
-		resp.Problems = append(resp.Problems, &statusv1.Problem{Kind: statusv1.ProblemKind_PROBLEM_KIND_CREDENTIALS, Message: problem})
+	for _, standing := range s.credentials.Problems() {
+		resp.Problems = append(resp.Problems, credentialProblem(standing))
 	}
 	var all []*pipelinev1.Pipeline
 	for _, status := range s.sorted() {
@@ -90,6 +91,14 @@ func (s *Pipelines) ListPipelines(_ context.Context, req *pipelinev1.ListPipelin
 	slices.SortFunc(all, func(a, b *pipelinev1.Pipeline) int { return cmp.Compare(name(a), name(b)) })
 	resp.Pipelines, resp.NextPageToken, err = fleet.Page(all, name, size, req.GetPageToken())
 	return resp, err
+}
+
+func credentialProblem(standing shortlived.Standing) *statusv1.Problem {
+	text := standing.Problem.Error()
+	if standing.Counts {
+		text += "; what was had before is used on"
+	}
+	return &statusv1.Problem{Kind: statusv1.ProblemKind_PROBLEM_KIND_CREDENTIALS, Message: text, Warning: standing.Counts}
 }
 
 func (s *Pipelines) sorted() []update.Status {

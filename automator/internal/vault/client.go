@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -96,28 +97,32 @@ func (c *Client) telling(about string, issue shortlived.Issue) shortlived.Issue 
 	}
 }
 
-// Problems says what is not to be had of Vault, and why.
-func (c *Client) Problems() []string {
+// Problems are how those stand, each once and the worst first, that are not to be had of Vault now. Nobody misses its token as long
+// as every secret that somebody asked for counts.
+func (c *Client) Problems() []shortlived.Standing {
 	if c.tokens == nil {
 		return nil
 	}
 	all := c.standings()
 	if token := c.tokens.Standing(); token != nil {
+		missing := func(s shortlived.Standing) bool { return !s.Counts }
+		token.Counts = token.Counts || len(all) > 0 && !slices.ContainsFunc(all, missing)
 		all = append(all, *token)
 	}
-	var problems []string
-	for _, standing := range all {
-		if standing.Problem == nil {
-			continue
-		}
-		text := standing.Problem.Error()
-		if standing.Counts {
-			text += "; what was had before is used on"
-		}
-		problems = append(problems, text)
+	all = slices.DeleteFunc(all, func(s shortlived.Standing) bool { return s.Problem == nil })
+	slices.SortFunc(all, worst)
+	return slices.CompactFunc(all, func(a, b shortlived.Standing) bool { return worst(a, b) == 0 })
+}
+
+// worst orders what is missing before what counts, and each by its problem.
+func worst(a, b shortlived.Standing) int {
+	switch {
+	case a.Counts == b.Counts:
+		return strings.Compare(a.Problem.Error(), b.Problem.Error())
+	case a.Counts:
+		return 1
 	}
-	slices.Sort(problems)
-	return slices.Compact(problems)
+	return -1
 }
 
 // standings are those of the secrets that somebody asked for.

@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -228,16 +229,14 @@ func TestWhileVaultIsAway(t *testing.T) {
 			}
 		}
 		stands(t, f, "kept")
-		if problems := f.Problems(); len(problems) != 2 || !strings.Contains(problems[0], path) || !strings.Contains(problems[0], "used on") || !strings.Contains(problems[1], "token of Vault: ") || !strings.Contains(problems[1], "sealed") {
-			t.Errorf("problems: %q", problems)
-		}
+		tells(t, f, true, path+" of Vault: ", "token of Vault: ")
 		if n := f.logs.FilterMessage("Vault gives no credentials").Len(); n != 2 {
 			t.Errorf("%d warnings in a day, want one about the token and one about the secret", n)
 		}
 		f.fake.Seal(false)
 		<-time.After(time.Minute)
 		if got := f.password(t); got != "rotated" || len(f.Problems()) > 0 {
-			t.Errorf("when Vault is back the password is %q, problems %q", got, f.Problems())
+			t.Errorf("when Vault is back the password is %q, problems %+v", got, f.Problems())
 		}
 		stands(t, f, "current")
 		if n := f.logs.FilterMessage("Vault gives credentials again").Len(); n != 2 {
@@ -275,5 +274,42 @@ func stands(t *testing.T, f *fixture, want string) {
 	}
 	if err := testutil.GatherAndCompare(f.metrics, strings.NewReader(expected.String()), "tandem_automator_vault_secrets"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWhatIsMissing is told from what counts on, and the token that it takes is missed then.
+func TestWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.password(t)
+		f.fake.Seal(true)
+		<-time.After(time.Hour) // beyond the end of the token
+		f.password(t)
+		tells(t, f, true, path+" of Vault: ", "token of Vault: ")
+		for range 2 {
+			if _, err := f.source(t, vault.Secret{Path: "kv/other"}).Credentials(t.Context()); !fault.Is(err, fault.Unavailable) {
+				t.Errorf("Credentials: %v, want kind Unavailable", err)
+			}
+		}
+		tells(t, f, true, path+" of Vault: ")
+		tells(t, f, false, "kv/other of Vault: ", "token of Vault: ")
+	})
+}
+
+// tells wants problems of a sealed Vault that begin so, in this order, among those that leave something that counts, or nothing.
+func tells(t *testing.T, f *fixture, counts bool, begin ...string) {
+	t.Helper()
+	var told []string
+	for _, problem := range f.Problems() {
+		if problem.Counts == counts {
+			told = append(told, problem.Problem.Error())
+		}
+	}
+	same := func(told, begins string) bool {
+		return strings.HasPrefix(told, begins) && strings.Contains(told, "sealed")
+	}
+	if !slices.EqualFunc(told, begin, same) {
+		t.Errorf("problems that leave something %v: %q, want those of %q", counts, told, begin)
 	}
 }

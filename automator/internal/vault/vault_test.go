@@ -211,6 +211,6 @@ func TestWithoutAVault(t *testing.T) {
 		t.Errorf("Source: %v, want what is missing", err)
 	}
 	if problems := client.Problems(); len(problems) > 0 {
-		t.Errorf("problems of what nobody uses: %q", problems)
+		t.Errorf("problems of what nobody uses: %+v", problems)
 	}
 }

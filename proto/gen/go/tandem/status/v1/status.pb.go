@@ -609,7 +609,9 @@ type Problem struct {
 	// The commit it belongs to; absent when there is none.
 	Commit *v1.ObjectId `protobuf:"bytes,6,opt,name=commit,proto3" json:"commit,omitempty"`
 	// The Git object that is broken; absent when there is none.
-	GitObject     *v1.ObjectId `protobuf:"bytes,7,opt,name=git_object,json=gitObject,proto3" json:"git_object,omitempty"`
+	GitObject *v1.ObjectId `protobuf:"bytes,7,opt,name=git_object,json=gitObject,proto3" json:"git_object,omitempty"`
+	// Whether everything goes on for now, as with credentials that count on though they are not to be renewed.
+	Warning       bool `protobuf:"varint,8,opt,name=warning,proto3" json:"warning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -691,6 +693,13 @@ func (x *Problem) GetGitObject() *v1.ObjectId {
 		return x.GitObject
 	}
 	return nil
+}
+
+func (x *Problem) GetWarning() bool {
+	if x != nil {
+		return x.Warning
+	}
+	return false
 }
 
 // Sync is the state of one Sync of one cluster.
@@ -3423,7 +3432,7 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\x06failed\x18\x04 \x01(\x05R\x06failed\x12\x1f\n" +
 	"\vnot_applied\x18\x05 \x01(\x05R\n" +
 	"notApplied\x12\x18\n" +
-	"\adrifted\x18\x06 \x01(\x05R\adrifted\"\x89\x02\n" +
+	"\adrifted\x18\x06 \x01(\x05R\adrifted\"\xa3\x02\n" +
 	"\aProblem\x121\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1d.tandem.status.v1.ProblemKindR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -3432,7 +3441,8 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\x06object\x18\x05 \x01(\tR\x06object\x124\n" +
 	"\x06commit\x18\x06 \x01(\v2\x1c.tandem.revision.v1.ObjectIdR\x06commit\x12;\n" +
 	"\n" +
-	"git_object\x18\a \x01(\v2\x1c.tandem.revision.v1.ObjectIdR\tgitObject\"\xdd\a\n" +
+	"git_object\x18\a \x01(\v2\x1c.tandem.revision.v1.ObjectIdR\tgitObject\x12\x18\n" +
+	"\awarning\x18\b \x01(\bR\awarning\"\xdd\a\n" +
 	"\x04Sync\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
