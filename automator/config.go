@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/internal/registry"
 	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/automator/internal/store"
+	"github.com/tandem-cd/tandem/automator/internal/tlsfiles"
 	"github.com/tandem-cd/tandem/automator/internal/traces"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	"github.com/tandem-cd/tandem/automator/internal/vault"
@@ -381,7 +382,7 @@ func (r RepositoryConfig) home() pipeline.Home {
 func (r RepositoryConfig) mirror(dir string, fromVault func(vault.Secret) (*shortlived.Source, error)) (gitrepo.Config, error) {
 	mirror := gitrepo.Config{
 		Name: r.Name, URL: r.URL, Dir: dir,
-		TLS: gitrepo.TLSFiles{CAFile: r.CAFile, CertFile: r.ClientCertFile, KeyFile: r.ClientKeyFile},
+		TLS: tlsfiles.Files{CAFile: r.CAFile, CertFile: r.ClientCertFile, KeyFile: r.ClientKeyFile},
 		Auth: gitrepo.Auth{
 			SSHKeyFile: r.Auth.SSHKeyFile, KnownHostsFile: r.Auth.KnownHostsFile,
 			Username: r.Auth.Username, PasswordFile: r.Auth.PasswordFile,

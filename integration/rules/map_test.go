@@ -70,6 +70,7 @@ var parts = map[string]part{
 	"automator/internal/scan":       loop,
 	"automator/internal/shortlived": infra,
 	"automator/internal/store":      adapter,
+	"automator/internal/tlsfiles":   infra,
 	"automator/internal/traces":     adapter,
 	"automator/internal/update":     loop,
 	"automator/internal/vault":      adapter,

@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/tandem-cd/tandem/automator/internal/shortlived"
-	"github.com/tandem-cd/tandem/shared/config"
 	"github.com/tandem-cd/tandem/shared/fault"
 )
 
@@ -28,37 +26,6 @@ type Auth struct {
 	PasswordFile string
 	// Source gives the password instead, and the name if it has one, for an https remote.
 	Source *shortlived.Source
-}
-
-// TLSFiles are what the connection to an https remote is made with. All are PEM, and read anew for each connection.
-type TLSFiles struct {
-	// CAFile holds the certificates that the remote's is checked against; empty means the system's.
-	CAFile string
-	// CertFile and KeyFile are the certificate that the remote is shown, and its key without a passphrase; empty shows none.
-	CertFile, KeyFile string
-}
-
-// Client reads the files into what a client needs.
-func (f TLSFiles) Client() (*tls.Config, error) {
-	client := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.CAFile != "" {
-		pem, err := config.ReadSecret(f.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("caFile: %w", err)
-		}
-		client.RootCAs = x509.NewCertPool()
-		if !client.RootCAs.AppendCertsFromPEM([]byte(pem)) {
-			return nil, fmt.Errorf("caFile: %s has no certificate in PEM", f.CAFile)
-		}
-	}
-	if f.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("clientCertFile: %w", err)
-		}
-		client.Certificates = []tls.Certificate{pair}
-	}
-	return client, nil
 }
 
 // access is what a request to the remote carries, and what its connection shows and checks, as of now. Empty credentials

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tandem-cd/tandem/automator/internal/tlsfiles"
 	"github.com/tandem-cd/tandem/shared/fault"
 )
 
@@ -24,8 +25,8 @@ type Config struct {
 	Dir string
 	// Auth is how the remote knows us.
 	Auth Auth
-	// TLS is how an https remote is connected to.
-	TLS TLSFiles
+	// TLS is how an https remote is connected to. The files are read anew for each connection.
+	TLS tlsfiles.Files
 	// FetchTimeout bounds a fetch, the first one too; 0 means 10 minutes.
 	FetchTimeout time.Duration
 	// PushTimeout bounds a push; 0 means 1 minute.
@@ -81,7 +82,7 @@ func (c Config) complete() (Config, error) {
 func (c Config) checkAccess() error {
 	secure := strings.HasPrefix(c.URL, "https:")
 	switch {
-	case c.TLS != TLSFiles{} && !secure:
+	case c.TLS != tlsfiles.Files{} && !secure:
 		return errors.New("certificates are for https; the URL is not https://")
 	case (c.TLS.CertFile == "") != (c.TLS.KeyFile == ""):
 		return errors.New("clientCertFile and clientKeyFile go together")

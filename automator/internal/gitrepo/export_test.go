@@ -27,8 +27,8 @@ func Finish(answer *http.Response) { finish(answer) }
 
 // DialWith has connections to an http remote be made by dial.
 func (r *Repo) DialWith(dial func(ctx context.Context, network, address string) (net.Conn, error)) {
-	r.http.transport = newTransport(nil)
-	r.http.transport.DialContext = dial
+	r.http.kept.CloseIdle()
+	r.http.kept.With(nil).DialContext = dial
 }
 
 // PushWithin sets what bounds a push from now on.

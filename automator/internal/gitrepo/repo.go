@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (*Repo, error) {
 	r := &Repo{cfg: cfg, git: git, lock: lock, busy: make(chan struct{}, 1), metrics: newMetrics(cfg.Metrics), secrets: redact.New()}
 	r.objects, r.made = newObjects(r), newLRU[made](maxMade)
 	if native(cfg.URL) {
-		r.http = &smartHTTP{url: strings.TrimSuffix(cfg.URL, "/")}
+		r.http = newSmartHTTP(cfg.URL)
 	}
 	if err := r.load(ctx); err != nil {
 		_ = r.Close()
@@ -103,7 +102,7 @@ func (r *Repo) load(ctx context.Context) error {
 func (r *Repo) Close() error {
 	r.objects.close()
 	if r.http != nil {
-		r.http.close()
+		r.http.kept.CloseIdle()
 	}
 	return r.lock.Close()
 }

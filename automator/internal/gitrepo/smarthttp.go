@@ -11,12 +11,12 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/tandem-cd/tandem/automator/internal/tlsfiles"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 )
 
@@ -38,13 +38,16 @@ const (
 
 // smartHTTP speaks to an http or https remote without git, for as long as nothing unusual happens: gitprotocol-http.
 type smartHTTP struct {
-	url string
+	url  string
+	kept tlsfiles.Connections
 
-	mu        sync.Mutex
-	shown     *tls.Config // what the transport was made with
-	transport *http.Transport
-	v2        bool                     // the remote fetches by version 2 of the protocol
-	seen      map[string]advertisement // by the ref that it was asked for; nobody has acted on it
+	mu   sync.Mutex
+	v2   bool                     // the remote fetches by version 2 of the protocol
+	seen map[string]advertisement // by the ref that it was asked for; nobody has acted on it
+}
+
+func newSmartHTTP(remote string) *smartHTTP {
+	return &smartHTTP{url: strings.TrimSuffix(remote, "/"), kept: tlsfiles.Connections{New: newTransport}}
 }
 
 // native tells whether a remote can be talked to without git. Proxies are left to git, which knows more kinds of them.
@@ -62,14 +65,8 @@ func native(remote string) bool {
 
 // client returns a client whose connections show and check what was read just now, and are kept while that stays the same.
 func (s *smartHTTP) client(shown *tls.Config) *http.Client {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.transport == nil || !sameTLS(s.shown, shown) {
-		s.closeIdle()
-		s.shown, s.transport = shown, newTransport(shown)
-	}
 	return &http.Client{
-		Transport: s.transport,
+		Transport: s.kept.With(shown),
 		// A redirect must not choose who gets our credentials.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -83,35 +80,6 @@ func newTransport(shown *tls.Config) *http.Transport {
 		IdleConnTimeout:     idleTimeout,
 		ForceAttemptHTTP2:   true,
 	}
-}
-
-// close ends the connections that nobody uses.
-func (s *smartHTTP) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closeIdle()
-}
-
-func (s *smartHTTP) closeIdle() {
-	if s.transport != nil {
-		s.transport.CloseIdleConnections()
-	}
-}
-
-// sameTLS tells whether two configurations of TLSFiles.Client show and check the same.
-func sameTLS(a, b *tls.Config) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	if !a.RootCAs.Equal(b.RootCAs) || len(a.Certificates) != len(b.Certificates) {
-		return false
-	}
-	for i := range a.Certificates {
-		if !slices.EqualFunc(a.Certificates[i].Certificate, b.Certificates[i].Certificate, bytes.Equal) {
-			return false
-		}
-	}
-	return true
 }
 
 // advertisement is what a remote says before a push.

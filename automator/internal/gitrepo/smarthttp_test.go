@@ -30,10 +30,10 @@ func TestResetIsNoProofThatNothingWasSent(t *testing.T) {
 		t.Fatalf("transport is a %T", host.Client().Transport)
 	}
 	shown := access{tls: trusting.TLSClientConfig.Clone()}
-	s := &smartHTTP{url: host.URL, shown: shown.tls, transport: newTransport(shown.tls)}
-	defer s.close()
+	s := newSmartHTTP(host.URL)
+	defer s.kept.CloseIdle()
 	dials := 0
-	s.transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	s.kept.With(shown.tls).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if dials++; dials > 1 {
 			return nil, syscall.ECONNREFUSED
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo/gitrepotest"
+	"github.com/tandem-cd/tandem/automator/internal/tlsfiles"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/rpc"
 	"github.com/tandem-cd/tandem/shared/rpc/rpctest"
@@ -68,7 +69,7 @@ func replaceCA(t *testing.T, old, by rpc.TLSFiles) {
 
 func shows(files rpc.TLSFiles) func(*gitrepo.Config) {
 	return func(cfg *gitrepo.Config) {
-		cfg.TLS = gitrepo.TLSFiles{CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key}
+		cfg.TLS = tlsfiles.Files{CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key}
 	}
 }
 
@@ -156,16 +157,16 @@ func TestCertificatesThatDoNotCount(t *testing.T) {
 	own, other := newAuthority(t), newAuthority(t)
 	s := seededTLS(t, own.host)
 	tests := map[string]struct {
-		files gitrepo.TLSFiles
+		files tlsfiles.Files
 		want  fault.Kind
 	}{
 		// A refusal in the handshake may show as nothing but a cut connection.
-		"NoCertificate":        {gitrepo.TLSFiles{CAFile: own.caller.CA}, fault.Unavailable},
-		"CertificateOfAnother": {gitrepo.TLSFiles{CAFile: own.caller.CA, CertFile: other.caller.Cert, KeyFile: other.caller.Key}, fault.Unavailable},
-		"HostOfAnother":        {gitrepo.TLSFiles{CAFile: other.caller.CA, CertFile: own.caller.Cert, KeyFile: own.caller.Key}, fault.Unauthorized},
-		"HostOfNobodyKnown":    {gitrepo.TLSFiles{CertFile: own.caller.Cert, KeyFile: own.caller.Key}, fault.Unauthorized},
-		"KeyOfAnother":         {gitrepo.TLSFiles{CAFile: own.caller.CA, CertFile: own.caller.Cert, KeyFile: other.caller.Key}, fault.Unauthorized},
-		"NoPEM":                {gitrepo.TLSFiles{CAFile: own.caller.Key, CertFile: own.caller.Cert, KeyFile: own.caller.Key}, fault.Unauthorized},
+		"NoCertificate":        {tlsfiles.Files{CAFile: own.caller.CA}, fault.Unavailable},
+		"CertificateOfAnother": {tlsfiles.Files{CAFile: own.caller.CA, CertFile: other.caller.Cert, KeyFile: other.caller.Key}, fault.Unavailable},
+		"HostOfAnother":        {tlsfiles.Files{CAFile: other.caller.CA, CertFile: own.caller.Cert, KeyFile: own.caller.Key}, fault.Unauthorized},
+		"HostOfNobodyKnown":    {tlsfiles.Files{CertFile: own.caller.Cert, KeyFile: own.caller.Key}, fault.Unauthorized},
+		"KeyOfAnother":         {tlsfiles.Files{CAFile: own.caller.CA, CertFile: own.caller.Cert, KeyFile: other.caller.Key}, fault.Unauthorized},
+		"NoPEM":                {tlsfiles.Files{CAFile: own.caller.Key, CertFile: own.caller.Cert, KeyFile: own.caller.Key}, fault.Unauthorized},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -181,9 +182,9 @@ func TestCertificatesThatDoNotCount(t *testing.T) {
 func TestCertificatesNeedHTTPS(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]gitrepo.Config{
-		"HTTP":    {URL: "http://git.example.com/app", TLS: gitrepo.TLSFiles{CAFile: "ca.crt"}},
-		"SSH":     {URL: "git@example.com:app", TLS: gitrepo.TLSFiles{CAFile: "ca.crt"}},
-		"OnlyKey": {URL: "https://git.example.com/app", TLS: gitrepo.TLSFiles{KeyFile: "tls.key"}},
+		"HTTP":    {URL: "http://git.example.com/app", TLS: tlsfiles.Files{CAFile: "ca.crt"}},
+		"SSH":     {URL: "git@example.com:app", TLS: tlsfiles.Files{CAFile: "ca.crt"}},
+		"OnlyKey": {URL: "https://git.example.com/app", TLS: tlsfiles.Files{KeyFile: "tls.key"}},
 	} {
 		cfg.Name, cfg.Dir = "app", t.TempDir()
 		if _, err := gitrepo.Open(t.Context(), cfg); !fault.Is(err, fault.Invalid) {

@@ -73,12 +73,15 @@ func (h *host) explain(ctx context.Context, s subject, err error) error {
 		return h.explainAnswer(s, answer)
 	}
 	var large *http.MaxBytesError
+	var files filesError
 	var certificate *tls.CertificateVerificationError
 	var syntax *json.SyntaxError
 	var mistyped *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &large):
 		return fmt.Errorf("%s: registry %s sent an answer of more than %d bytes, which is not read", s, h.name, large.Limit)
+	case errors.As(err, &files):
+		return fmt.Errorf("%s: registry %s is not asked: %w", s, h.name, files.error)
 	case errors.As(err, &certificate):
 		return fmt.Errorf("%s: the certificate of registry %s is not trusted, set its caFile if it has a private one: %w", s, h.name, certificate.Err)
 	case errors.As(err, &syntax), errors.As(err, &mistyped):

@@ -2,13 +2,8 @@ package registry
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -25,22 +20,18 @@ import (
 // to be talked to, which the puller asked once.
 const handshakeEvery = 10 * time.Minute
 
-// maxIdleConnections is how many connections to a host are kept for the next request.
-const maxIdleConnections = 8
-
 // host is one registry: its connections, its budget and its puller.
 type host struct {
 	name      string
 	cfg       Host
-	timeouts  Timeouts
 	userAgent string
 	budget    *budget
 	metrics   *metrics
 	source    *shortlived.Source // nil where files have the credentials
 	secrets   *redact.Secrets    // what the registry is sent
+	base      *connections
 
 	mu     sync.Mutex
-	base   *http.Transport
 	puller *remote.Puller
 	keys   *keychain               // of puller
 	made   time.Time               // puller
@@ -54,11 +45,11 @@ func newHost(registry string, cfg Host, common Config, metrics *metrics) (*host,
 		source:    source,
 		name:      registry,
 		cfg:       cfg,
-		timeouts:  common.Timeouts,
 		userAgent: common.UserAgent,
 		budget:    newBudget(registry, cfg.RequestsPerSecond),
 		metrics:   metrics,
 		secrets:   redact.New(),
+		base:      newConnections(registry, cfg, common.Timeouts),
 	}, err
 }
 
@@ -103,19 +94,12 @@ func interrupted(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// getPuller returns the puller and makes it first if need be; a CA file that cannot be read is tried again next time.
+// getPuller returns the puller and makes it first if need be.
 func (h *host) getPuller() (*remote.Puller, *keychain, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.puller != nil {
 		return h.puller, h.keys, nil
-	}
-	if h.base == nil {
-		base, err := h.newTransport()
-		if err != nil {
-			return nil, nil, err
-		}
-		h.base = base
 	}
 	keys := &keychain{cfg: h.cfg, source: h.source, secrets: h.secrets}
 	puller, err := remote.NewPuller(h.options(keys)...)
@@ -126,7 +110,7 @@ func (h *host) getPuller() (*remote.Puller, *keychain, error) {
 	return puller, keys, nil
 }
 
-// options are how the registry is talked to, once its transport is made.
+// options are how the registry is talked to.
 func (h *host) options(keys *keychain) []remote.Option {
 	return []remote.Option{
 		remote.WithTransport(h.guarded()),
@@ -139,7 +123,7 @@ func (h *host) options(keys *keychain) []remote.Option {
 	}
 }
 
-// guarded is how requests are sent, once the transport is made.
+// guarded is how requests are sent.
 func (h *host) guarded() http.RoundTripper {
 	return &guard{host: h.name, insecure: h.cfg.Insecure, trusted: h.cfg.TokenServers, budget: h.budget, metrics: h.metrics, secrets: h.secrets, inner: h.base}
 }
@@ -180,62 +164,4 @@ func (h *host) forget(puller *remote.Puller, least time.Duration) {
 	}
 }
 
-func (h *host) close() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.base != nil {
-		h.base.CloseIdleConnections()
-	}
-}
-
-func (h *host) newTransport() (*http.Transport, error) {
-	roots, err := h.roots()
-	if err != nil {
-		return nil, err
-	}
-	connect := h.timeouts.Connect.Or(defaultConnectTimeout)
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: connect, Control: refuseLinkLocal}).DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, GetClientCertificate: h.clientCertificate()},
-		TLSHandshakeTimeout:    connect,
-		ResponseHeaderTimeout:  h.timeouts.Answer.Or(defaultAnswerTimeout),
-		MaxResponseHeaderBytes: maxHeaderBytes,
-		MaxIdleConnsPerHost:    maxIdleConnections,
-		IdleConnTimeout:        90 * time.Second,
-		ForceAttemptHTTP2:      true,
-	}, nil
-}
-
-// clientCertificate returns what reads the certificate that the registry is shown; nil shows none.
-func (h *host) clientCertificate() func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	if h.cfg.ClientCertFile == "" {
-		return nil
-	}
-	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(h.cfg.ClientCertFile, h.cfg.ClientKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("clientCertFile of registry %s: %w", h.name, err)
-		}
-		return &pair, nil
-	}
-}
-
-// roots returns the system's certificates with those of the CA file; nil means the system's.
-func (h *host) roots() (*x509.CertPool, error) {
-	if h.cfg.CAFile == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(h.cfg.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("read caFile of registry %s: %w", h.name, err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("caFile of registry %s: %s has no PEM certificate", h.name, h.cfg.CAFile)
-	}
-	return pool, nil
-}
+func (h *host) close() { h.base.kept.CloseIdle() }

@@ -2,14 +2,13 @@ package vault
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
 	"reflect"
 	"strings"
 
-	"github.com/tandem-cd/tandem/shared/config"
+	"github.com/tandem-cd/tandem/automator/internal/tlsfiles"
 )
 
 // Config says how to reach a Vault, and how it knows us. Files are read again for each connection and each login.
@@ -119,23 +118,5 @@ func (c *Config) base() (*url.URL, error) {
 
 // connection reads what connections are made with.
 func (c *Config) connection() (*tls.Config, error) {
-	client := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		pem, err := config.ReadSecret(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("caFile: %w", err)
-		}
-		client.RootCAs = x509.NewCertPool()
-		if !client.RootCAs.AppendCertsFromPEM([]byte(pem)) {
-			return nil, fmt.Errorf("caFile: %s has no certificate in PEM", c.CAFile)
-		}
-	}
-	if c.ClientCertFile != "" {
-		pair, err := tls.LoadX509KeyPair(c.ClientCertFile, c.ClientKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("clientCertFile: %w", err)
-		}
-		client.Certificates = []tls.Certificate{pair}
-	}
-	return client, nil
+	return tlsfiles.Files{CAFile: c.CAFile, CertFile: c.ClientCertFile, KeyFile: c.ClientKeyFile}.Client()
 }
