@@ -19,6 +19,10 @@ const (
 	reportRate, reportBurst = 100, 25_000
 	// reportBytes and reportBytesBurst bound their bytes.
 	reportBytes, reportBytesBurst = 1 << 20, 64 << 20
+	// partRate, partBurst, partBytes and partBytesBurst bound the same of answers to people. The bursts hold the largest answers to
+	// all questions that a cluster may be asked at a time. Reports have a bound of their own: no question delays status.
+	partRate, partBurst       = 1000, maxClusterQuestions * maxParts
+	partBytes, partBytesBurst = 1 << 20, maxClusterQuestions * maxAnswer
 	// eventRate and eventBurst bound the events that are stored, which cost a disk and not just memory. The burst is what a
 	// synchronizer keeps at most while it is not heard: a commit that moves a thousand Syncs makes four thousand.
 	eventRate, eventBurst = 20, 10_000
@@ -59,8 +63,8 @@ const (
 
 // budget is what one cluster may spend.
 type budget struct {
-	messages, bytes, events, fetched, signatures, answered *rate.Limiter
-	fetches, waiting, collects, asking, toAsk              *semaphore.Weighted
+	messages, bytes, parts, partBytes, events, fetched, signatures, answered *rate.Limiter
+	fetches, waiting, collects, asking, toAsk                                *semaphore.Weighted
 }
 
 // budgets keeps the budget of every cluster that connected once: a new connection is no new budget. There are as many as
@@ -79,6 +83,7 @@ func (b *budgets) of(cluster string) *budget {
 	if b.all[cluster] == nil {
 		b.all[cluster] = &budget{
 			messages: rate.NewLimiter(reportRate, reportBurst), bytes: rate.NewLimiter(reportBytes, reportBytesBurst),
+			parts: rate.NewLimiter(partRate, partBurst), partBytes: rate.NewLimiter(partBytes, partBytesBurst),
 			events: rate.NewLimiter(eventRate, eventBurst), fetched: rate.NewLimiter(fetchBytes, fetchBurst),
 			fetches: semaphore.NewWeighted(maxClusterFetches), waiting: semaphore.NewWeighted(maxClusterFetches + maxClusterWaiting),
 			collects:   semaphore.NewWeighted(maxClusterCollects),
@@ -95,6 +100,14 @@ func (b *budget) report(ctx context.Context, size int) error {
 		return err
 	}
 	return b.bytes.WaitN(ctx, min(size, reportBytesBurst))
+}
+
+// part waits until a message of an answer to somebody may be taken.
+func (b *budget) part(ctx context.Context, size int) error {
+	if err := b.parts.Wait(ctx); err != nil {
+		return err
+	}
+	return b.partBytes.WaitN(ctx, min(size, partBytesBurst))
 }
 
 // event waits until at least one of some events may be stored, and returns how many of them may be.

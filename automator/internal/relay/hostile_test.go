@@ -68,6 +68,38 @@ func TestReportsArePaidByTheirBytes(t *testing.T) {
 	})
 }
 
+func TestAnswersTakeNothingFromReports(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dev := (&budgets{}).of("dev")
+		began := time.Now()
+		for range maxClusterQuestions * maxParts {
+			if err := dev.part(t.Context(), maxAnswer/maxParts); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the largest answers to all questions that may be open: took %s, want no wait", took)
+		}
+		for range reportBurst {
+			if err := dev.report(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("a full status behind them: took %s, want no wait", took)
+		}
+		for range 10 * partRate {
+			if err := dev.part(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began).Round(time.Second); took != 10*time.Second {
+			t.Errorf("%d parts more: took %s, want 10s", 10*partRate, took)
+		}
+	})
+}
+
 func TestAChainIsPaidBeforeTheNext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

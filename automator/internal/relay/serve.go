@@ -108,7 +108,7 @@ func (a *asking) send(ctx context.Context, message *relayv1.ServeResponse) error
 	return a.stream.Send(message)
 }
 
-// receive takes answers until the stream ends. They are paid from the budget of the cluster's reports.
+// receive takes answers until the stream ends, as fast as the cluster's budget for them allows.
 func (a *asking) receive(ctx context.Context) error {
 	budget := a.server.budgets.of(a.line.to.cluster)
 	for {
@@ -120,7 +120,7 @@ func (a *asking) receive(ctx context.Context) error {
 			return err
 		}
 		size := proto.Size(request)
-		if err := budget.report(ctx, size); err != nil {
+		if err := budget.part(ctx, size); err != nil {
 			return err
 		}
 		answer := request.GetAnswer()
