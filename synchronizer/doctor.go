@@ -104,6 +104,7 @@ func (v *visit) cluster(ctx context.Context) {
 		return
 	}
 	v.namespaces(ctx, client, live.NewMapper(discoverer))
+	v.leases(ctx, client)
 }
 
 // heard is what the last answer said besides.

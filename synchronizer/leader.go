@@ -38,6 +38,9 @@ func (s *Synchronizer) openLease(config *rest.Config) error {
 		}
 		return 0
 	})
+	m.Read("tandem_synchronizer_leaders_wanted", "How many replicas are to work at a time: one for each shard.", func() float64 {
+		return float64(max(s.cfg.Lease.Shards, 1))
+	})
 	m.Collect("tandem_synchronizer_shard", "Always 1, while this replica works; the labels say for which shard of how many.", []string{"shard", "shards"},
 		func(set func(float64, ...string)) {
 			if of := s.part(); s.leads() {

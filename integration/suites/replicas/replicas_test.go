@@ -3,6 +3,7 @@ package replicas_test
 
 import (
 	"context"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -167,4 +168,20 @@ func stopped(t *testing.T, g *env.Ground) {
 	w.healthyAt("huge", commit)
 	w.once(commit)
 	w.alone(since)
+	w.doctor(first, other+" holds the lease")
+	for _, replica := range []*env.Agent{first, second} {
+		if err := replica.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.doctor(first, "nobody holds the lease")
+}
+
+// doctor checks what the doctor of a replica finds about the leader.
+func (w *world) doctor(replica *env.Agent, want string) {
+	w.t.Helper()
+	out, err := exec.CommandContext(w.t.Context(), w.Program("tandem-synchronizer"), "doctor", "--config", replica.Config()).CombinedOutput()
+	if !strings.Contains(string(out), want) {
+		w.t.Errorf("the doctor (%v) does not find that %s:\n%s", err, want, out)
+	}
 }
