@@ -180,7 +180,7 @@ func (s *Synchronizer) openLoop(config *rest.Config) error {
 		Live: s.live, Applier: tried, Load: trees.Load, Seen: s.sight.Observe, Exists: func(label string) bool { return s.loop.Exists(label) },
 	})
 	s.loop = converge.New(converge.Deps{
-		Owns: s.owns, Shared: func() bool { return !s.part().All() }, Permit: rules.Permit, DependOn: rules.DependOn, Unverified: unverified, Workers: s.cfg.Workers, Health: judge, Signatures: signatures,
+		Namespaces: s.cfg.Namespaces, Owns: s.owns, Shared: func() bool { return !s.part().All() }, Permit: rules.Permit, DependOn: rules.DependOn, Unverified: unverified, Workers: s.cfg.Workers, Health: judge, Signatures: signatures,
 		Relay: follow, Trees: s.store, Verifier: newVerifier(policy, s.store), Renderer: trees,
 		Live: s.live, Sight: s.sight, Inventory: shards.New(writing, s.log), Applier: applier, Previewer: previewer,
 		Syncs: s.syncs, Events: s.events, Reporter: reporting, Log: s.log, Metrics: s.metrics,

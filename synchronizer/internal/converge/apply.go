@@ -103,7 +103,7 @@ func (p *pass) apply(ctx context.Context) {
 	p.noteHeld(made)
 	p.noteConflicts(made)
 	p.noteDrift(ctx, made)
-	p.noteBehind(made.Behind)
+	p.noteBehind(made.Behind, "")
 	if !p.attest(ctx, made.Steps) {
 		return
 	}
@@ -128,9 +128,10 @@ func (p *pass) apply(ctx context.Context) {
 	}
 }
 
-// noteBehind remembers what is waited for before more is applied, and since when.
-func (p *pass) noteBehind(behind string) {
+// noteBehind remembers what is waited for before more is applied, since when, and why that takes so long if it is known.
+func (p *pass) noteBehind(behind, why string) {
 	w := p.work
+	w.behindWhy = strings.TrimSuffix(why, ".")
 	if behind != w.behind {
 		w.behind, w.behindSince = behind, now()
 	}

@@ -39,16 +39,16 @@ func (p *pass) depend(ctx context.Context) bool {
 	if len(p.sync.Spec.DependsOn) == 0 || p.isApplied() {
 		return true
 	}
-	unmet, err := p.unmet(ctx)
+	behind, why, err := p.unmet(ctx)
 	if err != nil {
 		p.work.problems.config = []v1alpha1.Problem{{Kind: v1alpha1.ProblemConfig, Message: sentence(err)}}
 		return false
 	}
-	if unmet == "" {
+	if behind == "" {
 		p.loop.waited(p.key)
 		return true
 	}
-	p.noteBehind(unmet)
+	p.noteBehind(behind, why)
 	return false
 }
 

@@ -31,6 +31,8 @@ type Deps struct {
 	Permit func(namespace string, source revision.Source, paths []string) error
 	// DependOn says whether Syncs of a namespace may depend on those of another.
 	DependOn func(namespace, on string) error
+	// Namespaces are the only ones of which Syncs are known; all when empty.
+	Namespaces []string
 	// Owns reports whether this replica works for a Sync: for every one when it is nil. The answer for a Sync MUST NOT change
 	// once Run was called.
 	Owns func(namespace, name string) bool

@@ -2,7 +2,6 @@ package converge
 
 import (
 	"context"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -30,6 +29,8 @@ type foreign struct {
 	// followed says that its tree is followed here, and known that its newest is known: the automator has told of it since then,
 	// or its tree is not to be followed, and its status says enough.
 	followed, known bool
+	// trouble is why nothing newer of its tree arrives; nil when that would.
+	trouble error
 	// arrived is the newest commit that arrived here since then; zero for none.
 	arrived gitobject.ID
 }
@@ -66,7 +67,7 @@ func (l *Loop) changedElsewhere(key types.NamespacedName, s *v1alpha1.Sync) {
 	before, now := l.elsewhere.syncs[key], &foreign{sync: slim(s)}
 	same := before != nil && before.sync.UID == s.UID && equalTrees(before.sync, s)
 	if same {
-		now.followed, now.known, now.arrived = before.followed, before.known, before.arrived
+		now.followed, now.known, now.trouble, now.arrived = before.followed, before.known, before.trouble, before.arrived
 	}
 	l.elsewhere.syncs[key] = now
 	l.elsewhere.labels[s.Label()] = true
@@ -113,7 +114,7 @@ func (l *Loop) deliveredElsewhere(d relay.Delivery) (moved bool) {
 		if _, brought := d.Chains[key.String()]; f == nil || !f.followed || !brought || sourceOf(f.sync) != d.Source {
 			continue
 		}
-		now := &foreign{sync: f.sync, followed: true, known: true, arrived: d.Commit}
+		now := &foreign{sync: f.sync, followed: true, known: true, trouble: f.trouble, arrived: d.Commit}
 		moved = moved || now.base() != f.base()
 		l.elsewhere.syncs[key] = now
 		l.wake(key)
@@ -127,12 +128,12 @@ func (l *Loop) readyElsewhere(source revision.Source) {
 	defer l.mu.Unlock()
 	for _, key := range l.awaited() {
 		if f := l.elsewhere.syncs[key]; f != nil && sourceOf(f.sync) == source {
-			l.know(key, f)
+			l.know(key, f, f.trouble)
 		}
 	}
 }
 
-// deniedElsewhere takes note that nothing is to come for Syncs of other replicas that need a denied path.
+// deniedElsewhere takes note of which Syncs of other replicas need a denied path: nothing is to come for them.
 func (l *Loop) deniedElsewhere(source revision.Source, paths []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,19 +142,32 @@ func (l *Loop) deniedElsewhere(source revision.Source, paths []string) {
 		if f == nil || sourceOf(f.sync) != source {
 			continue
 		}
-		tree, err := treeOf(f.sync)
-		if err == nil && slices.ContainsFunc(tree, func(p string) bool { return slices.Contains(paths, p) }) {
-			l.know(key, f)
+		if denied := denial(f.sync, paths); denied != nil || f.trouble != nil {
+			l.know(key, f, denied)
 		}
 	}
 }
 
-// know takes note that the newest of a followed tree is known. The caller holds mu.
-func (l *Loop) know(key types.NamespacedName, f *foreign) {
-	if !f.followed || f.known {
+// problemElsewhere takes note of why nothing arrives for the Syncs of other replicas that follow a source.
+func (l *Loop) problemElsewhere(source revision.Source, cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, key := range l.awaited() {
+		f := l.elsewhere.syncs[key]
+		if f == nil || !f.followed || sourceOf(f.sync) != source || sameError(f.trouble, cause) {
+			continue
+		}
+		l.elsewhere.syncs[key] = &foreign{sync: f.sync, followed: true, known: f.known, trouble: cause, arrived: f.arrived}
+		l.wake(key)
+	}
+}
+
+// know takes note that the newest of a followed tree is known, or why it does not arrive. The caller holds mu.
+func (l *Loop) know(key types.NamespacedName, f *foreign, trouble error) {
+	if !f.followed || f.known && sameError(f.trouble, trouble) {
 		return
 	}
-	l.elsewhere.syncs[key] = &foreign{sync: f.sync, followed: true, known: true, arrived: f.arrived}
+	l.elsewhere.syncs[key] = &foreign{sync: f.sync, followed: true, known: true, trouble: trouble, arrived: f.arrived}
 	l.wake(key)
 }
 

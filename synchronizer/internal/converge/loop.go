@@ -13,7 +13,6 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"github.com/tandem-cd/tandem/shared/fair"
-	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/telemetry"
@@ -277,10 +276,11 @@ func (l *Loop) Ready(source revision.Source, _ gitobject.ID) {
 
 // SourceProblem takes note of why nothing of a source arrives.
 func (l *Loop) SourceProblem(source revision.Source, cause error) {
+	l.problemElsewhere(source, cause)
 	l.each(source, func(e *entry) bool {
-		same := e.trouble != nil && e.trouble.Error() == cause.Error()
+		before := e.trouble
 		e.trouble = cause
-		return !same
+		return !sameError(before, cause)
 	})
 }
 
@@ -289,17 +289,8 @@ func (l *Loop) Denied(source revision.Source, paths []string) {
 	l.deniedElsewhere(source, paths)
 	l.each(source, func(e *entry) bool {
 		before := e.denied
-		e.denied = nil
-		tree, err := treeOf(e.sync)
-		if err != nil {
-			return false
-		}
-		for _, p := range tree {
-			if slices.Contains(paths, p) {
-				e.denied = fault.New(fault.Unauthorized, "path %q of %s is outside the grant of this cluster; add it to .tandem/clusters.yaml in that repository", p, source)
-			}
-		}
-		return (before == nil) != (e.denied == nil)
+		e.denied = denial(e.sync, paths)
+		return !sameError(before, e.denied)
 	})
 }
 

@@ -241,8 +241,12 @@ func (p *pass) observed() string {
 
 // rolling says what is waited for when nothing is wrong.
 func (p *pass) rolling() string {
-	if p.work.behind != "" {
-		return fmt.Sprintf("Waits for %s.", p.work.behind)
+	if w := p.work; w.behind != "" {
+		text := "Waits for " + w.behind
+		if w.behindWhy != "" {
+			text += ": " + w.behindWhy
+		}
+		return clip(text, maxMessage-1) + "."
 	}
 	if verified := p.work.status.Verified; verified != nil && !p.isApplied() && !p.sync.Spec.Observes() {
 		return fmt.Sprintf("Commit %.12s is being applied.", verified.Commit)

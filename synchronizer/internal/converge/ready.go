@@ -1,6 +1,7 @@
 package converge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -58,6 +59,18 @@ type dependency struct {
 	healthy bool
 	shown   *v1alpha1.Sync // nil while it works on what has arrived
 	other   *foreign       // nil for a Sync that this replica works for
+	trouble error          // why nothing arrives for it; nil when it does, and when nobody knows
+}
+
+// why says why a Sync is not ready that is waited for; empty when nothing but its time is needed, or when nobody knows.
+func (d dependency) why() string {
+	if d.trouble != nil {
+		return d.trouble.Error()
+	}
+	if d.shown != nil && len(d.shown.Status.Problems) > 0 {
+		return d.shown.Status.Problems[0].Message
+	}
+	return ""
 }
 
 // lookUp returns what is known of the Syncs that a Sync depends on, in their order, and has it woken when that changes.
@@ -71,20 +84,21 @@ func (l *Loop) lookUp(s *v1alpha1.Sync) []dependency {
 	for _, key := range dependencies(s) {
 		d := dependency{key: key}
 		if e := l.entries[key]; e != nil && e.sync != nil {
-			d.exists, d.healthy = true, e.ready()
+			d.exists, d.healthy, d.trouble = true, e.ready(), cmp.Or(e.denied, e.trouble)
 			if e.delivery == nil {
 				d.shown = e.shown
 			}
 		} else if f := l.elsewhere.syncs[key]; f != nil {
-			d.exists, d.other = true, f
+			d.exists, d.other, d.trouble = true, f, f.trouble
 		}
 		list = append(list, d)
 	}
 	return list
 }
 
-// unmet says which dependency is not ready; empty when all are. An error is an expression that cannot be answered.
-func (p *pass) unmet(ctx context.Context) (string, error) {
+// unmet says which dependency is not ready, and why that is; both are empty when all are. An error is an expression that cannot
+// be answered.
+func (p *pass) unmet(ctx context.Context) (behind, why string, err error) {
 	for i, d := range p.loop.lookUp(p.sync) {
 		program := p.work.waits.programs[i]
 		if d.other != nil {
@@ -92,26 +106,34 @@ func (p *pass) unmet(ctx context.Context) (string, error) {
 		}
 		switch {
 		case !d.exists:
-			return fmt.Sprintf("the Sync %s, which does not exist", d.key), nil
+			return fmt.Sprintf("the Sync %s, which does not exist", d.key), p.loop.unseen(d.key.Namespace), nil
 		case program == nil && !d.healthy:
-			return fmt.Sprintf("the Sync %s to be healthy", d.key), nil
+			return fmt.Sprintf("the Sync %s to be healthy", d.key), d.why(), nil
 		case program != nil && d.shown == nil:
-			return fmt.Sprintf("the Sync %s to take in what has arrived", d.key), nil
+			return fmt.Sprintf("the Sync %s to take in what has arrived", d.key), d.why(), nil
 		case program == nil:
 			continue
 		}
 		ready, err := p.isReady(program, d.shown)
 		if text, missing := missingField(err); missing {
-			return fmt.Sprintf("the Sync %s to be as spec.dependsOn[%d].readyExpr wants it: %s", d.key, i, text), nil
+			return fmt.Sprintf("the Sync %s to be as spec.dependsOn[%d].readyExpr wants it", d.key, i), text, nil
 		}
 		if err != nil {
-			return "", fault.New(fault.Invalid, "spec.dependsOn[%d].readyExpr, for the Sync %s: %w; correct it", i, d.key, err)
+			return "", "", fault.New(fault.Invalid, "spec.dependsOn[%d].readyExpr, for the Sync %s: %w; correct it", i, d.key, err)
 		}
 		if !ready {
-			return fmt.Sprintf("the Sync %s to be as spec.dependsOn[%d].readyExpr wants it", d.key, i), nil
+			return fmt.Sprintf("the Sync %s to be as spec.dependsOn[%d].readyExpr wants it", d.key, i), d.why(), nil
 		}
 	}
-	return "", nil
+	return "", "", nil
+}
+
+// unseen says why no Sync of a namespace is known; empty when those would be.
+func (l *Loop) unseen(namespace string) string {
+	if len(l.deps.Namespaces) == 0 || slices.Contains(l.deps.Namespaces, namespace) {
+		return ""
+	}
+	return fmt.Sprintf("this synchronizer does not look at namespace %q; list it under namespaces in the chart's values", namespace)
 }
 
 // isReady asks an expression about a Sync.

@@ -1,12 +1,16 @@
 package converge
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/health"
 )
@@ -161,4 +165,65 @@ func TestASyncThatObservesHasItsOwnRulesOfHealth(t *testing.T) {
 			}
 		})
 	})
+}
+
+func TestADependentSaysThatANamespaceIsNotLookedAt(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.loop.deps.Namespaces = []string{"shop"}
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.DependsOn = []v1alpha1.Dependency{{Namespace: "infra", Name: "db"}} })
+			w.deliver(w.commit("one", "a"))
+			w.pass(countsEvery + time.Second)
+			const want = `Waits for the Sync infra/db, which does not exist: this synchronizer does not look at namespace "infra"; list it under namespaces in the chart's values.`
+			if got := meta.FindStatusCondition(w.status().Conditions, v1alpha1.ConditionHealthy).Message; got != want {
+				t.Errorf("the condition Healthy says %q, want %q", got, want)
+			}
+		})
+	})
+}
+
+// Why a Sync does not get on, those that wait for it say as well: here and where another replica works for it.
+func TestADependentSaysWhyItWaits(t *testing.T) {
+	t.Parallel()
+	const denied = `path "data" of deploy@refs/heads/main is outside the grant of this cluster; add it to .tandem/clusters.yaml in that repository.`
+	source := revision.Source{Repository: "deploy", Ref: "refs/heads/main"}
+	cases := map[string]struct {
+		hears       func(w *world)
+		here, there string
+	}{
+		"Denied":  {func(w *world) { w.loop.Denied(source, []string{"data"}) }, ": " + denied, ": " + denied},
+		"Refused": {func(w *world) { w.loop.SourceProblem(source, errors.New("no such repository")) }, ": no such repository.", ": no such repository."},
+		"Granted": {func(w *world) { w.loop.Denied(source, []string{"data"}); w.settle(); w.loop.Denied(source, nil) }, ".", "."},
+		"Failed": {func(w *world) {
+			w.syncNamed("db", "uid-2", func(s *v1alpha1.Sync) {
+				s.Status.Problems, s.Status.ObservedGeneration = []v1alpha1.Problem{{Kind: v1alpha1.ProblemApply, Message: "It broke."}}, s.Generation
+				s.Spec.Path = barred
+			})
+		}, ": Boom.", ": It broke."},
+	}
+	for name, tc := range cases {
+		for _, owns := range []func(namespace, name string) bool{nil, allBut("db")} {
+			want := "Waits for the Sync shop/db to be healthy" + tc.here
+			if owns != nil {
+				want = "Waits for the Sync shop/db to be healthy" + tc.there
+			}
+			t.Run(fmt.Sprintf("%s/elsewhere=%t", name, owns != nil), func(t *testing.T) {
+				story(t, func(t *testing.T, w *world) {
+					w.owns = owns
+					w.run(func() {
+						w.syncNamed("db", "uid-2", func(s *v1alpha1.Sync) { s.Spec.Path = "data" })
+						w.sync(needs("db"))
+						w.deliverTo([]string{"web"}, w.commit("one", "a"))
+						tc.hears(w)
+						w.pass(countsEvery + time.Second)
+						same(t, "did", applies(w), []string{})
+						got := meta.FindStatusCondition(w.status().Conditions, v1alpha1.ConditionHealthy).Message
+						if got != want {
+							t.Errorf("the condition Healthy says %q, want %q", got, want)
+						}
+					})
+				})
+			})
+		}
+	}
 }

@@ -44,8 +44,9 @@ type work struct {
 	// comparison is of mode observe; nil in mode apply.
 	comparison *comparison
 	behind     string // the object that later waves wait for; empty when none waits
-	// behindSince is since when it is waited for.
+	// behindSince is since when it is waited for, and behindWhy why it is not there yet; empty when nobody knows.
 	behindSince time.Time
+	behindWhy   string
 	attempts    int // passes in a row that could not do their work
 	judged      judgement
 	drifts      drifts
