@@ -26,12 +26,12 @@ func (p *pass) observe() {
 	waiting := p.count()
 	switch {
 	case len(w.problems.health) > 0:
-		w.status.HealthySince = nil
+		p.loseHealth()
 		p.unhealthy(w.problems.health[0].Message)
 	case waiting == "" && len(w.failures) == 0 && w.behind == "" && w.status.Applied.ContentID == w.content.String():
 		p.healthy()
 	default:
-		w.status.HealthySince = nil
+		p.loseHealth()
 		p.wait(waiting)
 	}
 }
@@ -126,22 +126,22 @@ func (p *pass) healthy() {
 // wait lets the watch wake the Sync, and the clock when objects take too long.
 func (p *pass) wait(waiting string) {
 	w := p.work
-	since, after := w.behindSince, "began to wait for "+w.behind
-	if w.behind == "" {
-		since, after = w.status.Applied.Time.Time, "was applied"
+	is, limit := w.patience, p.sync.Spec.HealthDeadline()
+	if w.behind != "" {
+		is = patience{since: w.behindSince, after: "began to wait for " + w.behind}
+		waiting = cmp.Or(w.behindWhy, waiting, "it takes longer")
 	}
-	left := time.Until(since.Add(p.sync.Spec.HealthDeadline()))
-	if left > 0 {
+	if left := is.left(limit); left > 0 {
 		p.soon(left)
 		return
 	}
 	if waiting == "" { // what could not be applied is a problem of its own
-		p.unhealthy(fmt.Sprintf("Not healthy %s after it %s: %d objects could not be applied.", p.sync.Spec.HealthDeadline(), after, len(w.failures)))
+		p.unhealthy(fmt.Sprintf("Not healthy %s after it %s: %d objects could not be applied.", limit, is.after, len(w.failures)))
 		return
 	}
 	problem := v1alpha1.Problem{
 		Kind:    v1alpha1.ProblemHealth,
-		Message: fmt.Sprintf("Not healthy %s after it %s: %s.", p.sync.Spec.HealthDeadline(), after, strings.TrimSuffix(waiting, ".")),
+		Message: clip(fmt.Sprintf("Not healthy %s after it %s: %s", limit, is.after, strings.TrimSuffix(waiting, ".")), maxMessage-1) + ".",
 	}
 	w.problems.health = []v1alpha1.Problem{problem}
 	p.unhealthy(problem.Message)

@@ -47,6 +47,7 @@ type work struct {
 	// behindSince is since when it is waited for, and behindWhy why it is not there yet; empty when nobody knows.
 	behindSince time.Time
 	behindWhy   string
+	patience    patience // with what was applied
 	attempts    int // passes in a row that could not do their work
 	judged      judgement
 	drifts      drifts
@@ -223,6 +224,7 @@ func (p *pass) adopt(ctx context.Context) bool {
 	}
 	_ = p.judge() // before anything is known; configure says what is wrong
 	p.loop.deps.Live.Need(p.sync.Label(), w.status.Kinds)
+	p.resumePatience()
 	p.recall()
 	return true
 }
