@@ -20,6 +20,10 @@ type Status struct {
 	// VerifiedPaths are the paths that verified speaks about, sorted; a Sync that follows others starts over.
 	VerifiedPaths []string `json:"verifiedPaths,omitempty"`
 
+	// RenderedPath is the folder that applied speaks about, "." for the whole repository: a content id does not say which folder of
+	// its paths is rendered. Absent means spec.path.
+	RenderedPath string `json:"renderedPath,omitempty"`
+
 	Applied *Stage `json:"applied,omitempty"`
 	Healthy *Stage `json:"healthy,omitempty"`
 

@@ -484,6 +484,7 @@ func (p *pass) applied(steps int) {
 	}
 	w.status.Applied = p.reach(report.Applied, w.verified, w.content, now(), message)
 	p.facts[len(p.facts)-1].Problems = w.problems.all()
+	w.status.RenderedPath = w.root
 	w.status.HealthySince, w.patience = nil, newPatience(wasApplied)
 	p.record(failing > 0, pick(failing > 0, "ApplyFailed", "Applied"), message)
 }

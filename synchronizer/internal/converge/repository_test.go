@@ -135,7 +135,7 @@ func (w *world) Render(_ context.Context, s *v1alpha1.Sync, commit gitobject.ID,
 	w.renders++
 	tree := w.trees[commit]
 	tree.Objects = slices.DeleteFunc(slices.Clone(tree.Objects), func(d render.Desired) bool {
-		return strings.HasPrefix(d.Key.Name, "db") != (s.Name == "db")
+		return strings.HasPrefix(d.Key.Name, "db") != (s.Name == "db") || strings.HasPrefix(d.Key.Name, "base") != (s.Spec.Path == "base")
 	})
 	for i := 0; before != nil && i < len(tree.Objects); i++ {
 		d := &tree.Objects[i]

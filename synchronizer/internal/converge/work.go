@@ -1,6 +1,7 @@
 package converge
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -33,6 +34,7 @@ type work struct {
 	failures  map[object.Key]failure
 	verified  gitobject.ID // the commit that is converged on
 	content   revision.ContentID
+	root      string             // the folder that is rendered
 	rendered  *render.Result     // of the last content that was rendered; nil before the first
 	current   bool               // whether rendered is of content
 	over      revision.ContentID // what holds more than the Sync may; zero for none
@@ -212,6 +214,7 @@ func (p *pass) adopt(ctx context.Context) bool {
 	}
 	w.inventory, w.failures = entries, map[object.Key]failure{}
 	w.status, w.written = *p.sync.Status.DeepCopy(), *p.sync.Status.DeepCopy()
+	w.root = cmp.Or(w.status.RenderedPath, rootOf(p.sync))
 	p.loop.kinds.replace(nil, w.written.Kinds)
 	if w.status.Verified != nil {
 		w.verified, _ = gitobject.ParseID(w.status.Verified.Commit) // a status that somebody edited counts as none
@@ -254,6 +257,7 @@ func (p *pass) configure(ctx context.Context) bool {
 	if !slices.Equal(w.status.VerifiedPaths, paths) {
 		p.unverify()
 	}
+	p.reroot()
 	w.status.ObservedGeneration = p.sync.Generation
 	if now := p.sync.Annotations[v1alpha1.AnnotationSyncNow]; now != w.status.SyncNow {
 		w.status.SyncNow = now
