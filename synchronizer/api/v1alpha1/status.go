@@ -11,7 +11,7 @@ type Status struct {
 	// Commit is the applied commit, abbreviated for people.
 	Commit string `json:"commit,omitempty"`
 	// Conditions are Ready, Verified, Applied, Healthy and, where signatures are not checked, Unverified; Fighting while
-	// somebody undoes what is healed; in mode observe also Observed.
+	// somebody undoes what is healed; Deleting while a Sync that is deleted waits for its objects to go; in mode observe also Observed.
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	Announced *Stage `json:"announced,omitempty"`
@@ -192,4 +192,10 @@ const (
 	ConditionObserved   = "Observed"
 	// ConditionFighting says that somebody undoes what is healed, again and again.
 	ConditionFighting = "Fighting"
+	// ConditionDeleting says what a Sync that was deleted waits for.
+	ConditionDeleting = "Deleting"
+	// ReasonRemoving is the reason of ConditionDeleting while objects are looked for and removed.
+	ReasonRemoving = "Removing"
+	// ReasonObjectsRemain is the reason of ConditionDeleting while nothing but objects on their way out is waited for.
+	ReasonObjectsRemain = "ObjectsRemain"
 )

@@ -204,6 +204,9 @@ func (p *pass) conditions() {
 	} else {
 		meta.RemoveStatusCondition(&w.status.Conditions, v1alpha1.ConditionFighting)
 	}
+	if w.leaving.message != "" {
+		set(v1alpha1.ConditionDeleting, true, w.leaving.reason, w.leaving.message)
+	}
 	if p.loop.deps.Unverified {
 		set(v1alpha1.ConditionUnverified, true, "TrustModeRelay", "Commit signatures are not checked, because trust.mode is relay.")
 	} else {
@@ -241,6 +244,9 @@ func (p *pass) observed() string {
 
 // rolling says what is waited for when nothing is wrong.
 func (p *pass) rolling() string {
+	if p.work.leaving.message != "" {
+		return p.work.leaving.message
+	}
 	if w := p.work; w.behind != "" {
 		text := "Waits for " + w.behind
 		if w.behindWhy != "" {

@@ -1,10 +1,15 @@
 package converge
 
 import (
+	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
+	"github.com/tandem-cd/tandem/synchronizer/internal/live"
+	"github.com/tandem-cd/tandem/synchronizer/internal/object"
 )
 
 func TestRemovalsWaitUntilEverythingIsApplied(t *testing.T) {
@@ -80,6 +85,87 @@ func TestWhatCannotBeRemovedKeepsItsSync(t *testing.T) {
 			w.settle()
 			did := w.took()
 			same(t, "did when it could be", []string{did[0], did[len(did)-1]}, []string{"remove a", "let go"})
+		})
+	})
+}
+
+// dying begins the deletion of a Sync of two objects, one of which a finalizer holds.
+func dying(w *world) {
+	w.holds = map[string]bool{"a": true}
+	w.sync(func(s *v1alpha1.Sync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+	w.deliver(w.commit("one", "a", "b"))
+	w.took()
+	w.sync(func(s *v1alpha1.Sync) { s.DeletionTimestamp = deletedNow() })
+	w.loop.ObjectChanged(v1alpha1.Label("shop", "web")) // as the watch does
+	w.settle()
+}
+
+// vanish has an object gone, as when its finalizer was taken off.
+func (w *world) vanish(name string) { w.touch(name, func(r *live.Record) { r.UID = "" }) }
+
+func TestASyncStaysUntilItsObjectsAreGone(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		stays := func(when string, problems int) {
+			t.Helper()
+			s := w.status()
+			waits := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionDeleting)
+			if waits == nil || waits.Reason != "ObjectsRemain" || !strings.Contains(waits.Message, "ConfigMap/shop/a (held by the finalizer example.com/hold)") ||
+				strings.Contains(waits.Message, "shop/b") || !strings.Contains(waits.Message, `kubectl -n shop patch sync web`) {
+				t.Errorf("%s: the condition Deleting is %+v", when, waits)
+			}
+			if w.condition(v1alpha1.ConditionReady) != "False" || len(s.Problems) != problems {
+				t.Errorf("%s: %s, Ready is %s, problems %+v", when, s.State, w.condition(v1alpha1.ConditionReady), s.Problems)
+			}
+		}
+		w.run(func() {
+			dying(w)
+			w.pass(time.Second)
+			same(t, "did", w.took(), []string{"remove a", "remove b", "status InProgress"})
+			stays("while it hangs", 0)
+		})
+		w.run(func() {
+			same(t, "did after a restart", w.took(), []string{})
+			stays("after a restart", 0)
+			w.pass(time.Hour)
+			same(t, "did when it hangs for long", w.took(), []string{"status Failed"})
+			stays("when it hangs for long", 1)
+			looked := w.plans
+			w.pass(24 * time.Hour)
+			if w.plans != looked {
+				t.Errorf("looked %d times while nothing happened", w.plans-looked)
+			}
+			w.vanish("a")
+			same(t, "did when it had gone", w.took(), []string{"let go"})
+		})
+	})
+}
+
+func TestOrphanLetsASyncGoWithoutWhatHangs(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			dying(w)
+			w.took()
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.DeletionPolicy = v1alpha1.DeletionOrphan })
+			same(t, "did", w.took(), []string{"let go"})
+		})
+	})
+}
+
+// What cannot go before the Sync does is not waited for.
+func TestASyncWaitsForNothingThatWaitsForIt(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		for _, k := range []object.Key{
+			{Kind: "Namespace", Name: "shop"},
+			{Group: "tandem.dev", Kind: "Sync", Namespace: "shop", Name: "web"},
+			{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Name: "syncs.tandem.dev"},
+		} {
+			w.objects[k] = live.Record{Key: k, UID: "uid", Sync: v1alpha1.Label("shop", "web"), OwnerNamesItself: true, Ours: true, Deleting: true}
+		}
+		w.run(func() {
+			dying(w)
+			w.took()
+			w.vanish("a")
+			same(t, "did", w.took(), []string{"let go"})
 		})
 	})
 }

@@ -50,6 +50,7 @@ type work struct {
 	behindSince time.Time
 	behindWhy   string
 	patience    patience // with what was applied
+	leaving     leaving
 	attempts    int // passes in a row that could not do their work
 	judged      judgement
 	drifts      drifts

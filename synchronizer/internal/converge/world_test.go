@@ -46,6 +46,7 @@ type world struct {
 	trees     map[gitobject.ID]render.Result
 	refusals  map[gitobject.ID]string
 	fail      map[string]error // by object, for applies
+	holds     map[string]bool  // objects that a finalizer holds when they are removed
 	health    health.Status    // of what is applied from now on
 	hold      chan struct{}    // applies wait for it when it is not nil
 	stuck     map[string]bool  // labels whose applies wait; all when nil

@@ -6,6 +6,8 @@
 package health
 
 import (
+	"cmp"
+
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -64,7 +66,11 @@ func Of(object *unstructured.Unstructured) Status {
 	if s.State == Current && isRunningJob(object) {
 		s.State = InProgress
 	}
-	if s.State != Current {
+	switch s.State {
+	case Current:
+	case Terminating:
+		s.Message = clip(cmp.Or(heldBy(object), result.Message))
+	default:
 		s.Message = clip(result.Message)
 	}
 	return s

@@ -39,3 +39,32 @@ func TestOf(t *testing.T) {
 		t.Errorf("Of(nil): got %v", got)
 	}
 }
+
+func TestWhatHoldsAnObject(t *testing.T) {
+	t.Parallel()
+	const gone = "deletionTimestamp: \"2026-01-01T00:00:00Z\""
+	cases := map[string]struct{ object, want string }{
+		"Nothing": {"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, " + gone + "}}", "Resource scheduled for deletion"},
+		"One":     {"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, finalizers: [example.com/hold], " + gone + "}}", "held by the finalizer example.com/hold"},
+		"Two": {
+			"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, finalizers: [example.com/hold, foregroundDeletion], " + gone + "}}",
+			"held by the finalizers example.com/hold, foregroundDeletion",
+		},
+		"Namespace": {
+			"{apiVersion: v1, kind: Namespace, metadata: {name: a, " + gone + "}, status: {phase: Terminating, conditions: [" +
+				"{type: NamespaceDeletionDiscoveryFailure, status: \"False\", message: All resources successfully discovered}, " +
+				"{type: NamespaceFinalizersRemaining, status: \"True\", message: \"Some content has finalizers remaining: example.com/hold in 1 resource instances.\"}]}}",
+			"Some content has finalizers remaining: example.com/hold in 1 resource instances",
+		},
+		"Definition": {
+			"{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: a, finalizers: [customresourcecleanup.apiextensions.k8s.io], " + gone +
+				"}, status: {conditions: [{type: Established, status: \"True\", message: ok}, {type: Terminating, status: \"True\", message: instances remain}]}}",
+			"held by the finalizer customresourcecleanup.apiextensions.k8s.io; instances remain",
+		},
+	}
+	for name, tc := range cases {
+		if got := health.Of(parse(t, tc.object)); got.State != health.Terminating || got.Message != tc.want {
+			t.Errorf("%s: got %v %q, want %q", name, got.State, got.Message, tc.want)
+		}
+	}
+}

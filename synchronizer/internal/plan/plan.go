@@ -133,6 +133,8 @@ type Plan struct {
 	Resting []Step
 	// Held are removals that wait for consent.
 	Held []Step
+	// Leaving are objects that are gone from Git and on their way out of the cluster, in the order of their keys.
+	Leaving []object.Key
 	// Conflicts are objects that another Sync owns, with that Sync's label as the only writer.
 	Conflicts []Step
 	// Owned counts the live objects that the Sync owns.
@@ -262,11 +264,16 @@ func (p *planner) prune() {
 		if wanted[key] || !p.own(live) {
 			continue
 		}
-		if live.Deleting || live.Keep || !p.in.Prune || !p.knownGone(key) {
+		if live.Keep || !p.in.Prune || !p.knownGone(key) {
+			continue
+		}
+		if live.Deleting {
+			p.out.Leaving = append(p.out.Leaving, key)
 			continue
 		}
 		removals = append(removals, Step{Action: Delete, Key: key, GVK: live.GVK, UID: live.UID, Stage: removalStage(key), Reason: Gone, Exists: true})
 	}
+	slices.SortFunc(p.out.Leaving, object.Key.Compare)
 	slices.SortFunc(removals, compare)
 	for _, step := range removals {
 		if !p.in.AllowPrune && (p.tooMany(len(removals)) || holdsOthers(step.Key) || p.in.Live[step.Key].Confirm) {
