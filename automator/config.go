@@ -348,7 +348,7 @@ func (r RepositoryConfig) validateBranches() []error {
 	}
 	seen := map[string]bool{}
 	for _, branch := range r.branches() {
-		switch err := (revision.Source{Repository: r.Name, Ref: branchPrefix + branch}).Validate(); {
+		switch err := (revision.Source{Repository: r.Name, Ref: revision.BranchRef(branch)}).Validate(); {
 		case err != nil:
 			problems = append(problems, err)
 		case branch == "" || strings.HasPrefix(branch, "refs/"):
@@ -362,13 +362,12 @@ func (r RepositoryConfig) validateBranches() []error {
 }
 
 const (
-	branchPrefix = "refs/heads/"
 	commitByPush = "push"
 	commitByAPI  = "api"
 )
 
 // ref is the branch with the pipelines.
-func (r RepositoryConfig) ref() string { return branchPrefix + r.Branch }
+func (r RepositoryConfig) ref() string { return revision.BranchRef(r.Branch) }
 
 // branches are all that are written, that with the pipelines first.
 func (r RepositoryConfig) branches() []string { return append([]string{r.Branch}, r.Branches...) }

@@ -78,7 +78,7 @@ func openRepositories(ctx context.Context, a *Automator, signer gitobject.Signer
 
 // writer makes the writer of one branch.
 func (r *repository) writer(branch string, deps update.Deps, cfg update.Config) *update.Updater {
-	cfg.Source = revision.Source{Repository: r.cfg.Name, Ref: branchPrefix + branch}
+	cfg.Source = revision.Source{Repository: r.cfg.Name, Ref: revision.BranchRef(branch)}
 	cfg.Home = r.cfg.home()
 	cfg.Name, cfg.Email = r.owner.cfg.Signing.Name, r.owner.cfg.Signing.Email
 	return update.New(cfg, deps)

@@ -84,3 +84,15 @@ func TestSourceValidate(t *testing.T) {
 		}
 	}
 }
+
+func TestBranches(t *testing.T) {
+	t.Parallel()
+	if got := revision.BranchRef("release/1"); got != "refs/heads/release/1" {
+		t.Errorf("BranchRef: %s", got)
+	}
+	for ref, want := range map[string]string{"refs/heads/release/1": "release/1", "refs/tags/v1": "refs/tags/v1", "main": "main"} {
+		if got := revision.BranchOf(ref); got != want {
+			t.Errorf("BranchOf(%q) = %q, want %q", ref, got, want)
+		}
+	}
+}

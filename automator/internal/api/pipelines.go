@@ -21,6 +21,7 @@ import (
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/fleet"
+	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/signature"
 )
 
@@ -172,7 +173,7 @@ func environments(p update.PipelineStatus) []*pipelinev1.Environment {
 		env := &pipelinev1.Environment{Name: e.Name, Reason: strings.Join(e.Reasons, " ")}
 		if i < len(p.Pipeline.Environments) {
 			written := p.Pipeline.Environments[i]
-			env.Path, env.Cluster, env.Ref = written.Path, written.Cluster, "refs/heads/"+written.Branch
+			env.Path, env.Cluster, env.Ref = written.Path, written.Cluster, revision.BranchRef(written.Branch)
 		}
 		for _, image := range p.Pipeline.Images {
 			for _, pin := range e.Images[image.Name].Pins {

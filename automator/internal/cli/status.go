@@ -15,6 +15,7 @@ import (
 	pipelinev1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/pipeline/v1"
 	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/revision"
 )
 
 // pageSize is how much is asked for at a time.
@@ -255,7 +256,7 @@ func environmentName(p *pipelinev1.Pipeline, e *pipelinev1.Environment) string {
 	if e.GetRef() == "" || e.GetRef() == p.GetRef() {
 		return e.GetName()
 	}
-	return e.GetName() + "@" + strings.TrimPrefix(e.GetRef(), "refs/heads/")
+	return e.GetName() + "@" + revision.BranchOf(e.GetRef())
 }
 
 func imagesText(images []*revisionv1.Image) string {

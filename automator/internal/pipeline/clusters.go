@@ -97,7 +97,7 @@ func (r *reader) grant(n *yaml.Node, repository string) (Grant, bool) {
 func (r *reader) ref(text string, n *yaml.Node) (string, bool) {
 	full := text
 	if !strings.HasPrefix(text, "refs/") {
-		full = "refs/heads/" + text
+		full = revision.BranchRef(text)
 	}
 	bad := strings.ContainsAny(full, " ~^:?[]\\\x00\n\t") || strings.Contains(full, "..") || strings.Contains(full, "//") ||
 		strings.HasSuffix(full, "/") || strings.HasPrefix(text, "/")

@@ -20,10 +20,6 @@ type Home struct {
 	Branches []string
 }
 
-const branchPrefix = "refs/heads/"
-
-func branchRef(branch string) string { return branchPrefix + branch }
-
 // branch returns the branch of an environment.
 func (m mapping) branch() string {
 	home := m.home
@@ -32,8 +28,8 @@ func (m mapping) branch() string {
 	case n == nil || text == home.Branch:
 		return home.Branch
 	case strings.HasPrefix(text, "refs/"):
-		m.atf(n, "branch is %s; write the name alone, such as %q", quote(text), strings.TrimPrefix(text, branchPrefix))
-	case (revision.Source{Repository: "any", Ref: branchRef(text)}).Validate() != nil:
+		m.atf(n, "branch is %s; write the name alone, such as %q", quote(text), revision.BranchOf(text))
+	case (revision.Source{Repository: "any", Ref: revision.BranchRef(text)}).Validate() != nil:
 		m.atf(n, "branch is %s, which no branch is called", quote(text))
 	case home.Branch != "" && !slices.Contains(home.Branches, text):
 		m.atf(n, "branch is %s, which the automator does not write; add it to the branches of the repository %s in its configuration",

@@ -151,6 +151,6 @@ func (s *Set) assign(home Home, p *Pipeline) Problems {
 // known which branch that is on.
 func (c Cluster) receives(home Home, e *Environment) bool {
 	return slices.ContainsFunc(c.Grants, func(g Grant) bool {
-		return g.Repository == home.Repository && revision.CoveredBy(g.Paths, e.Path) && (e.Branch == "" || g.has(branchRef(e.Branch)))
+		return g.Repository == home.Repository && revision.CoveredBy(g.Paths, e.Path) && (e.Branch == "" || g.has(revision.BranchRef(e.Branch)))
 	})
 }

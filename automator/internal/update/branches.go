@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
@@ -12,22 +11,20 @@ import (
 	"github.com/tandem-cd/tandem/shared/revision"
 )
 
-const branchPrefix = "refs/heads/"
-
 // complete says where the pipelines are, if nobody did.
 func (c Config) complete() Config {
 	if c.Patience <= 0 {
 		c.Patience = defaultPatience
 	}
 	if c.Home.Branch == "" {
-		c.Home = pipeline.Home{Repository: c.Source.Repository, Branch: strings.TrimPrefix(c.Source.Ref, branchPrefix)}
+		c.Home = pipeline.Home{Repository: c.Source.Repository, Branch: revision.BranchOf(c.Source.Ref)}
 	}
 	return c
 }
 
 // sourceOf is the branch that an environment is on.
 func (c Config) sourceOf(e pipeline.Environment) revision.Source {
-	return revision.Source{Repository: c.Source.Repository, Ref: branchPrefix + e.Branch}
+	return revision.Source{Repository: c.Source.Repository, Ref: revision.BranchRef(e.Branch)}
 }
 
 // writes tells whether an environment is on the branch that is written here. What is decided of the others is for their

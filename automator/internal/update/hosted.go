@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-cd/tandem/shared/backoff"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 )
 
@@ -79,7 +80,7 @@ func (h *hosted) commit(ctx context.Context, base gitobject.ID, files map[string
 	before := h.open
 	h.expect(plan)
 	id, err := h.host.Commit(ctx, githost.Commit{
-		Branch: strings.TrimPrefix(h.cfg.Source.Ref, branchPrefix), Parent: base, Message: text, Files: files,
+		Branch: revision.BranchOf(h.cfg.Source.Ref), Parent: base, Message: text, Files: files,
 	})
 	switch {
 	case errors.Is(err, githost.ErrOutcomeUnknown):

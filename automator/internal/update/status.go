@@ -100,7 +100,7 @@ func Merge(home Status, others ...Status) Status {
 // find is what the writer of an environment saw of it, and of its pipeline.
 func find(all []Status, app string, e pipeline.Environment) (EnvironmentStatus, map[string]pipeline.Candidate) {
 	for _, s := range all {
-		if s.Source.Ref != branchPrefix+e.Branch {
+		if s.Source.Ref != revision.BranchRef(e.Branch) {
 			continue
 		}
 		for _, p := range s.Pipelines {
