@@ -364,8 +364,8 @@ func TestRacesByAPIAreFew(t *testing.T) {
 	})
 }
 
-// many are pipelines with so many files each.
-func many(counts ...int) map[string]string {
+// many are pipelines with so many files each, which end in padding.
+func many(padding string, counts ...int) map[string]string {
 	files := map[string]string{}
 	for i, count := range counts {
 		files[fmt.Sprintf(".tandem/p%d.yaml", i)] = fmt.Sprintf(`version: 1
@@ -374,7 +374,7 @@ images: [{name: api, repository: registry.test/acme/api}]
 environments: [{name: dev, path: env/p%d}]
 `, i, i)
 		for n := range count {
-			files[fmt.Sprintf("env/p%d/%d.yaml", i, n)] = manifest("api", pinned(api, "1.0.0"))
+			files[fmt.Sprintf("env/p%d/%d.yaml", i, n)] = manifest("api", pinned(api, "1.0.0")) + padding
 		}
 	}
 	return files
@@ -383,30 +383,47 @@ environments: [{name: dev, path: env/p%d}]
 // More than a host takes in one commit becomes several, and what is too much alone is told and holds nobody.
 func TestMoreThanACommitTakes(t *testing.T) {
 	t.Parallel()
-	var asked atomic.Int32
-	host := func(s *scene, c githost.Commit) (gitobject.ID, error) {
-		asked.Add(1)
-		if len(c.Files) > githost.MaxFiles {
-			return gitobject.ID{}, fault.New(fault.Invalid, "%d files", len(c.Files))
-		}
-		return s.carryOut(c, nil), nil
-	}
-	playByAPI(t, many(githost.MaxFiles-1, githost.MaxFiles+1, 2), host, func(s *scene) {
-		s.release(api, "1.1.0")
-		_, files, _ := s.at()
-		for i, want := range []string{"1.1.0", "1.0.0", "1.1.0"} {
-			name := fmt.Sprintf("env/p%d/0.yaml", i)
-			if files[name] != manifest("api", pinned(api, want)) {
-				t.Errorf("%s is not at %s", name, want)
+	const third = githost.MaxBytes/3 + 1
+	for name, tc := range map[string]struct {
+		padding string
+		counts  []int
+		problem string
+	}{
+		"Files": {"", []int{githost.MaxFiles - 1, githost.MaxFiles + 1, 2}, "1001 files of"},
+		"Bytes": {"# " + strings.Repeat("x", third), []int{2, 3, 1}, "3 files of"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int32
+			host := func(s *scene, c githost.Commit) (gitobject.ID, error) {
+				asked.Add(1)
+				size := 0
+				for _, content := range c.Files {
+					size += len(content)
+				}
+				if len(c.Files) > githost.MaxFiles || size > githost.MaxBytes {
+					return gitobject.ID{}, fault.New(fault.Invalid, "%d files of %d bytes", len(c.Files), size)
+				}
+				return s.carryOut(c, nil), nil
 			}
-		}
-		if problems := strings.Join(s.problems(), "\n"); !strings.Contains(problems, "1001 files of") {
-			t.Errorf("problems: %s", problems)
-		}
-		if asked.Load() != 2 {
-			t.Errorf("the host was asked %d times, want 2", asked.Load())
-		}
-	})
+			playByAPI(t, many(tc.padding, tc.counts...), host, func(s *scene) {
+				s.release(api, "1.1.0")
+				_, files, _ := s.at()
+				for i, want := range []string{"1.1.0", "1.0.0", "1.1.0"} {
+					name := fmt.Sprintf("env/p%d/0.yaml", i)
+					if !strings.HasPrefix(files[name], manifest("api", pinned(api, want))) {
+						t.Errorf("%s is not at %s", name, want)
+					}
+				}
+				if problems := strings.Join(s.problems(), "\n"); !strings.Contains(problems, tc.problem) || !strings.Contains(problems, "in one commit") {
+					t.Errorf("problems: %s", problems)
+				}
+				if asked.Load() != 2 {
+					t.Errorf("the host was asked %d times, want 2", asked.Load())
+				}
+			})
+		})
+	}
 }
 
 // JSON has no path but of UTF-8: another one would become another file.
