@@ -21,7 +21,7 @@ const (
 )
 
 // Config is the templates of one repository, which are given a [Commit]. What is empty is said as always. What comes out is
-// bounded, but how long a template counts is not: it is as trusted as the rest of the automator's configuration.
+// bounded, and so is how long a template goes on.
 type Config struct {
 	// Title is one line.
 	Title string `yaml:"title"`
@@ -76,7 +76,10 @@ func Parse(c Config) (Templates, error) {
 		if text == "" {
 			return nil
 		}
-		parsed, err := template.New(name).Option("missingkey=error").Funcs(template.FuncMap{"join": strings.Join}).Parse(text)
+		parsed, err := template.New(name).Option("missingkey=error").Funcs((&filling{}).functions()).Parse(text)
+		if err == nil {
+			err = measure(parsed)
+		}
 		problems = append(problems, err)
 		return parsed
 	}
@@ -148,8 +151,12 @@ func fill(t *template.Template, c Commit, otherwise string, limit int) (string, 
 	if t == nil {
 		return otherwise, nil
 	}
-	out := &limited{limit: limit}
-	if err := t.Execute(out, c); err != nil {
+	mine, err := t.Clone() // the functions count for one filling
+	if err != nil {
+		return "", err
+	}
+	out := &filling{name: t.Name(), limit: limit}
+	if err := mine.Funcs(out.functions()).Execute(out, c); err != nil {
 		return "", err
 	}
 	text := strings.TrimSpace(out.text.String())
@@ -159,19 +166,6 @@ func fill(t *template.Template, c Commit, otherwise string, limit int) (string, 
 		return "", fmt.Errorf("%s: control characters or no UTF-8 came out: %.80q", t.Name(), text)
 	}
 	return text, nil
-}
-
-// limited takes so many bytes and no more.
-type limited struct {
-	text  strings.Builder // not embedded: its WriteString would go around the limit
-	limit int
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	if l.text.Len()+len(p) > l.limit {
-		return 0, fmt.Errorf("more than %d bytes came out", l.limit)
-	}
-	return l.text.Write(p)
 }
 
 // samples are commits of each shape.

@@ -71,9 +71,9 @@ func TestParseRefuses(t *testing.T) {
 		"a trailer of our own":  {message.Config{Trailers: []string{"A: b", "tandem-app: shop"}}, "trailers[1]: tandem-app is a trailer of Tandem's own"},
 		"two trailers in one":   {message.Config{Trailers: []string{"A: b\nTandem-App: shop"}}, "trailers[0]: more than one line"},
 		"too many trailers":     {message.Config{Trailers: make([]string, 17)}, "17 are more than 16"},
-		"a title without end":   {message.Config{Title: "{{range 600}}x{{end}}"}, "more than 500 bytes came out"},
-		"a trailer without end": {message.Config{Trailers: []string{"A: {{range 2000}}x{{end}}"}}, "more than 1024 bytes came out"},
-		"a body without end":    {message.Config{Body: "{{range 300000}}x{{end}}"}, "more than 262144 bytes came out"},
+		"a title without end":   {message.Config{Title: "{{range 600}}x{{end}}"}, "title: more than 500 bytes came out"},
+		"a trailer without end": {message.Config{Trailers: []string{"A: {{range 2000}}x{{end}}"}}, "trailers[0]: more than 1024 bytes came out"},
+		"a body without end":    {message.Config{Body: "{{range 300000}}x{{end}}"}, "body: more than 262144 bytes came out"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
