@@ -49,6 +49,7 @@ var parts = map[string]part{
 	"automator":                     top,
 	"automator/cmd/automator":       command,
 	"automator/cmd/tandem":          command,
+	"automator/githosttest":         double,
 	"automator/internal/api":        door,
 	"automator/internal/authority":  adapter,
 	"automator/internal/cli":        door,

@@ -13,15 +13,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-cd/tandem/automator/githosttest"
 	"github.com/tandem-cd/tandem/automator/internal/githost"
-	"github.com/tandem-cd/tandem/automator/internal/githost/githosttest"
 	"github.com/tandem-cd/tandem/shared/fault"
 )
 
 func TestInstallationToken(t *testing.T) {
 	t.Parallel()
-	key, file := githosttest.NewKey(t)
-	host := githosttest.New(t, &key.PublicKey, "")
+	key, file := newKey(t)
+	host := newHost(t, key, "")
 	app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file}
 	source, err := app.Source(host.URL+"/acme/deploy.git", host.Trusting)
 	if err != nil {
@@ -35,8 +35,8 @@ func TestInstallationToken(t *testing.T) {
 
 func TestInstallationTokenRefused(t *testing.T) {
 	t.Parallel()
-	key, file := githosttest.NewKey(t)
-	other, _ := githosttest.NewKey(t)
+	key, file := newKey(t)
+	other, _ := newKey(t)
 	notKey := filepath.Join(t.TempDir(), "app.pem")
 	if err := os.WriteFile(notKey, []byte("s3cret"), 0o600); err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestInstallationTokenRefused(t *testing.T) {
 		answer  http.HandlerFunc
 		says    string
 	}{
-		"KeyOfAnother": {keyFile: file, known: &other.PublicKey, says: "401: token signature is invalid"},
+		"KeyOfAnother": {keyFile: file, known: other, says: "401: token signature is invalid"},
 		"KeyMissing":   {keyFile: filepath.Join(t.TempDir(), "none"), says: "keyFile"},
 		"KeyBroken":    {keyFile: notKey, says: "not a private RSA key"},
 		"Redirect": {keyFile: file, says: "not followed", answer: func(w http.ResponseWriter, r *http.Request) {
@@ -85,9 +85,9 @@ func TestInstallationTokenRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if tc.known == nil {
-				tc.known = &key.PublicKey
+				tc.known = key
 			}
-			host := githosttest.New(t, tc.known, "")
+			host := newHost(t, tc.known, "")
 			if tc.answer != nil {
 				host.Answer(tc.answer)
 			}
@@ -113,7 +113,7 @@ func TestInstallationTokenRefused(t *testing.T) {
 // TestPassingTrouble tells an API that does not work just now from one that says no.
 func TestPassingTrouble(t *testing.T) {
 	t.Parallel()
-	key, file := githosttest.NewKey(t)
+	key, file := newKey(t)
 	answers := func(status int, header ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			for i := 0; i < len(header); i += 2 {
@@ -142,7 +142,7 @@ func TestPassingTrouble(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			host := githosttest.New(t, &key.PublicKey, "")
+			host := newHost(t, key, "")
 			host.Answer(tc.answer)
 			app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file, API: host.URL + "/api/v3"}
 			source, err := app.Source("https://git.example.com/acme/deploy", host.Trusting)
@@ -154,7 +154,7 @@ func TestPassingTrouble(t *testing.T) {
 			}
 		})
 	}
-	host := githosttest.New(t, &key.PublicKey, "")
+	host := newHost(t, key, "")
 	source, err := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file}.Source(host.URL+"/acme/deploy", host.Trusting)
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestPassingTrouble(t *testing.T) {
 
 func TestCertificatesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
-	_, file := githosttest.NewKey(t)
+	_, file := newKey(t)
 	app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file}
 	source, err := app.Source("https://git.example.com/acme/deploy", func() (*tls.Config, error) { return nil, os.ErrNotExist })
 	if err != nil {

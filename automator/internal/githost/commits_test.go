@@ -12,8 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tandem-cd/tandem/automator/githosttest"
 	"github.com/tandem-cd/tandem/automator/internal/githost"
-	"github.com/tandem-cd/tandem/automator/internal/githost/githosttest"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo/gitrepotest"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
@@ -27,7 +27,7 @@ func repository(t *testing.T) (*githosttest.FakeGitHub, *githost.Commits, gitobj
 	person.Write(map[string]string{"env/dev/api.yaml": "old\n", "gone.yaml": "x\n", "kept.yaml": "y\n"})
 	person.Commit("first")
 	person.Push()
-	host, commits := githosttest.Start(t, git.Dir)
+	host, commits := start(t, git.Dir)
 	return host, commits, tip(t, host)
 }
 
@@ -192,7 +192,7 @@ func TestAnswers(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			host, commits := githosttest.Start(t, "")
+			host, commits := start(t, "")
 			host.Intercept(func(w http.ResponseWriter, _ *http.Request, _ http.HandlerFunc) {
 				for key := range tc.header {
 					w.Header().Set(key, tc.header.Get(key))

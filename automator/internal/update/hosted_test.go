@@ -15,8 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tandem-cd/tandem/automator/githosttest"
 	"github.com/tandem-cd/tandem/automator/internal/githost"
-	"github.com/tandem-cd/tandem/automator/internal/githost/githosttest"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo/gitrepotest"
 	"github.com/tandem-cd/tandem/automator/internal/update"
 	"github.com/tandem-cd/tandem/shared/fault"
@@ -27,8 +27,7 @@ import (
 func tellByAPI(t *testing.T) (*story, *githosttest.FakeGitHub) {
 	t.Helper()
 	s := tell(t, shop())
-	fake, commits := githosttest.Start(t, s.host.Dir)
-	s.api = commits
+	fake := startGitHub(t, s)
 	s.host.Intercept(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		if gitrepotest.IsPush(req) && req.UserAgent() == "git/tandem" {
 			t.Error("something was pushed")
@@ -36,6 +35,27 @@ func tellByAPI(t *testing.T) (*story, *githosttest.FakeGitHub) {
 		next.ServeHTTP(w, req)
 	})
 	return s, fake
+}
+
+// startGitHub starts a fake GitHub that has the story's repository.
+func startGitHub(t *testing.T, s *story) *githosttest.FakeGitHub {
+	t.Helper()
+	app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: filepath.Join(t.TempDir(), "app.pem")}
+	key, err := githosttest.WriteKey(app.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake := githosttest.New(key, s.host.Dir)
+	t.Cleanup(fake.Close)
+	app.API = fake.API()
+	tokens, err := app.Source(githosttest.Remote, fake.Trusting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.api, err = app.Commits(githosttest.Remote, tokens, fake.Trusting); err != nil {
+		t.Fatal(err)
+	}
+	return fake
 }
 
 func (s *story) committed(want ...string) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tandem-cd/tandem/shared/gitobject"
+	"github.com/tandem-cd/tandem/shared/revision"
 )
 
 // mutation is a request of createCommitOnBranch.
@@ -42,10 +43,11 @@ type graphQLError struct{ kind, message string }
 func (e *graphQLError) Error() string { return e.message }
 
 func (f *FakeGitHub) graphQL(w http.ResponseWriter, r *http.Request) {
-	if !f.counts(r) {
+	if !f.counts(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")) {
 		refuse(w, http.StatusUnauthorized, "Bad credentials")
 		return
 	}
+	f.change(func() { f.commits++ })
 	var m mutation
 	if err := json.NewDecoder(r.Body).Decode(&m); err != nil || !strings.Contains(m.Query, "createCommitOnBranch(input: $input)") {
 		refuse(w, http.StatusBadRequest, "Problems parsing JSON")
@@ -57,8 +59,7 @@ func (f *FakeGitHub) graphQL(w http.ResponseWriter, r *http.Request) {
 	case errors.As(err, &said):
 		fmt.Fprintf(w, `{"data": {"createCommitOnBranch": null}, "errors": [{"type": %q, "path": ["createCommitOnBranch"], "message": %q}]}`, said.kind, said.message)
 	case err != nil:
-		f.tb.Errorf("fake GitHub: %v", err)
-		refuse(w, http.StatusInternalServerError, "")
+		refuse(w, http.StatusInternalServerError, "fake GitHub: "+err.Error())
 	default:
 		fmt.Fprintf(w, `{"data": {"createCommitOnBranch": {"commit": {"oid": %q}}}}`, id)
 	}
@@ -67,11 +68,11 @@ func (f *FakeGitHub) graphQL(w http.ResponseWriter, r *http.Request) {
 // create makes the commit and moves the branch.
 func (f *FakeGitHub) create(ctx context.Context, m mutation) (string, error) {
 	in := m.Variables.Input
-	ref := "refs/heads/" + in.Branch.Name
+	ref := revision.BranchRef(in.Branch.Name)
 	if in.Branch.Repository != Repository {
 		return "", &graphQLError{"NOT_FOUND", "Could not resolve to a Repository with the name '" + in.Branch.Repository + "'."}
 	}
-	tip, err := f.git(ctx, nil, nil, "rev-parse", "--verify", "--quiet", ref)
+	tip, err := f.run(ctx, nil, nil, "rev-parse", "--verify", "--quiet", ref)
 	if err != nil {
 		return "", &graphQLError{"NOT_FOUND", "No such branch."}
 	}
@@ -87,7 +88,7 @@ func (f *FakeGitHub) create(ctx context.Context, m mutation) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := f.git(ctx, nil, nil, "update-ref", ref, id, tip); err != nil {
+	if _, err := f.run(ctx, nil, nil, "update-ref", ref, id, tip); err != nil {
 		return "", stale
 	}
 	return id, nil
@@ -102,7 +103,7 @@ func (f *FakeGitHub) tree(ctx context.Context, m mutation) (string, error) {
 	}
 	defer os.RemoveAll(scratch)
 	index := []string{"GIT_INDEX_FILE=" + filepath.Join(scratch, "index")}
-	if _, err := f.git(ctx, index, nil, "read-tree", in.Expected); err != nil {
+	if _, err := f.run(ctx, index, nil, "read-tree", in.Expected); err != nil {
 		return "", err
 	}
 	for _, a := range in.Changes.Additions {
@@ -110,24 +111,24 @@ func (f *FakeGitHub) tree(ctx context.Context, m mutation) (string, error) {
 		if err != nil {
 			return "", &graphQLError{"ARGUMENT_ERROR", "Variable $input was provided invalid value for fileChanges: " + err.Error()}
 		}
-		blob, err := f.git(ctx, nil, strings.NewReader(string(content)), "hash-object", "-w", "--stdin")
+		blob, err := f.run(ctx, nil, strings.NewReader(string(content)), "hash-object", "-w", "--stdin")
 		if err != nil {
 			return "", err
 		}
-		if _, err := f.git(ctx, index, nil, "update-index", "--add", "--cacheinfo", "100644,"+blob+","+a.Path); err != nil {
+		if _, err := f.run(ctx, index, nil, "update-index", "--add", "--cacheinfo", "100644,"+blob+","+a.Path); err != nil {
 			return "", err
 		}
 	}
 	for _, d := range in.Changes.Deletions {
-		if _, err := f.git(ctx, nil, nil, "cat-file", "-e", in.Expected+":"+d.Path); err != nil {
+		if _, err := f.run(ctx, nil, nil, "cat-file", "-e", in.Expected+":"+d.Path); err != nil {
 			return "", &graphQLError{"UNPROCESSABLE", "A path was requested for deletion which does not exist as of commit oid `" + in.Expected + "`"}
 		}
 		gone := "0 " + strings.Repeat("0", len(in.Expected)) + "\t" + d.Path + "\n"
-		if _, err := f.git(ctx, index, strings.NewReader(gone), "update-index", "--index-info"); err != nil {
+		if _, err := f.run(ctx, index, strings.NewReader(gone), "update-index", "--index-info"); err != nil {
 			return "", err
 		}
 	}
-	return f.git(ctx, index, nil, "write-tree")
+	return f.run(ctx, index, nil, "write-tree")
 }
 
 // store writes the commit, by the App's bot.
@@ -155,11 +156,11 @@ func (f *FakeGitHub) store(ctx context.Context, m mutation, parent, tree string)
 			return "", err
 		}
 	}
-	return f.git(ctx, nil, strings.NewReader(string(commit.Encode())), "hash-object", "-t", "commit", "-w", "--stdin")
+	return f.run(ctx, nil, strings.NewReader(string(commit.Encode())), "hash-object", "-t", "commit", "-w", "--stdin")
 }
 
-// git runs git in the repository and returns its answer without the end of the line.
-func (f *FakeGitHub) git(ctx context.Context, env []string, stdin io.Reader, args ...string) (string, error) {
+// run runs git in the repository and returns its answer without the end of the line.
+func (f *FakeGitHub) run(ctx context.Context, env []string, stdin io.Reader, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir, cmd.Stdin = f.Dir, stdin
 	cmd.Env = append(append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null"), env...)
