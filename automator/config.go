@@ -378,7 +378,7 @@ func (r RepositoryConfig) home() pipeline.Home {
 }
 
 // mirror says how the repository is mirrored in a folder, or why it cannot be.
-func (r RepositoryConfig) mirror(dir string, fromVault func(vault.Secret) (*shortlived.Source, error)) (gitrepo.Config, error) {
+func (r RepositoryConfig) mirror(dir string, fromVault func(vault.Secret) (*shortlived.Source, error), pauses *githost.Pauses) (gitrepo.Config, error) {
 	mirror := gitrepo.Config{
 		Name: r.Name, URL: r.URL, Dir: dir,
 		TLS: tlsfiles.Files{CAFile: r.CAFile, CertFile: r.ClientCertFile, KeyFile: r.ClientKeyFile},
@@ -389,7 +389,7 @@ func (r RepositoryConfig) mirror(dir string, fromVault func(vault.Secret) (*shor
 	}
 	var err error
 	if app := githost.App(r.Auth.GitHubApp); app.Given() {
-		if mirror.Auth.Source, err = app.Source(r.URL, mirror.TLS.Client); err != nil {
+		if mirror.Auth.Source, err = app.Source(r.URL, mirror.TLS.Client, pauses); err != nil {
 			return mirror, fmt.Errorf("repository %q: auth.githubApp: %w", r.Name, err)
 		}
 	}
@@ -402,11 +402,11 @@ func (r RepositoryConfig) mirror(dir string, fromVault func(vault.Secret) (*shor
 }
 
 // host is what makes commits instead of us; nil if they are pushed. The mirror has what the host is shown.
-func (r RepositoryConfig) host(mirror gitrepo.Config) (update.Host, error) {
+func (r RepositoryConfig) host(mirror gitrepo.Config, pauses *githost.Pauses) (update.Host, error) {
 	if r.Commit != commitByAPI {
 		return nil, nil
 	}
-	commits, err := githost.App(r.Auth.GitHubApp).Commits(r.URL, mirror.Auth.Source, mirror.TLS.Client)
+	commits, err := githost.App(r.Auth.GitHubApp).Commits(r.URL, mirror.Auth.Source, mirror.TLS.Client, pauses)
 	if err != nil {
 		return nil, fmt.Errorf("repository %q: auth.githubApp: %w", r.Name, err)
 	}

@@ -3,6 +3,8 @@ package automator
 import (
 	"strings"
 	"testing"
+
+	"github.com/tandem-cd/tandem/automator/internal/githost"
 )
 
 func TestRepositories(t *testing.T) {
@@ -62,13 +64,14 @@ func TestHostOfARepository(t *testing.T) {
 	r := RepositoryConfig{
 		Name: "deploy", URL: "https://github.com/acme/deploy", Auth: AuthConfig{GitHubApp: GitHubAppConfig{ID: "Iv23li", Installation: "1", KeyFile: "app.pem"}},
 	}
+	pauses := &githost.Pauses{}
 	for commit, made := range map[string]bool{"": false, "push": false, "api": true} {
 		r.Commit = commit
-		mirror, err := r.mirror(t.TempDir(), nil)
+		mirror, err := r.mirror(t.TempDir(), nil, pauses)
 		if err != nil {
 			t.Fatal(err)
 		}
-		host, err := r.host(mirror)
+		host, err := r.host(mirror, pauses)
 		if err != nil || (host != nil) != made {
 			t.Errorf("host with commit %q: %v, %v", commit, host, err)
 		}

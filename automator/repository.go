@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/tandem-cd/tandem/automator/internal/githost"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
 	"github.com/tandem-cd/tandem/automator/internal/message"
 	"github.com/tandem-cd/tandem/automator/internal/pipeline"
@@ -44,10 +45,10 @@ type repository struct {
 }
 
 func openRepositories(ctx context.Context, a *Automator, signer gitobject.Signer) (repositories, error) {
-	all := repositories{}
+	all, pauses := repositories{}, &githost.Pauses{}
 	for _, cfg := range a.cfg.Repositories {
 		r := &repository{cfg: cfg, owner: a, fetch: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
-		mirror, err := cfg.mirror(filepath.Join(a.cfg.StateDir, "repositories", cfg.Name), a.vault.Source)
+		mirror, err := cfg.mirror(filepath.Join(a.cfg.StateDir, "repositories", cfg.Name), a.vault.Source, pauses)
 		if err != nil {
 			return all, err
 		}
@@ -58,7 +59,7 @@ func openRepositories(ctx context.Context, a *Automator, signer gitobject.Signer
 		}
 		metrics := prometheus.WrapRegistererWith(prometheus.Labels{"repository": cfg.Name}, a.metrics)
 		mirror.Metrics = metrics
-		host, err := cfg.host(mirror)
+		host, err := cfg.host(mirror, pauses)
 		if err != nil {
 			return all, err
 		}

@@ -116,9 +116,13 @@ func saysLimited(message string) bool {
 	return strings.Contains(strings.ToLower(message), "secondary rate limit")
 }
 
+func (a answer) reason(message string) string {
+	return fmt.Sprintf("the API answers %d: %s", a.status, clip(message))
+}
+
 // failure is the error of a status other than 200.
 func (a answer) failure(message string) error {
-	reason := fmt.Sprintf("the API answers %d: %s", a.status, clip(message))
+	reason := a.reason(message)
 	switch {
 	case limited(a.status, a.header, message):
 		return &LaterError{After: a.pause(), Reason: reason}

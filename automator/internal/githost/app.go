@@ -101,7 +101,7 @@ func apiOf(host string) string {
 
 // Source returns what gives tokens of the App for a remote, which open its repository and no other. Connections to the API
 // are made with what connect returns at that moment.
-func (a App) Source(remote string, connect func() (*tls.Config, error)) (*shortlived.Source, error) {
+func (a App) Source(remote string, connect func() (*tls.Config, error), pauses *Pauses) (*shortlived.Source, error) {
 	if err := a.Validate(remote); err != nil {
 		return nil, err
 	}
@@ -110,14 +110,23 @@ func (a App) Source(remote string, connect func() (*tls.Config, error)) (*shortl
 		return nil, err
 	}
 	at := api.JoinPath("app", "installations", a.Installation, "access_tokens")
+	of := a.quota(api)
+	of.tokens = true
 	return shortlived.New("token of GitHub App "+a.ID+" for "+repository, func(ctx context.Context) (shortlived.Credentials, error) {
+		if err := pauses.left(of); err != nil {
+			return shortlived.Credentials{}, fault.Wrap(fault.Unavailable, err)
+		}
 		config, err := connect()
 		if err != nil {
 			return shortlived.Credentials{}, err
 		}
 		client := newClient(config)
 		defer client.CloseIdleConnections()
-		return a.issue(ctx, client, at.String(), repository)
+		got, err := a.issue(ctx, client, at.String(), repository)
+		if later, ok := errors.AsType[*LaterError](err); ok {
+			pauses.begin(of, later)
+		}
+		return got, err
 	}), nil
 }
 
@@ -178,19 +187,21 @@ func (a App) issue(ctx context.Context, client *http.Client, at, repository stri
 	case resp.StatusCode != http.StatusCreated:
 		secrets := redact.New()
 		secrets.Add(assertion)
-		return shortlived.Credentials{}, fault.New(kindOf(resp, answer.Message), "the API answers %d: %s", resp.StatusCode, clip(secrets.Text(answer.Message)))
+		return shortlived.Credentials{}, refusal(resp, secrets.Text(answer.Message))
 	case decoded != nil, answer.Token == "", strings.ContainsAny(answer.Token, "\r\n\x00"), answer.Expires.IsZero():
 		return shortlived.Credentials{}, errors.New("the API answers with something that is no token")
 	}
 	return shortlived.Credentials{Username: appUser, Password: answer.Token, Expires: answer.Expires}, nil
 }
 
-// kindOf is what an answer without a token means.
-func kindOf(resp *http.Response, message string) fault.Kind {
+// refusal is what an answer without a token means: a LaterError of kind Unavailable, if the host had too much.
+func refusal(resp *http.Response, message string) error {
+	a := answer{status: resp.StatusCode, header: resp.Header, now: time.Now()}
+	reason := a.reason(message)
 	if limited(resp.StatusCode, resp.Header, message) {
-		return fault.Unavailable
+		return fault.Wrap(fault.Unavailable, &LaterError{After: a.pause(), Reason: reason})
 	}
-	return shortlived.KindOfStatus(resp.StatusCode)
+	return fault.New(shortlived.KindOfStatus(resp.StatusCode), "%s", reason)
 }
 
 // assert proves to be the App, for some minutes.

@@ -23,7 +23,7 @@ func TestInstallationToken(t *testing.T) {
 	key, file := newKey(t)
 	host := newHost(t, key, "")
 	app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file}
-	source, err := app.Source(host.URL+"/acme/deploy.git", host.Trusting)
+	source, err := app.Source(host.URL+"/acme/deploy.git", host.Trusting, &githost.Pauses{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestInstallationTokenRefused(t *testing.T) {
 				host.Answer(tc.answer)
 			}
 			app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: tc.keyFile, API: host.URL + "/api/v3"}
-			source, err := app.Source("https://git.example.com/acme/deploy", host.Trusting)
+			source, err := app.Source("https://git.example.com/acme/deploy", host.Trusting, &githost.Pauses{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +145,7 @@ func TestPassingTrouble(t *testing.T) {
 			host := newHost(t, key, "")
 			host.Answer(tc.answer)
 			app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file, API: host.URL + "/api/v3"}
-			source, err := app.Source("https://git.example.com/acme/deploy", host.Trusting)
+			source, err := app.Source("https://git.example.com/acme/deploy", host.Trusting, &githost.Pauses{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -155,7 +155,7 @@ func TestPassingTrouble(t *testing.T) {
 		})
 	}
 	host := newHost(t, key, "")
-	source, err := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file}.Source(host.URL+"/acme/deploy", host.Trusting)
+	source, err := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file}.Source(host.URL+"/acme/deploy", host.Trusting, &githost.Pauses{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestCertificatesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	_, file := newKey(t)
 	app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file}
-	source, err := app.Source("https://git.example.com/acme/deploy", func() (*tls.Config, error) { return nil, os.ErrNotExist })
+	source, err := app.Source("https://git.example.com/acme/deploy", func() (*tls.Config, error) { return nil, os.ErrNotExist }, &githost.Pauses{})
 	if err != nil {
 		t.Fatal(err)
 	}

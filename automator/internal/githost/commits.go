@@ -14,7 +14,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tandem-cd/tandem/automator/internal/shortlived"
@@ -53,20 +52,14 @@ type Commits struct {
 	repository string // OWNER/NAME
 	tokens     *shortlived.Source
 	connect    func() (*tls.Config, error)
-
-	mu    sync.Mutex
-	pause pause
-}
-
-// pause is how long a host wants to be left alone, and why. It is of the App, whichever branch the commit was for.
-type pause struct {
-	until  time.Time
-	reason string
+	client     func(*tls.Config) *http.Client
+	pauses     *Pauses
+	quota      quota
 }
 
 // Commits returns what makes commits in the repository of a remote. tokens are those of Source, and connections are made
 // with what connect returns at that moment.
-func (a App) Commits(remote string, tokens *shortlived.Source, connect func() (*tls.Config, error)) (*Commits, error) {
+func (a App) Commits(remote string, tokens *shortlived.Source, connect func() (*tls.Config, error), pauses *Pauses) (*Commits, error) {
 	if err := a.Validate(remote); err != nil {
 		return nil, err
 	}
@@ -80,6 +73,7 @@ func (a App) Commits(remote string, tokens *shortlived.Source, connect func() (*
 	}
 	return &Commits{
 		endpoint: graphQL(api), repository: strings.TrimSuffix(strings.Trim(at.Path, "/"), ".git"), tokens: tokens, connect: connect,
+		client: newClient, pauses: pauses, quota: a.quota(api),
 	}, nil
 }
 
@@ -137,7 +131,7 @@ func (c *Commits) Commit(ctx context.Context, commit Commit) (gitobject.ID, erro
 	if err != nil {
 		return gitobject.ID{}, fault.New(fault.Invalid, "%s: %w", what, err)
 	}
-	if err := c.paused(); err != nil {
+	if err := c.pauses.left(c.quota); err != nil {
 		return gitobject.ID{}, fmt.Errorf("%s: %w", what, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -146,31 +140,10 @@ func (c *Commits) Commit(ctx context.Context, commit Commit) (gitobject.ID, erro
 	if errors.Is(err, errAnotherToken) {
 		id, err = c.attempt(ctx, body)
 	}
-	if later, ok := errors.AsType[*LaterError](err); ok {
-		c.rest(later)
-	}
 	if err != nil {
 		return gitobject.ID{}, fmt.Errorf("%s: %w", what, err)
 	}
 	return id, nil
-}
-
-// paused is a LaterError while the host wants to be left alone.
-func (c *Commits) paused() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if left := time.Until(c.pause.until); left > 0 {
-		return &LaterError{After: left, Reason: c.pause.reason}
-	}
-	return nil
-}
-
-func (c *Commits) rest(wish *LaterError) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if until := time.Now().Add(wish.After); until.After(c.pause.until) {
-		c.pause = pause{until: until, reason: wish.Reason}
-	}
 }
 
 func (c *Commits) encode(commit Commit) ([]byte, error) {
@@ -210,7 +183,7 @@ func (c *Commits) attempt(ctx context.Context, body []byte) (gitobject.ID, error
 	if err != nil {
 		return gitobject.ID{}, fault.New(fault.Unauthorized, "%w", err)
 	}
-	client := newClient(config)
+	client := c.client(config)
 	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint, bytes.NewReader(body))
 	if err != nil {
@@ -236,5 +209,9 @@ func (c *Commits) attempt(ctx context.Context, body []byte) (gitobject.ID, error
 	if err != nil {
 		return gitobject.ID{}, fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 	}
-	return read(answer{status: resp.StatusCode, header: resp.Header, body: []byte(secrets.Text(string(text))), now: time.Now()})
+	id, err := read(answer{status: resp.StatusCode, header: resp.Header, body: []byte(secrets.Text(string(text))), now: time.Now()})
+	if later, ok := errors.AsType[*LaterError](err); ok {
+		c.pauses.begin(c.quota, later)
+	}
+	return id, err
 }

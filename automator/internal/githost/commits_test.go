@@ -256,28 +256,6 @@ func TestHostIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestHostIsAskedAgain(t *testing.T) {
-	t.Parallel()
-	host, commits, parent := repository(t)
-	host.Intercept(func(w http.ResponseWriter, _ *http.Request, _ http.HandlerFunc) {
-		w.Header().Set("Retry-After", "1")
-		w.WriteHeader(http.StatusTooManyRequests)
-	})
-	_, err := commits.Commit(t.Context(), edit(parent))
-	if outcome(err) != "later" {
-		t.Fatalf("Commit: %v", err)
-	}
-	host.Intercept(func(w http.ResponseWriter, r *http.Request, answer http.HandlerFunc) { answer(w, r) })
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); outcome(err) == "later" && time.Now().Before(deadline); <-tick.C {
-		_, err = commits.Commit(t.Context(), edit(parent))
-	}
-	if err != nil {
-		t.Errorf("Commit: %v", err)
-	}
-}
-
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	host, commits, parent := repository(t)

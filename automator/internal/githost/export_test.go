@@ -1,6 +1,7 @@
 package githost
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/url"
 	"time"
@@ -9,6 +10,12 @@ import (
 // Pause is how long a host wants to be left alone.
 func Pause(header http.Header, now time.Time) time.Duration {
 	return answer{header: header, now: now}.pause()
+}
+
+// Through has requests go elsewhere than to the network.
+func (c *Commits) Through(t http.RoundTripper) *Commits {
+	c.client = func(*tls.Config) *http.Client { return &http.Client{Transport: t} }
+	return c
 }
 
 // APIOf is where the API of a host is.

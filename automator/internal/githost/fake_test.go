@@ -34,11 +34,12 @@ func start(t *testing.T, dir string) (*githosttest.FakeGitHub, *githost.Commits)
 	key, file := newKey(t)
 	host := newHost(t, key, dir)
 	app := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file, API: host.API()}
-	tokens, err := app.Source(githosttest.Remote, host.Trusting)
+	pauses := &githost.Pauses{}
+	tokens, err := app.Source(githosttest.Remote, host.Trusting, pauses)
 	if err != nil {
 		t.Fatal(err)
 	}
-	commits, err := app.Commits(githosttest.Remote, tokens, host.Trusting)
+	commits, err := app.Commits(githosttest.Remote, tokens, host.Trusting, pauses)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,11 +48,12 @@ func startGitHub(t *testing.T, s *story) *githosttest.FakeGitHub {
 	fake := githosttest.New(key, s.host.Dir)
 	t.Cleanup(fake.Close)
 	app.API = fake.API()
-	tokens, err := app.Source(githosttest.Remote, fake.Trusting)
+	pauses := &githost.Pauses{}
+	tokens, err := app.Source(githosttest.Remote, fake.Trusting, pauses)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.api, err = app.Commits(githosttest.Remote, tokens, fake.Trusting); err != nil {
+	if s.api, err = app.Commits(githosttest.Remote, tokens, fake.Trusting, pauses); err != nil {
 		t.Fatal(err)
 	}
 	return fake
