@@ -53,6 +53,7 @@ type Automator struct {
 	cfg      Config
 	log      *zap.Logger
 	store    *store.Store
+	events   *eventLog
 	traces   *traces.Sender
 	fleet    *fleet.State
 	vault    *vault.Client
@@ -93,7 +94,8 @@ func (a *Automator) openStore(ctx context.Context) (err error) {
 	if a.store, err = store.Open(ctx, storeConfig); err != nil {
 		return err
 	}
-	a.traces = traces.New(a.cfg.Traces, eventLog{a.store}, Version, a.log, a.metrics)
+	a.events = &eventLog{store: a.store}
+	a.traces = traces.New(a.cfg.Traces, a.events, Version, a.log, a.metrics)
 	return nil
 }
 
@@ -139,7 +141,7 @@ func (a *Automator) openRepositories(ctx context.Context) error {
 
 func (a *Automator) openRelay(context.Context) error {
 	a.relay = relay.New(relay.Config{Version: Version}, relay.Deps{
-		Repository: a.repos.forRelay, Grants: a.repos.grants, Traceparent: traces.Parent, Signatures: a.signaturesFor, Events: eventLog{a.store}, Fleet: a.fleet, Log: a.log, Metrics: a.metrics,
+		Repository: a.repos.forRelay, Grants: a.repos.grants, Traceparent: traces.Parent, Signatures: a.signaturesFor, Events: a.events, Fleet: a.fleet, Log: a.log, Metrics: a.metrics,
 	})
 	return nil
 }
@@ -200,9 +202,9 @@ func (a *Automator) newServer(config *tls.Config) *rpc.Server {
 	enrollmentv1.RegisterEnrollmentAdminServiceServer(server.GRPC, enroll.NewAdmin(a.enroll))
 	relayv1.RegisterRelayServiceServer(server.GRPC, a.relay)
 	statusv1.RegisterStatusServiceServer(server.GRPC, &fleet.Service{
-		State: a.fleet, Events: eventLog{a.store}, Contents: a.repos, Asker: api.NewQuestions(a.relay, a.fleet, a.repos),
+		State: a.fleet, Events: a.events, Contents: a.repos, Asker: api.NewQuestions(a.relay, a.fleet, a.repos),
 	})
-	pipelinev1.RegisterPipelineServiceServer(server.GRPC, api.New(a.repos, a.scanner, a.checker, a.vault))
+	pipelinev1.RegisterPipelineServiceServer(server.GRPC, api.New(a.repos, a.scanner, a.checker, a.vault, a.events))
 	return server
 }
 

@@ -19,16 +19,24 @@ import (
 const watchBatch = 500
 
 // eventLog is the store as the relay, the writers and StatusService see it.
-type eventLog struct{ store *store.Store }
+type eventLog struct {
+	unstored
+
+	store *store.Store
+}
 
 // AppendEvents stores events of clusters.
-func (l eventLog) AppendEvents(ctx context.Context, events []*statusv1.Event) error {
+func (l *eventLog) AppendEvents(ctx context.Context, events []*statusv1.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
 	_, err := l.store.AppendEvents(ctx, events)
+	l.note(err)
 	return err
 }
 
 // Record stores events of a writer.
-func (l eventLog) Record(ctx context.Context, events []update.Event) error {
+func (l *eventLog) Record(ctx context.Context, events []update.Event) error {
 	out := make([]*statusv1.Event, 0, len(events))
 	for _, e := range events {
 		out = append(out, eventToProto(e))
@@ -69,7 +77,7 @@ func imageToProto(image pipeline.ReleaseImage) *revisionv1.Image {
 }
 
 // ListEvents returns a page of events, newest first.
-func (l eventLog) ListEvents(ctx context.Context, filter *statusv1.EventFilter, size int, token string) ([]*statusv1.Event, string, error) {
+func (l *eventLog) ListEvents(ctx context.Context, filter *statusv1.EventFilter, size int, token string) ([]*statusv1.Event, string, error) {
 	return l.store.ListEvents(ctx, filterOf(filter), store.Page{Size: size, Token: token})
 }
 
@@ -85,7 +93,7 @@ func filterOf(f *statusv1.EventFilter) store.EventFilter {
 }
 
 // WatchEvents calls fn for each event from filter.since or from now on, in the order in which they were stored.
-func (l eventLog) WatchEvents(ctx context.Context, filter *statusv1.EventFilter, fn func(*statusv1.Event) error) error {
+func (l *eventLog) WatchEvents(ctx context.Context, filter *statusv1.EventFilter, fn func(*statusv1.Event) error) error {
 	appended, cancel := l.store.Subscribe(store.Events)
 	defer cancel()
 	after := int64(0)

@@ -70,7 +70,7 @@ func openRepositories(ctx context.Context, a *Automator, signer gitobject.Signer
 		for _, branch := range cfg.branches() {
 			r.writers = append(r.writers, r.writer(branch, update.Deps{
 				Repository: r.mirror, Host: host, Images: images{a.scanner}, Signatures: a.checker, Evidence: evidence{a.fleet},
-				Events: eventLog{a.store}, Log: a.log, Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"branch": branch}, metrics),
+				Events: a.events, Log: a.log, Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"branch": branch}, metrics),
 			}, update.Config{Signer: signer, Words: words}))
 		}
 	}

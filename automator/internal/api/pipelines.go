@@ -53,6 +53,11 @@ type Credentials interface {
 	Problems() []shortlived.Standing
 }
 
+// Store says why nothing is stored; nothing while it is.
+type Store interface {
+	Problems() []string
+}
+
 // Pipelines answers PipelineService.
 type Pipelines struct {
 	pipelinev1.UnimplementedPipelineServiceServer
@@ -60,11 +65,12 @@ type Pipelines struct {
 	images      Images
 	signatures  Signatures
 	credentials Credentials
+	store       Store
 }
 
 // New returns the service.
-func New(updates Updates, images Images, signatures Signatures, credentials Credentials) *Pipelines {
-	return &Pipelines{updates: updates, images: images, signatures: signatures, credentials: credentials}
+func New(updates Updates, images Images, signatures Signatures, credentials Credentials, store Store) *Pipelines {
+	return &Pipelines{updates: updates, images: images, signatures: signatures, credentials: credentials, store: store}
 }
 
 // ListPipelines returns a page of pipelines.
@@ -74,6 +80,9 @@ func (s *Pipelines) ListPipelines(_ context.Context, req *pipelinev1.ListPipelin
 		return nil, err
 	}
 	resp := &pipelinev1.ListPipelinesResponse{}
+	for _, problem := range s.store.Problems() {
+		resp.Problems = append(resp.Problems, &statusv1.Problem{Kind: statusv1.ProblemKind_PROBLEM_KIND_STORE, Message: problem})
+	}
 	for _, standing := range s.credentials.Problems() {
 		resp.Problems = append(resp.Problems, credentialProblem(standing))
 	}

@@ -38,9 +38,15 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	address, client := serve(t, dir)
-	config := fmt.Sprintf("current: test\ncontexts:\n  test: {address: %q, ca: ca.crt, cert: %s, key: %s}\n",
-		address, filepath.Base(client.Cert), filepath.Base(client.Key))
+	config := "current: test\ncontexts:\n"
+	for name, answers := range map[string]pipelines{"test": {}, "ill": {problems: ills()}} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		address, client := serve(t, filepath.Join(dir, name), answers)
+		config += fmt.Sprintf("  %[1]s: {address: %q, ca: %[1]s/ca.crt, cert: %[1]s/%[3]s, key: %[1]s/%[4]s}\n",
+			name, address, filepath.Base(client.Cert), filepath.Base(client.Key))
+	}
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +61,7 @@ func TestScripts(t *testing.T) {
 }
 
 // serve answers from a fixed fleet over TLS on loopback.
-func serve(t *testing.T, dir string) (string, rpc.TLSFiles) {
+func serve(t *testing.T, dir string, answers pipelines) (string, rpc.TLSFiles) {
 	t.Helper()
 	ca, err := rpctest.NewCA(dir)
 	if err != nil {
@@ -76,7 +82,7 @@ func serve(t *testing.T, dir string) (string, rpc.TLSFiles) {
 	log, _ := logtest.New(t)
 	server := rpc.NewServer(rpc.ServerConfig{TLS: tls, Identify: rpc.FromCertificate, Log: log})
 	statusv1.RegisterStatusServiceServer(server.GRPC, service(t))
-	pipelinev1.RegisterPipelineServiceServer(server.GRPC, pipelines{})
+	pipelinev1.RegisterPipelineServiceServer(server.GRPC, answers)
 	listener, err := net.Listen("tcp", "localhost:0")
 	if err != nil {
 		t.Fatal(err)
@@ -226,9 +232,19 @@ func (c contents) ContentAt(context.Context, string, gitobject.ID, []string) (re
 	return c.content, nil
 }
 
-// pipelines answers with one fixed pipeline.
+// pipelines answers with one fixed pipeline, and more problems.
 type pipelines struct {
 	pipelinev1.UnimplementedPipelineServiceServer
+
+	problems []*statusv1.Problem
+}
+
+// ills are what is wrong with the automator itself.
+func ills() []*statusv1.Problem {
+	return []*statusv1.Problem{
+		{Kind: statusv1.ProblemKind_PROBLEM_KIND_STORE, Message: "no events are stored since 2026-01-02T03:04:05Z: the disk is full"},
+		{Kind: statusv1.ProblemKind_PROBLEM_KIND_CREDENTIALS, Message: "Vault is sealed"},
+	}
 }
 
 func (pipelines) image() *pipelinev1.PipelineImage {
@@ -250,9 +266,9 @@ func (p pipelines) ListPipelines(context.Context, *pipelinev1.ListPipelinesReque
 		Pipelines: []*pipelinev1.Pipeline{{
 			App: "shop", Images: []*pipelinev1.PipelineImage{p.image()}, Environments: []*pipelinev1.Environment{p.environment()},
 		}},
-		Problems: []*statusv1.Problem{{
+		Problems: append(p.problems, &statusv1.Problem{
 			Kind: statusv1.ProblemKind_PROBLEM_KIND_CONFIG, File: ".tandem/other.yaml", Line: 3, Message: `Unknown key "imgaes".`,
-		}},
+		}),
 	}, nil
 }
 

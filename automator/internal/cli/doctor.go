@@ -120,7 +120,7 @@ func (v *clusterVisit) automator(ctx context.Context, conn *grpc.ClientConn) {
 		return
 	}
 	v.report.Ok("automator", "it answers, version %s", orElse(v.facts.Version, "unknown"))
-	v.credentials(ctx, conn)
+	v.problems(ctx, conn)
 	identities := v.identities(ctx, enrollmentv1.NewEnrollmentAdminServiceClient(conn))
 	for name := range identities {
 		if clusters[name] == nil && (v.only == "" || v.only == name) {
@@ -135,15 +135,18 @@ func (v *clusterVisit) automator(ctx context.Context, conn *grpc.ClientConn) {
 	}
 }
 
-// credentials looks for those of registries and Git hosts that the automator cannot renew.
-func (v *clusterVisit) credentials(ctx context.Context, conn *grpc.ClientConn) {
-	const check = "credentials"
+// problems looks for what keeps the automator from storing events, and for credentials of registries and Git hosts that it
+// cannot renew.
+func (v *clusterVisit) problems(ctx context.Context, conn *grpc.ClientConn) {
 	resp, err := pipelinev1.NewPipelineServiceClient(conn).ListPipelines(ctx, &pipelinev1.ListPipelinesRequest{PageSize: 1})
 	if err != nil {
-		v.report.Warn(check, "", "those of registries and Git hosts were not looked at: %v", err)
+		v.report.Warn("store", "", "whether events are stored was not looked at, nor were credentials of registries and Git hosts: %v", err)
 		return
 	}
 	for _, problem := range resp.GetProblems() {
+		if problem.GetKind() == statusv1.ProblemKind_PROBLEM_KIND_STORE {
+			v.report.Fail("store", "make room in stateDir, or see to the database that store names", "%s", problem.GetMessage())
+		}
 		if problem.GetKind() == statusv1.ProblemKind_PROBLEM_KIND_CREDENTIALS {
 			v.judgeCredentials(problem)
 		}

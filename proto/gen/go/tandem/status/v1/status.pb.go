@@ -128,6 +128,8 @@ const (
 	ProblemKind_PROBLEM_KIND_COMMIT ProblemKind = 11
 	// Credentials for a registry or a Git host are not to be had, or not to be renewed.
 	ProblemKind_PROBLEM_KIND_CREDENTIALS ProblemKind = 12
+	// The automator does not store what happens: events of clusters and of commits wait.
+	ProblemKind_PROBLEM_KIND_STORE ProblemKind = 13
 )
 
 // Enum value maps for ProblemKind.
@@ -146,6 +148,7 @@ var (
 		10: "PROBLEM_KIND_REGISTRY",
 		11: "PROBLEM_KIND_COMMIT",
 		12: "PROBLEM_KIND_CREDENTIALS",
+		13: "PROBLEM_KIND_STORE",
 	}
 	ProblemKind_value = map[string]int32{
 		"PROBLEM_KIND_UNSPECIFIED": 0,
@@ -161,6 +164,7 @@ var (
 		"PROBLEM_KIND_REGISTRY":    10,
 		"PROBLEM_KIND_COMMIT":      11,
 		"PROBLEM_KIND_CREDENTIALS": 12,
+		"PROBLEM_KIND_STORE":       13,
 	}
 )
 
@@ -3652,7 +3656,7 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\x11SYNC_STATE_FAILED\x10\x04\x12\x16\n" +
 	"\x12SYNC_STATE_REFUSED\x10\x05\x12\x18\n" +
 	"\x14SYNC_STATE_SUSPENDED\x10\x06\x12\x18\n" +
-	"\x14SYNC_STATE_OBSERVING\x10\a*\xdc\x02\n" +
+	"\x14SYNC_STATE_OBSERVING\x10\a*\xf4\x02\n" +
 	"\vProblemKind\x12\x1c\n" +
 	"\x18PROBLEM_KIND_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13PROBLEM_KIND_CONFIG\x10\x01\x12\x17\n" +
@@ -3667,7 +3671,8 @@ const file_tandem_status_v1_status_proto_rawDesc = "" +
 	"\x15PROBLEM_KIND_REGISTRY\x10\n" +
 	"\x12\x17\n" +
 	"\x13PROBLEM_KIND_COMMIT\x10\v\x12\x1c\n" +
-	"\x18PROBLEM_KIND_CREDENTIALS\x10\f*\xf3\x02\n" +
+	"\x18PROBLEM_KIND_CREDENTIALS\x10\f\x12\x16\n" +
+	"\x12PROBLEM_KIND_STORE\x10\r*\xf3\x02\n" +
 	"\n" +
 	"EventState\x12\x1b\n" +
 	"\x17EVENT_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
