@@ -37,6 +37,8 @@ type repository struct {
 	writers []*update.Updater // of each branch; that of the branch with the pipelines first
 	fetch   chan struct{}
 	moved   chan struct{}
+	tidy    tidier
+	left    chan struct{} // a fetch may have left something behind; for tidy
 	set     atomic.Pointer[pipeline.Set]
 	trouble atomic.Pointer[error]                    // why the last fetch failed
 	fetched atomic.Bool                              // whether one succeeded
@@ -46,8 +48,9 @@ type repository struct {
 
 func openRepositories(ctx context.Context, a *Automator, signer gitobject.Signer) (repositories, error) {
 	all, pauses := repositories{}, &githost.Pauses{}
+	turn := make(chan struct{}, 1)
 	for _, cfg := range a.cfg.Repositories {
-		r := &repository{cfg: cfg, owner: a, fetch: make(chan struct{}, 1), moved: make(chan struct{}, 1)}
+		r := &repository{cfg: cfg, owner: a, fetch: make(chan struct{}, 1), moved: make(chan struct{}, 1), left: make(chan struct{}, 1)}
 		mirror, err := cfg.mirror(filepath.Join(a.cfg.StateDir, "repositories", cfg.Name), a.vault.Source, pauses)
 		if err != nil {
 			return all, err
@@ -66,6 +69,7 @@ func openRepositories(ctx context.Context, a *Automator, signer gitobject.Signer
 		if r.mirror, err = gitrepo.Open(ctx, mirror); err != nil {
 			return all, err
 		}
+		r.tidy = tidier{mirror: r.mirror, fetched: r.left, turn: turn, log: a.log.With(zap.String(telemetry.Repository, cfg.Name))}
 		all[cfg.Name] = r
 		for _, branch := range cfg.branches() {
 			r.writers = append(r.writers, r.writer(branch, update.Deps{
@@ -103,6 +107,7 @@ func (r *repository) tasks() []run.Task {
 	tasks := []run.Task{
 		{Name: "fetch " + r.cfg.Name, Run: r.refresh},
 		{Name: "follow " + r.cfg.Name, Run: r.follow},
+		{Name: "tidy " + r.cfg.Name, Run: r.tidy.run},
 	}
 	for i, branch := range r.cfg.branches() {
 		tasks = append(tasks, run.Task{Name: "update " + r.cfg.Name + " " + branch, Run: r.writers[i].Run})
@@ -125,6 +130,7 @@ func (r *repository) refresh(ctx context.Context) error {
 		} else {
 			r.trouble.Store(nil)
 			r.fetched.Store(true)
+			signal(r.left)
 		}
 		if err := sleep(ctx, wait, r.fetch, r.mirror.Rest); err != nil {
 			return err
