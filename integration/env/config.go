@@ -52,6 +52,9 @@ func (w *World) automatorConfig(files rpc.TLSFiles) (fields, error) {
 		"repositories": []any{repository},
 		"registries":   w.registriesConfig(),
 	}
+	if w.GitHub != nil {
+		w.byAPI(config, repository)
+	}
 	if life := w.opts.Enroll; life > 0 {
 		delete(config, "tls")
 		config["authority"] = fields{
@@ -158,9 +161,16 @@ func (w *World) CLIConfig() string { return w.file("tandem.yaml") }
 
 // Trust is whose commits a synchronizer of the world believes, as its configuration says it.
 func (w *World) Trust() map[string]any {
+	automation := func(name, key string) fields {
+		return fields{"name": name, "keys": []string{key}, "images": []string{w.Registry.Host() + "/*"}}
+	}
+	automations := []any{automation("tandem", line(w.keys.robot))}
+	if w.GitHub != nil {
+		automations = append(automations, automation("github", w.keys.github))
+	}
 	return fields{
 		"mode":        "signed",
 		"humans":      []any{fields{"name": "ada", "keys": []string{line(w.keys.human)}}},
-		"automations": []any{fields{"name": "tandem", "keys": []string{line(w.keys.robot)}, "images": []string{w.Registry.Host() + "/*"}}},
+		"automations": automations,
 	}
 }

@@ -26,6 +26,7 @@ type keys struct {
 	human, robot, stranger, remote ssh.Signer
 	password                       string // of gitUser over HTTP
 	registry                       string // of registryUser
+	github                         string // the public key of the fake GitHub, if there is one
 }
 
 // authorized are those that may push by SSH.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/tandem-cd/tandem/automator/githosttest"
 	"github.com/tandem-cd/tandem/integration/env/cut"
 	"github.com/tandem-cd/tandem/integration/env/gitserver"
 	"github.com/tandem-cd/tandem/integration/env/process"
@@ -56,6 +57,9 @@ type Options struct {
 	Remote Remote
 	// SHA256 has the repository name its objects by SHA-256.
 	SHA256 bool
+	// GitHub has the automator's commits made by API, by a fake of GitHub that
+	// makes them in the world's repository, see World.GitHub.
+	GitHub bool
 	// Branches are those beside main that environments may be on.
 	Branches []string
 	// Sites are the names of the clusters that the automator knows.
@@ -116,6 +120,9 @@ type World struct {
 	// GitHost is between the automator and the Git server; nil without
 	// Options.Between.
 	GitHost *cut.Proxy
+	// GitHub is a fake of GitHub's API before the Git server; nil without
+	// Options.GitHub.
+	GitHub *githosttest.FakeGitHub
 	// Automator is the automator, and Sites the clusters, by name.
 	Automator *Agent
 	Sites     map[string]*Site
@@ -167,6 +174,11 @@ func (w *World) prepare(ctx context.Context) (err error) {
 	}
 	if err := w.startGit(ctx); err != nil {
 		return err
+	}
+	if w.opts.GitHub {
+		if err := w.startGitHub(); err != nil {
+			return fmt.Errorf("fake GitHub: %w", err)
+		}
 	}
 	if err := w.prepareAutomator(ctx); err != nil {
 		return fmt.Errorf("automator: %w", err)
@@ -301,6 +313,7 @@ func (w *World) Close() error {
 		w.Automator.Kill()
 	}
 	errs = append(errs, w.stopProxies())
+	w.stopGitHub()
 	for _, forget := range w.forget {
 		forget()
 	}

@@ -1,6 +1,7 @@
 package story
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -33,9 +34,10 @@ func commands() map[string]command {
 		"kube": do("VERB KIND NAME [ARG...]", 3, kube), "apply": do("FILE", 1, applyFile),
 		"objects": do("KIND REGEXP N", 3, objects), "remove": do("KIND REGEXP", 2, remove),
 		"hold-push": do("before|after", 1, holdPush), "pass-push": do("", 0, passPush), "refuse-push": do("STATUS", 1, refusePush),
+		"hold-api": do("before|after|fetch TAG", 2, holdAPI), "pass-api": do("", 0, passAPI),
 		"registry-fails": do("STATUS TIMES", 2, registryFails), "restart-apiserver": do("", 0, restartAPIServer),
 		"kill-anywhere": do("ROUNDS SEED", 2, killAnywhere), "renewed": do("[SITE]", 0, renewed), "revoke": do("SITE", 1, revoke), "logged": do("AGENT REGEXP", 2, logged), "replaced": do("FILE WITH", 2, replaced), "configure": do("FILE AGENT [SITE]", 2, configure),
-		"asks": do("REGEXP COMMAND ARG...", 2, asks), "propose": do("WHO BRANCH MESSAGE FILE...", 4, propose), "allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror),
+		"asks": do("REGEXP COMMAND ARG...", 2, asks), "propose": do("WHO BRANCH MESSAGE FILE...", 4, propose), "allow-prune": do("SYNC FILE", 2, allowPrune), "damage-mirror": do("FILE", 1, damageMirror), "tidied": do("", 0, tidied),
 		"silent-server": do("", 0, silentServer), "lock-branch": do("BRANCH", 1, lockBranch), "unlock-branch": do("BRANCH", 1, unlockBranch),
 	}
 }
@@ -182,20 +184,9 @@ func applyFile(s *Teller, ts *testscript.TestScript, args []string) error {
 // holdPush keeps the next push before git has it, or its answer after git accepted it; it returns when one is held... at
 // the next pass-push, kill or wait.
 func holdPush(s *Teller, _ *testscript.TestScript, args []string) error {
-	hold := make(chan struct{})
-	arrived := make(chan struct{}, 1)
-	s.hold = hold
-	gate := func(ctx gateContext, _ string) error {
-		select {
-		case arrived <- struct{}{}:
-		default:
-		}
-		select {
-		case <-hold:
-		case <-ctx.Done():
-		}
-		return nil
-	}
+	held := newHold()
+	s.hold = held
+	gate := func(ctx gateContext, _ string) error { held.keep(ctx); return nil }
 	if args[0] == "before" {
 		s.World.Git.BeforePush(gate)
 	} else {
@@ -207,22 +198,14 @@ func holdPush(s *Teller, _ *testscript.TestScript, args []string) error {
 	if err := push(s, nil, args[1:]); err != nil { // hold-push before TAG: pushes the image and waits until the push is held
 		return err
 	}
-	select {
-	case <-arrived:
-		return nil
-	case <-time.After(patience):
-		return fmt.Errorf("nobody pushed within %s", patience)
-	}
+	return held.first()
 }
 
 // passPush lets pushes through again.
 func passPush(s *Teller, _ *testscript.TestScript, _ []string) error {
 	s.World.Git.BeforePush(nil)
 	s.World.Git.AfterPush(nil)
-	if s.hold != nil {
-		close(s.hold)
-		s.hold = nil
-	}
+	s.hold.end()
 	return nil
 }
 
@@ -284,6 +267,14 @@ func damageMirror(s *Teller, _ *testscript.TestScript, args []string) error {
 	}
 	blob = strings.TrimSpace(blob)
 	return overwriteObject(s.World.Dir(), blob)
+}
+
+// tidied waits until the automator has tidied its mirror up.
+func tidied(s *Teller, _ *testscript.TestScript, _ []string) error {
+	return s.until(func(context.Context) error {
+		_, err := os.Stat(filepath.Join(s.World.Dir(), "automator", "repositories", env.Repository, "mirror.git", "objects", "info", "commit-graphs"))
+		return err
+	})
 }
 
 // overwriteObject writes other content as the loose object of a name into every mirror below a folder.

@@ -70,7 +70,7 @@ func Ground(t testing.TB) *env.Ground {
 
 // Run runs the stories in testdata.
 //
-// A file named "world" says what a story needs besides the usual: a line "remote ssh", "objects sha256", "branches release", "sites dev prod", "queries tree" or
+// A file named "world" says what a story needs besides the usual: a line "remote ssh", "commits api", "objects sha256", "branches release", "sites dev prod", "queries tree" or
 // "queries none" for what the sites answer, or "enroll 20s" for sites that enroll by tokens, for certificates that live so
 // long, or "wide" for Syncs that may write to a second namespace and to what is in none. The condition [long] holds unless the tests are short.
 func Run(t *testing.T) {
@@ -97,7 +97,7 @@ type Teller struct {
 	dir     string
 	pushed  map[string]registry.Pushed // by tag
 	keys    map[string]registry.Key    // of those who sign images
-	hold    chan struct{}
+	hold    hold
 	silent  string // the address of a server that never answers, and how it is ended
 	silence func()
 }
@@ -138,6 +138,8 @@ func readOptions(path string) (env.Options, error) {
 		switch {
 		case len(words) == 2 && words[0] == "remote" && words[1] == "ssh":
 			options.Remote = env.SSH
+		case len(words) == 2 && words[0] == "commits" && words[1] == "api":
+			options.GitHub = true
 		case len(words) == 2 && words[0] == "objects" && words[1] == "sha256":
 			options.SHA256 = true
 		case len(words) == 2 && words[0] == "enroll":
