@@ -38,6 +38,7 @@ var parts = map[string]part{
 	"shared/gitobject":  core,
 	"shared/imageref":   core,
 	"shared/instant":    value,
+	"shared/printable":  value,
 	"shared/redact":     value,
 	"shared/revision":   value,
 	"shared/rpc":        infra,

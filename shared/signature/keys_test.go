@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/tandem-cd/tandem/shared/signature"
 	"github.com/tandem-cd/tandem/shared/signature/signaturetest"
@@ -218,5 +219,16 @@ func TestID(t *testing.T) {
 	again := by(t, first, named).ID()
 	if len(ids) != 5 || !ids[again] {
 		t.Errorf("ID(): %d different ones, want 5", len(ids))
+	}
+}
+
+// TestWhereIsToldOnOneLine has somebody name the place of a signature so that a terminal obeys it.
+func TestWhereIsToldOnOneLine(t *testing.T) {
+	t.Parallel()
+	item := signaturetest.ECDSA(t).Simple(signaturetest.Payload(image()))
+	item.Where = "tag\x1b[2J\n\u202egnp" + strings.Repeat("é", 1000)
+	got := by(t, signature.Trust{}, signature.Config{Keys: []string{signaturetest.ECDSA(t).Public}}).Verify(image(), signature.Material{Items: []signature.Item{item}})
+	if got.Kept || !strings.Contains(got.Reason, "tag\ufffd[2J \ufffdgnpé") || len(got.Reason) > 1000 || !utf8.ValidString(got.Reason) {
+		t.Errorf("reason of %d bytes: %.600q", len(got.Reason), got.Reason)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/verify"
 
 	"github.com/tandem-cd/tandem/shared/imageref"
+	"github.com/tandem-cd/tandem/shared/printable"
 )
 
 // signaturePredicate is the predicate type under which cosign signs an image itself.
@@ -58,8 +59,8 @@ func (v *Verifier) Verify(image Image, m Material) Verdict {
 const (
 	// maxTold bounds how many items a reason speaks of.
 	maxTold = 3
-	// maxQuoted bounds what is told of one.
-	maxQuoted = 240
+	// maxWhere and maxQuoted bound what is told of one: where it is, and why it is not enough, in bytes.
+	maxWhere, maxQuoted = 256, 240
 )
 
 // verify finds an item that keeps the rule, or says why none does.
@@ -75,7 +76,7 @@ func (r *boundRule) verify(image Image, m Material) (by, reason string) {
 		case len(told) == maxTold:
 			others++
 		default:
-			told = append(told, item.Where+": "+printable(err))
+			told = append(told, quoted(item.Where, maxWhere)+": "+quoted(err.Error(), maxQuoted))
 		}
 	}
 	if others > 0 {
@@ -216,16 +217,11 @@ func artifactOf(image Image, b *bundle.Bundle, payload []byte) (verify.ArtifactP
 	return verify.WithArtifactDigest(algorithm, digest), nil
 }
 
-// printable returns an error's text on one line, and no more of it than a person reads: parts of it are foreign.
-func printable(err error) string {
-	text := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, err.Error())
-	if len(text) > maxQuoted {
-		return strings.ToValidUTF8(text[:maxQuoted], "") + "..."
+// quoted returns a text on one line, and no more of it than a person reads: parts of it are foreign.
+func quoted(text string, most int) string {
+	text = printable.Line(text)
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "..."
 	}
-	return strings.ToValidUTF8(text, "?")
+	return text
 }

@@ -8,13 +8,13 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/printable"
 )
 
 // completionTimeout bounds what a shell waits for words.
@@ -161,31 +161,9 @@ func (a *app) rawDocument(lists map[string][]proto.Message, single map[string]pr
 // printOmissions says what an answer lacks.
 func (a *app) printOmissions(whole *reply) error {
 	for _, o := range whole.omissions {
-		if _, err := fmt.Fprintf(a.out, "Not shown: %s: %s\n", harmless(o.GetWhat()), harmless(o.GetReason())); err != nil {
+		if _, err := fmt.Fprintf(a.out, "Not shown: %s: %s\n", printable.Line(o.GetWhat()), printable.Line(o.GetReason())); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// harmlessLines is a text from a cluster without what a terminal would obey.
-func harmlessLines(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		lines[i] = harmless(line)
-	}
-	return strings.Join(lines, "\n")
-}
-
-// harmless is a text from a cluster on one line, without what a terminal would obey.
-func harmless(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case unicode.IsControl(r):
-			return '\uFFFD'
-		}
-		return r
-	}, text)
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/printable"
 )
 
 // differs is what tandem diff ends with when something differs. It is no failure, and nothing is printed of it.
@@ -94,36 +95,36 @@ func (a *app) printDiffText(whole *reply) error {
 func writeEntry(text *strings.Builder, paint func(line string) string, entry *statusv1.DiffEntry) {
 	where := ""
 	if entry.GetFile() != "" {
-		where = fmt.Sprintf(" (%s:%d)", harmless(entry.GetFile()), entry.GetLine())
+		where = fmt.Sprintf(" (%s:%d)", printable.Line(entry.GetFile()), entry.GetLine())
 	}
 	held := ""
 	if entry.GetHeld() {
 		held = ", waits for consent"
 	}
-	fmt.Fprintf(text, "%s %s%s%s", harmless(entry.GetAction()), harmless(entry.GetObject()), where, held)
+	fmt.Fprintf(text, "%s %s%s%s", printable.Line(entry.GetAction()), printable.Line(entry.GetObject()), where, held)
 	if entry.GetReason() != "" {
-		fmt.Fprintf(text, ": %s", harmless(entry.GetReason()))
+		fmt.Fprintf(text, ": %s", printable.Line(entry.GetReason()))
 	}
 	text.WriteByte('\n')
 	for _, warning := range entry.GetWarnings() {
-		fmt.Fprintf(text, "  warning: %s\n", harmless(warning))
+		fmt.Fprintf(text, "  warning: %s\n", printable.Line(warning))
 	}
 	for line := range strings.Lines(entry.GetDiff()) {
-		text.WriteString(paint(harmless(strings.TrimSuffix(line, "\n"))) + "\n")
+		text.WriteString(paint(printable.Line(strings.TrimSuffix(line, "\n"))) + "\n")
 	}
 	text.WriteByte('\n')
 }
 
 func writeSummary(text *strings.Builder, s *statusv1.DiffSummary) {
 	for _, p := range s.GetProblems() {
-		fmt.Fprintf(text, "not compared: %s: %s\n", harmless(whereText(p)), harmless(p.GetMessage()))
+		fmt.Fprintf(text, "not compared: %s: %s\n", printable.Line(whereText(p)), printable.Line(p.GetMessage()))
 	}
 	if s.GetProblemsOmitted() > 0 {
 		fmt.Fprintf(text, "not compared: %d more files\n", s.GetProblemsOmitted())
 	}
 	fmt.Fprintf(text, "commit %s: %d objects differ, %d do not", short(s.GetCommit()), s.GetDifferent(), s.GetEqual())
 	if refusal := s.GetRefusal(); refusal != nil {
-		fmt.Fprintf(text, "\nverification would refuse it: %s", harmless(refusal.GetMessage()))
+		fmt.Fprintf(text, "\nverification would refuse it: %s", printable.Line(refusal.GetMessage()))
 	}
 	text.WriteByte('\n')
 }

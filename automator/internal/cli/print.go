@@ -14,6 +14,7 @@ import (
 
 	revisionv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/revision/v1"
 	statusv1 "github.com/tandem-cd/tandem/proto/gen/go/tandem/status/v1"
+	"github.com/tandem-cd/tandem/shared/printable"
 	"github.com/tandem-cd/tandem/shared/revision"
 )
 
@@ -67,7 +68,7 @@ func table(out io.Writer, header string, rows [][]string) error {
 	for _, row := range rows {
 		cells := make([]string, 0, len(row))
 		for _, cell := range row {
-			cells = append(cells, harmless(cell)) // it may be what a cluster said
+			cells = append(cells, printable.Line(cell)) // it may be what a cluster said
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}

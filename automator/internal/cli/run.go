@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tandem-cd/tandem/shared/printable"
 )
 
 // The exit codes. tandem diff follows diff(1): there 1 says that something differs.
@@ -28,7 +30,7 @@ func Run(ctx context.Context, root *cobra.Command, complaints io.Writer) int {
 	case ctx.Err() != nil && cmd.Name() != diffName:
 		return exitFine // interrupted, as one ends a watch
 	}
-	fmt.Fprintln(complaints, "tandem:", harmlessLines(err.Error())) // it may hold what a cluster said
+	fmt.Fprintln(complaints, "tandem:", printable.Lines(err.Error())) // it may hold what a cluster said
 	if cmd.Name() == diffName {
 		return exitTrouble
 	}
