@@ -49,7 +49,7 @@ type trier struct {
 // Try finds out what the apply of a step would come to.
 func (t trier) Try(ctx context.Context, as apply.Identity, label string, step plan.Step) apply.Trial {
 	if t.signatures != nil && step.Desired != nil && step.Desired.Object != nil {
-		refusals, _ := t.signatures.Check(ctx, []*unstructured.Unstructured{step.Desired.Object})
+		refusals, _ := t.signatures.Check(ctx, label, []*unstructured.Unstructured{step.Desired.Object})
 		if refusals[0] != nil {
 			return apply.Trial{Step: step, Err: &apply.Error{Key: step.Key, Class: apply.Refused, Message: refusals[0].Error()}}
 		}

@@ -460,7 +460,7 @@ func (p *pass) tell(t *tally) {
 		p.record(false, "Healed", message)
 	}
 	if len(t.removed) > 0 {
-		message := "Removed what is no longer in Git: " + named(t.removed) + "."
+		message := clip("Removed what is no longer in Git: "+named(t.removed)+".", maxMessage)
 		p.fact(report.Pruned, w.verified, w.content, message)
 		p.record(false, "Pruned", message)
 	}

@@ -13,10 +13,10 @@ import (
 
 // Signatures knows whether what objects run is signed as this cluster's administrator demands.
 type Signatures interface {
-	// Check returns, by the index of each object, why it may not be written; nil if it may. It waits for what the automator is asked
-	// for a few seconds at most, until ctx is done, and refuses the rest with evidence.ErrUnknown. after is when the answer may be
-	// another one; 0 if time changes nothing.
-	Check(ctx context.Context, objects []*unstructured.Unstructured) (refusals []error, after time.Duration)
+	// Check returns, by the index of each object of a Sync, why it may not be written; nil if it may. It waits for what the automator is
+	// asked for a few seconds at most, until ctx is done, and refuses the rest with evidence.ErrUnknown. after is when the answer may
+	// be another one; 0 if time changes nothing.
+	Check(ctx context.Context, label string, objects []*unstructured.Unstructured) (refusals []error, after time.Duration)
 	// Hurry has what is not signed asked about soon, although its time has not come.
 	Hurry(objects []*unstructured.Unstructured)
 }
@@ -45,7 +45,7 @@ func (p *pass) attest(ctx context.Context, steps []plan.Step) bool {
 	ctx, end := p.supersedable(ctx)
 	defer end()
 	l.rise() // others can use the worker while this waits for the automator
-	refusals, after := l.deps.Signatures.Check(ctx, objects)
+	refusals, after := l.deps.Signatures.Check(ctx, p.sync.Label(), objects)
 	l.sit()
 	if ctx.Err() != nil || p.outdated() {
 		return false

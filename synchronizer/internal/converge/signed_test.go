@@ -36,7 +36,7 @@ func (n *notary) Hurry(objects []*unstructured.Unstructured) {
 // nextLook is when the notary may say something else.
 const nextLook = 10 * time.Second
 
-func (n *notary) Check(ctx context.Context, objects []*unstructured.Unstructured) (refusals []error, after time.Duration) {
+func (n *notary) Check(ctx context.Context, _ string, objects []*unstructured.Unstructured) (refusals []error, after time.Duration) {
 	n.mu.Lock()
 	slow, takes := n.slow, n.takes
 	n.mu.Unlock()
@@ -252,6 +252,46 @@ func TestOneEventNamesAllThatIsLeft(t *testing.T) {
 				"SignaturesUnknown: Not applied, since it is not known yet whether images are signed: ConfigMap/shop/b, ConfigMap/shop/c.",
 				"Unsigned: Not applied, since images are not signed as this cluster demands: ConfigMap/shop/b, ConfigMap/shop/c.",
 			})
+		})
+	})
+}
+
+// TestAnEventNamesFew has more objects left, and removed, than a message names, whose names are as long as names may be.
+func TestAnEventNamesFew(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		var names []string
+		for i := range maxNamed + 3 {
+			names = append(names, fmt.Sprint(i, strings.Repeat("x", 252)))
+		}
+		n := unsigned(names...)
+		w.signatures = n
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", append(names, "a")...))
+			n.set(func() { clear(n.unsigned) })
+			w.pass(nextLook)
+			w.deliver(w.commit("two", append(names[maxNamed+1:], "a")...))
+			for _, reason := range []string{"Unsigned: ", "Pruned: "} {
+				told := slices.DeleteFunc(slices.Clone(w.heard), func(text string) bool { return !strings.HasPrefix(text, reason) })
+				if len(told) != 1 || len(told[0]) != len(reason)+maxMessage || !strings.HasSuffix(told[0], "...") {
+					t.Errorf("%s%d events: %.2000q; want one of %d bytes", reason, len(told), told, maxMessage)
+				}
+			}
+		})
+	})
+}
+
+func TestAnEventCountsTheRest(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.signatures = unsigned("a", "b", "c", "d", "e", "f", "g")
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "g", "f", "e", "d", "c", "b", "a"))
+			want := "Unsigned: Not applied, since images are not signed as this cluster demands: " +
+				"ConfigMap/shop/a, ConfigMap/shop/b, ConfigMap/shop/c, ConfigMap/shop/d, ConfigMap/shop/e and 2 more."
+			if !slices.Contains(w.heard, want) {
+				t.Errorf("heard %q, want %q", w.heard, want)
+			}
 		})
 	})
 }

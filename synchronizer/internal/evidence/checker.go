@@ -13,13 +13,13 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tandem-cd/tandem/shared/backoff"
+	"github.com/tandem-cd/tandem/shared/printable"
 	"github.com/tandem-cd/tandem/shared/signature"
 	"github.com/tandem-cd/tandem/shared/telemetry"
 	"github.com/tandem-cd/tandem/synchronizer/internal/signed"
@@ -38,6 +38,9 @@ const (
 	maxCause = 500
 	// maxKnown bounds the images whose verdicts are remembered; beyond it some are found out again.
 	maxKnown = 20_000
+	// maxQueued bounds what waits to be asked about, by Sync and image. Beyond it who wants what another Sync waits for has no turn of
+	// its own.
+	maxQueued = 50_000
 )
 
 // again is how long an image that is not signed, or of which nothing could be had, is left alone: for all Syncs together.
@@ -75,14 +78,15 @@ type Checker struct {
 
 	mu      sync.Mutex
 	known   map[signature.Image]*known
-	queue   []signature.Image // to be asked about
-	workers int               // that ask
+	queue   queue // of what is to be asked about
+	workers int   // that ask
 }
 
 // known is what is known of an image.
 type known struct {
-	running chan struct{} // closed when the check that waits or runs has ended; nil when none does
-	since   time.Time     // when that check was asked for
+	running chan struct{}        // closed when the check that waits or runs has ended; nil when none does
+	begun   bool                 // whether that check runs
+	since   map[string]time.Time // when each Sync asked for it
 	signed  bool
 	reason  string // why it is not
 	unsure  bool   // whether it may be signed all the same, since nothing could be had
@@ -95,7 +99,7 @@ type known struct {
 // New returns a checker that knows nothing yet.
 func New(deps Deps) *Checker {
 	ctx, stop := context.WithCancel(context.Background()) //nolint:forbidigo // Stop ends it
-	return &Checker{deps: deps, folder: folder{deps.Dir}, metrics: newMetrics(deps.Metrics), stopped: ctx, stop: stop, known: map[signature.Image]*known{}}
+	return &Checker{deps: deps, folder: folder{deps.Dir}, metrics: newMetrics(deps.Metrics), stopped: ctx, stop: stop, known: map[signature.Image]*known{}, queue: newQueue()}
 }
 
 // Stop ends what is being asked, and returns when it has ended. Nothing is asked from then on.
@@ -106,17 +110,17 @@ func (c *Checker) Stop() {
 	c.asking.Wait()
 }
 
-// Check returns, by the index of each object, why its images may not run; nil if they may. Of what is not known yet the automator is
-// asked, and waited for a few seconds at most, until ctx is done: what is not known then is refused with ErrUnknown, and asked on.
-// after is when the answer may be another one; 0 if time changes nothing.
-func (c *Checker) Check(ctx context.Context, objects []*unstructured.Unstructured) (refusals []error, after time.Duration) {
+// Check returns, by the index of each object of the Sync of a label, why its images may not run; nil if they may. Of what is not known yet the
+// automator is asked, in the Sync's turn, and waited for a few seconds at most, until ctx is done: what is not known then is refused
+// with ErrUnknown, and asked on. after is when the answer may be another one; 0 if time changes nothing.
+func (c *Checker) Check(ctx context.Context, label string, objects []*unstructured.Unstructured) (refusals []error, after time.Duration) {
 	refusals = make([]error, len(objects))
 	images := make([][]signature.Image, len(objects))
 	var running []ask
 	for i, object := range objects {
 		images[i], refusals[i] = c.deps.Policy.Images(object)
 		for _, image := range images[i] {
-			if a := c.begin(image); a.done != nil {
+			if a := c.begin(label, image); a.done != nil {
 				running = append(running, a)
 			}
 		}
@@ -211,29 +215,52 @@ func (c *Checker) await(ctx context.Context, asks []ask) {
 	}
 }
 
-// begin has an image asked about, unless there is nothing to ask. Several who want to know get one answer.
-func (c *Checker) begin(image signature.Image) ask {
+// begin has an image asked about in the turn of a Sync, unless there is nothing to ask. Several who want to know get one answer, by the
+// turn that comes first.
+func (c *Checker) begin(label string, image signature.Image) ask {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	k := c.due(image)
+	if k == nil {
+		return ask{}
+	}
+	since, waits := k.since[label]
+	if !waits && (len(k.since) == 0 || c.queue.len() < maxQueued) {
+		since = time.Now()
+		k.since[label] = since
+		if !k.begun {
+			c.enqueue(want{label, image})
+		}
+	}
+	return ask{k.running, since}
+}
+
+// due returns what is known of an image that is being asked about or has to be; nil if there is nothing to ask.
+func (c *Checker) due(image signature.Image) *known {
 	k := c.known[image]
 	switch {
-	case k != nil && k.running != nil:
-		return ask{k.running, k.since}
-	case k != nil && (k.signed || time.Now().Before(k.next)), c.stopped.Err() != nil:
-		return ask{}
+	case c.stopped.Err() != nil:
+		return nil
 	case k == nil && !c.makeRoom():
-		return ask{}
+		return nil
 	case k == nil:
 		k = &known{}
 		c.known[image] = k
+	case k.running != nil:
+		return k
+	case k.signed || time.Now().Before(k.next):
+		return nil
 	}
-	k.running, k.since = make(chan struct{}), time.Now()
-	c.queue = append(c.queue, image)
+	k.running, k.begun, k.since = make(chan struct{}), false, map[string]time.Time{}
+	return k
+}
+
+func (c *Checker) enqueue(w want) {
+	c.queue.push(w)
 	if c.workers < concurrency {
 		c.workers++
 		c.asking.Go(c.work)
 	}
-	return ask{k.running, k.since}
 }
 
 // makeRoom forgets one verdict when there are too many, and reports whether there is room.
@@ -261,16 +288,19 @@ func (c *Checker) work() {
 	}
 }
 
-// take returns the image that waits longest; k is nil if the worker is not needed.
+// take returns the image that is next in turn; k is nil if the worker is not needed.
 func (c *Checker) take() (image signature.Image, k *known) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.queue) == 0 || c.stopped.Err() != nil {
-		c.workers--
-		return image, nil
+	for c.stopped.Err() == nil && c.queue.len() > 0 {
+		image = c.queue.pop().image
+		if k = c.known[image]; k != nil && k.running != nil && !k.begun { // else another turn came first
+			k.begun = true
+			return image, k
+		}
 	}
-	image, c.queue = c.queue[0], c.queue[1:]
-	return image, c.known[image]
+	c.workers--
+	return image, nil
 }
 
 // check finds out whether an image is signed.
@@ -279,14 +309,14 @@ func (c *Checker) check(image signature.Image, k *known) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	close(k.running)
-	k.running, k.asked = nil, time.Now()
+	k.running, k.since, k.asked = nil, nil, time.Now()
 	switch {
 	case outcome.signed:
 		k.signed, k.reason, k.seen = true, "", nil
 		c.metrics.checked("signed")
 		return
 	case err != nil:
-		k.reason, k.unsure = "its signatures could not be had from the automator, which is tried again: "+printable(err), true
+		k.reason, k.unsure = "its signatures could not be had from the automator, which is tried again: "+quoted(err), true
 		c.metrics.checked("unavailable")
 	default:
 		k.reason, k.unsure, k.seen = outcome.reason, false, outcome.version
@@ -328,16 +358,11 @@ func (c *Checker) kept(image signature.Image) bool {
 	return found && c.deps.Policy.Verify(image, material) == ""
 }
 
-// printable returns the text of an error on one line, and no more of it than a person reads: the automator may have written it.
-func printable(err error) string {
-	text := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, err.Error())
+// quoted returns the text of an error on one line, and no more of it than a person reads: the automator may have written it.
+func quoted(err error) string {
+	text := printable.Line(err.Error())
 	if len(text) > maxCause {
-		text = text[:maxCause] + "..."
+		return strings.ToValidUTF8(text[:maxCause], "") + "..."
 	}
-	return strings.ToValidUTF8(text, "")
+	return text
 }

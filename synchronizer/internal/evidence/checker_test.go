@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +40,8 @@ type world struct {
 	hold     chan struct{}            // answers wait for it when it is not nil
 	stuck    map[signature.Image]bool // of which no answer ever comes
 	asked    int
-	seen     []string // the versions that were not enough
+	order    []signature.Image // what it was asked about
+	seen     []string          // the versions that were not enough
 }
 
 func newWorld(t *testing.T) *world {
@@ -65,6 +67,7 @@ func (w *world) checker(t *testing.T) *evidence.Checker {
 func (w *world) Signatures(ctx context.Context, image signature.Image, seen []byte) (signature.Material, []byte, error) {
 	w.mu.Lock()
 	w.asked++
+	w.order = append(w.order, image)
 	w.seen = append(w.seen, string(seen))
 	hold := w.hold
 	if w.stuck[image] {
@@ -125,7 +128,7 @@ func pod(names ...string) *unstructured.Unstructured {
 // check has one Pod checked, and fails the test unless it comes to what is wanted: part of the refusal, empty for none.
 func check(t *testing.T, c *evidence.Checker, want string, names ...string) time.Duration {
 	t.Helper()
-	refusals, after := c.Check(t.Context(), []*unstructured.Unstructured{pod(names...)})
+	refusals, after := c.Check(t.Context(), "shop.web", []*unstructured.Unstructured{pod(names...)})
 	got := fmt.Sprint(refusals[0])
 	if want == "" && refusals[0] != nil || want != "" && !strings.Contains(got, want) {
 		t.Errorf("Check(%q): got %s, want %q", names, got, want)
@@ -197,7 +200,7 @@ func TestOneOfSeveralImages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.sign("web")
-	refusals, after := w.checker(t).Check(t.Context(), []*unstructured.Unstructured{pod("web"), pod("web", "api"), pod("web")})
+	refusals, after := w.checker(t).Check(t.Context(), "shop.web", []*unstructured.Unstructured{pod("web"), pod("web", "api"), pod("web")})
 	if refusals[0] != nil || refusals[1] == nil || refusals[2] != nil || after <= 0 {
 		t.Errorf("Check(...): %v, %s; want the second alone refused", refusals, after)
 	}
@@ -240,7 +243,7 @@ func TestManyWhoAskAtOnceGetOneAnswer(t *testing.T) {
 		leaving, leave := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		all.Go(func() {
-			if refusals, _ := c.Check(leaving, []*unstructured.Unstructured{pod("web")}); refusals[0] == nil {
+			if refusals, _ := c.Check(leaving, "shop.web", []*unstructured.Unstructured{pod("web")}); refusals[0] == nil {
 				t.Error("who gave up was told that it is signed")
 			}
 		})
@@ -268,7 +271,7 @@ func TestAnImageWithoutAnAnswerHoldsNothingElseUp(t *testing.T) {
 		c := w.checker(t)
 		for _, patience := range []time.Duration{3 * time.Second, 0} { // nobody waits for the same answer again
 			began := time.Now()
-			refusals, after := c.Check(t.Context(), []*unstructured.Unstructured{pod("api"), pod("web")})
+			refusals, after := c.Check(t.Context(), "shop.web", []*unstructured.Unstructured{pod("api"), pod("web")})
 			if !errors.Is(refusals[0], evidence.ErrUnknown) || refusals[1] != nil || after != time.Second {
 				t.Errorf("Check(...): %v, %s; want the first alone refused, for a second", refusals, after)
 			}
@@ -324,8 +327,8 @@ func TestWhatTheAutomatorSaysIsPrintable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.down = errors.New("a\x1b[2Jb\nc\u202ed" + strings.Repeat("é", 1000))
-	refusals, _ := w.checker(t).Check(t.Context(), []*unstructured.Unstructured{pod("web")})
-	if text := refusals[0].Error(); !strings.Contains(text, "a [2Jb c dé") || len(text) > 1000 || !utf8.ValidString(text) {
+	refusals, _ := w.checker(t).Check(t.Context(), "shop.web", []*unstructured.Unstructured{pod("web")})
+	if text := refusals[0].Error(); !strings.Contains(text, "a\ufffd[2Jb c\ufffddé") || len(text) > 1000 || !utf8.ValidString(text) {
 		t.Errorf("refusal of %d bytes: %q", len(text), text)
 	}
 }
@@ -349,5 +352,66 @@ func TestHurry(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
 		check(t, c, "", "web")
+	})
+}
+
+// manyAndOne is a Sync with many images, of which some are being asked about, and another one that begins to want one.
+func manyAndOne(t *testing.T, one string, test func(w *world, answer func() (next signature.Image))) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.hold = make(chan struct{})
+		c := w.checker(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		ask := func(sync string, names ...string) {
+			all.Go(func() { c.Check(ctx, sync, []*unstructured.Unstructured{pod(names...)}) })
+			synctest.Wait()
+		}
+		var many []string
+		for i := range 1000 {
+			many = append(many, fmt.Sprintf("many-%d", i))
+		}
+		ask("shop.many", many...)
+		ask("shop.one", one)
+		test(w, func() signature.Image {
+			w.hold <- struct{}{}
+			synctest.Wait()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.order[len(w.order)-1]
+		})
+		cancel()
+		all.Wait()
+	})
+}
+
+func TestSyncsAskInTurn(t *testing.T) {
+	t.Parallel()
+	for name, one := range map[string]string{"Another": "web", "OneThatIsQueued": "many-999"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			manyAndOne(t, one, func(_ *world, answer func() signature.Image) {
+				var asked []string
+				for range 2 {
+					asked = append(asked, answer().Repository)
+				}
+				if !slices.Contains(asked, imageOf(one).Repository) {
+					t.Errorf("asked about %q next; want one of each Sync", asked)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatTwoSyncsWantIsAskedAboutOnce(t *testing.T) {
+	t.Parallel()
+	manyAndOne(t, "many-999", func(w *world, _ func() signature.Image) {
+		w.set(func() { w.stuck = map[signature.Image]bool{imageOf("many-999"): true} }) // it is being asked about when the other turn comes
+		close(w.hold)
+		synctest.Wait()
+		if got := w.questions(); got != 1000 {
+			t.Errorf("asked %d times about 1000 images", got)
+		}
 	})
 }
