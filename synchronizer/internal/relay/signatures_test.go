@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -94,6 +96,56 @@ func TestBrokenAnswersAreNotUsed(t *testing.T) {
 			got, _, err := replay(messages)
 			if !fault.Is(err, fault.Invalid) || len(got.Items) > 0 {
 				t.Errorf("got %d signatures, %v; want a refusal", len(got.Items), err)
+			}
+		})
+	}
+}
+
+// TestWhatBreaksALimitIsRefusedAtOnce receives answers whose next message nobody waits for.
+func TestWhatBreaksALimitIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
+	header := func(change func(*relayv1.SignaturesHeader)) *relayv1.SignaturesResponse {
+		piece := headerPiece(1, signature.MaxRelayed)
+		change(piece.GetHeader())
+		return piece
+	}
+	whole := func(change func(*relayv1.Signature)) []*relayv1.SignaturesResponse {
+		piece := signaturePiece(bundleForm, signature.MaxRelayed-2, "a")
+		change(piece.GetSignature())
+		return []*relayv1.SignaturesResponse{header(func(*relayv1.SignaturesHeader) {}), piece}
+	}
+	cases := map[string]struct {
+		messages []*relayv1.SignaturesResponse
+		refused  bool
+	}{
+		"AsMuchAsMayBe":  {whole(func(*relayv1.Signature) {}), false},
+		"LongestPlace":   {whole(func(s *relayv1.Signature) { s.Where = strings.Repeat("w", maxWhere) }), false},
+		"LongestVersion": {[]*relayv1.SignaturesResponse{header(func(h *relayv1.SignaturesHeader) { h.Version = make([]byte, maxVersion) })}, false},
+		"MostSignatures": {[]*relayv1.SignaturesResponse{header(func(h *relayv1.SignaturesHeader) { h.Signatures = signature.MaxItems })}, false},
+		"Bytes":          {[]*relayv1.SignaturesResponse{header(func(h *relayv1.SignaturesHeader) { h.Bytes++ })}, true},
+		"NegativeBytes":  {[]*relayv1.SignaturesResponse{header(func(h *relayv1.SignaturesHeader) { h.Bytes = -1 })}, true},
+		"Signatures":     {[]*relayv1.SignaturesResponse{header(func(h *relayv1.SignaturesHeader) { h.Signatures = signature.MaxItems + 1 })}, true},
+		"NoSignatures":   {[]*relayv1.SignaturesResponse{header(func(h *relayv1.SignaturesHeader) { h.Signatures = -1 })}, true},
+		"Skipped":        {[]*relayv1.SignaturesResponse{header(func(h *relayv1.SignaturesHeader) { h.Skipped = -1 })}, true},
+		"Version":        {[]*relayv1.SignaturesResponse{header(func(h *relayv1.SignaturesHeader) { h.Version = make([]byte, maxVersion+1) })}, true},
+		"Place":          {whole(func(s *relayv1.Signature) { s.Where = strings.Repeat("w", maxWhere+1) }), true},
+		"Size":           {whole(func(s *relayv1.Signature) { s.Size++ }), true},
+		"Annotations":    {whole(func(s *relayv1.Signature) { s.Annotations["a"] += "b" }), true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			left := tc.messages
+			_, _, err := receiveSignatures(func() (*relayv1.SignaturesResponse, error) {
+				if len(left) == 0 {
+					return nil, io.ErrUnexpectedEOF
+				}
+				next := left[0]
+				left = left[1:]
+				return next, nil
+			})
+			if refused := !errors.Is(err, io.ErrUnexpectedEOF); refused != tc.refused || refused && !fault.Is(err, fault.Invalid) {
+				t.Errorf("refused %t with %v; want %t", refused, err, tc.refused)
 			}
 		})
 	}
