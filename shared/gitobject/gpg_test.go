@@ -201,6 +201,17 @@ func TestWhatAGPGKeySaysOfItself(t *testing.T) {
 		}
 		name.Signatures = append(name.Signatures, revocation)
 	}
+	nameless := alone(func(s *packet.Signature) { s.FlagsValid, s.FlagSign = true, true })
+	for _, name := range nameless.Identities {
+		revocation := &packet.Signature{
+			Version: 4, SigType: packet.SigTypeCertificationRevocation, PubKeyAlgo: nameless.PrivateKey.PubKeyAlgo, Hash: crypto.SHA512,
+			CreationTime: noon.Add(time.Minute), IssuerKeyId: &nameless.PrivateKey.KeyId,
+		}
+		if err := revocation.SignUserId(name.UserId.Id, nameless.PrimaryKey, nameless.PrivateKey, nil); err != nil {
+			t.Fatal(err)
+		}
+		name.Signatures = []*packet.Signature{revocation}
+	}
 	tests := map[string]struct {
 		reason         string
 		key            gitobjecttest.GPGKey
@@ -213,6 +224,7 @@ func TestWhatAGPGKeySaysOfItself(t *testing.T) {
 		"SigningSubkey":     {"with an end of its own", signing, signing.Subkeys[1].PrivateKey, true, false, noon.Add(2 * time.Minute)},
 		"RevokedSubkey":     {"", lost, lost.Subkeys[1].PrivateKey, true, true, time.Time{}},
 		"SubkeyOfARevoked":  {"it hangs on what is revoked", gone, gone.Subkeys[1].PrivateKey, true, true, time.Time{}},
+		"NoSelfSignature":   {"it says nothing of itself but that it has no name", nameless, nameless.PrivateKey, false, true, time.Time{}},
 		"RevokedName":       {"its only name does not count", renamed, renamed.PrivateKey, true, true, time.Time{}},
 		"Alone":             {"its end may stand beside its names", short, short.PrivateKey, true, false, noon.Add(time.Minute)},
 		"AloneSubkey":       {"no subkey outlives it", shortSub, shortSub.Subkeys[1].PrivateKey, true, false, noon.Add(time.Minute)},
@@ -232,6 +244,53 @@ func TestWhatAGPGKeySaysOfItself(t *testing.T) {
 				t.Errorf("%s: verified by %+v, %v", tc.reason, by, err)
 			}
 		})
+	}
+}
+
+// A subkey counts from its own beginning, and not before the key that it hangs on.
+func TestWhenAGPGSubkeyBegins(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct{ made, from time.Time }{
+		"Later":   {noon.Add(time.Minute), noon.Add(time.Minute)},
+		"Earlier": {noon.Add(-time.Minute), noon},
+	} {
+		key := gitobjecttest.NewGPGKey("ann", noon, 0, packet.PubKeyAlgoEdDSA)
+		if err := key.AddSigningSubkey(&packet.Config{Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return tc.made }}); err != nil {
+			t.Fatal(err)
+		}
+		by, err := verifyGPG(key.Public(), gpgPayload, key.Sign(gpgPayload, key.Subkeys[1].PrivateKey, nil))
+		if err != nil || !by.From.Equal(tc.from) {
+			t.Errorf("%s: counts from %s, %v; want %s", name, by.From, err, tc.from)
+		}
+	}
+}
+
+// A key that is too weak is refused, unless it does not count anyway; then nothing that it signed is believed either.
+func TestWeakGPGKeys(t *testing.T) {
+	t.Parallel()
+	at := &packet.Config{Time: func() time.Time { return noon }, RSABits: 1024, Algorithm: packet.PubKeyAlgoRSA}
+	weak := func() gitobjecttest.GPGKey {
+		entity, err := openpgp.NewEntity("ann", "", "ann@example.com", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return gitobjecttest.GPGKey{Entity: entity}
+	}
+	key, strong := weak(), gitobjecttest.NewGPGKey("ann", noon, 0, packet.PubKeyAlgoEdDSA)
+	if err := strong.AddSigningSubkey(at); err != nil {
+		t.Fatal(err)
+	}
+	for name, key := range map[string]gitobjecttest.GPGKey{"Primary": key, "Subkey": strong} {
+		if keys, err := gitobject.ParseGPGKeys([]byte(key.Public())); !errors.Is(err, gitobject.ErrMalformed) || !strings.Contains(err.Error(), "1024 bits is weaker") {
+			t.Errorf("%s: %d keys, %v", name, len(keys), err)
+		}
+	}
+	signed := key.Sign(gpgPayload, key.PrivateKey, nil)
+	if err := key.RevokeKey(packet.KeySuperseded, "", at); err != nil {
+		t.Fatal(err)
+	}
+	if by, err := verifyGPG(key.Public(), gpgPayload, signed); !by.Revoked || !errors.Is(err, gitobject.ErrMalformed) || !strings.Contains(err.Error(), "weaker") {
+		t.Errorf("revoked: verified by %+v, %v; want it read, and its signature refused", by, err)
 	}
 }
 

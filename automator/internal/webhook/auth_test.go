@@ -3,6 +3,9 @@ package webhook
 import (
 	"crypto/sha256"
 	"hash"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,6 +74,36 @@ func TestBodiesAreHashedByEqualParts(t *testing.T) {
 		callers.Wait()
 		if took := time.Since(began); took != (MaxBody/hashedAtOnce+1)*time.Second {
 			t.Errorf("both bodies were hashed after %s, want a second for each %d bytes", took, hashedAtOnce)
+		}
+	})
+}
+
+// TestAllWhoSignHaveOneTurn has a call wait while the place is taken in which bodies are hashed.
+func TestAllWhoSignHaveOneTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ignore := func(string, string) {}
+		h, err := New(Config{Callers: []Caller{{Name: "ci", Tokens: []string{strings.Repeat("s", 40)}}}}, Deps{Refused: ignore, Accepted: ignore})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.hashing <- struct{}{}
+		answered := make(chan int, 1)
+		go func() {
+			call := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/hooks/github", strings.NewReader("{}"))
+			call.Header.Set("Content-Type", "application/json")
+			call.Header.Set("X-Hub-Signature-256", strings.Repeat("0", 64))
+			recorder := httptest.NewRecorder()
+			h.ServeHTTP(recorder, call)
+			answered <- recorder.Code
+		}()
+		synctest.Wait()
+		if len(answered) > 0 {
+			t.Error("a body was hashed beside another one")
+		}
+		<-h.hashing
+		if code := <-answered; code != http.StatusUnauthorized {
+			t.Errorf("answered with %d, want a refusal", code)
 		}
 	})
 }
