@@ -114,7 +114,7 @@ func (l *Loop) deliveredElsewhere(d relay.Delivery) (moved bool) {
 		if _, brought := d.Chains[key.String()]; f == nil || !f.followed || !brought || sourceOf(f.sync) != d.Source {
 			continue
 		}
-		now := &foreign{sync: f.sync, followed: true, known: true, trouble: f.trouble, arrived: d.Commit}
+		now := &foreign{sync: f.sync, followed: true, known: true, arrived: d.Commit}
 		moved = moved || now.base() != f.base()
 		l.elsewhere.syncs[key] = now
 		l.wake(key)
@@ -133,7 +133,8 @@ func (l *Loop) readyElsewhere(source revision.Source) {
 	}
 }
 
-// deniedElsewhere takes note of which Syncs of other replicas need a denied path: nothing is to come for them.
+// deniedElsewhere takes note of which Syncs of other replicas need a denied path: nothing is to come for them. For the others
+// something may, so what was in its way counts no more, and what is known of them stays as it is.
 func (l *Loop) deniedElsewhere(source revision.Source, paths []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -142,8 +143,10 @@ func (l *Loop) deniedElsewhere(source revision.Source, paths []string) {
 		if f == nil || sourceOf(f.sync) != source {
 			continue
 		}
-		if denied := denial(f.sync, paths); denied != nil || f.trouble != nil {
+		if denied := denial(f.sync, paths); denied != nil {
 			l.know(key, f, denied)
+		} else {
+			l.hinder(key, f, nil)
 		}
 	}
 }
@@ -153,13 +156,19 @@ func (l *Loop) problemElsewhere(source revision.Source, cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, key := range l.awaited() {
-		f := l.elsewhere.syncs[key]
-		if f == nil || !f.followed || sourceOf(f.sync) != source || sameError(f.trouble, cause) {
-			continue
+		if f := l.elsewhere.syncs[key]; f != nil && sourceOf(f.sync) == source {
+			l.hinder(key, f, cause)
 		}
-		l.elsewhere.syncs[key] = &foreign{sync: f.sync, followed: true, known: f.known, trouble: cause, arrived: f.arrived}
-		l.wake(key)
 	}
+}
+
+// hinder takes note of why nothing newer of a followed tree arrives; nil when that would. The caller holds mu.
+func (l *Loop) hinder(key types.NamespacedName, f *foreign, trouble error) {
+	if !f.followed || sameError(f.trouble, trouble) {
+		return
+	}
+	l.elsewhere.syncs[key] = &foreign{sync: f.sync, followed: true, known: f.known, trouble: trouble, arrived: f.arrived}
+	l.wake(key)
 }
 
 // know takes note that the newest of a followed tree is known, or why it does not arrive. The caller holds mu.

@@ -171,6 +171,14 @@ func TestADependentWaitsUntilItKnowsWhatIsNewest(t *testing.T) {
 		w.loop.Denied(sourceOf(w.resources["db"]), []string{"data"})
 		w.settle()
 	}
+	announced := func(w *world, newest gitobject.ID) {
+		source := sourceOf(w.resources["db"])
+		w.loop.SourceProblem(source, errBoom)
+		w.settle()
+		w.loop.Denied(source, nil)
+		w.loop.Announced(source, newest, time.Now())
+		w.settle()
+	}
 	cases := map[string]struct {
 		reason string
 		behind bool // whether the status of the other replica is still of the commit before
@@ -180,6 +188,7 @@ func TestADependentWaitsUntilItKnowsWhatIsNewest(t *testing.T) {
 		"Behind":  {reason: "The other replica has not taken in what arrives.", behind: true, hears: deliver, want: []string{}},
 		"Arrives": {reason: "The other replica has taken in what arrives.", hears: deliver, want: []string{"a"}},
 		"Held":    {reason: "Nothing is to arrive.", hears: ready, want: []string{"a"}},
+		"Failed":  {reason: "A transfer failed, and what is announced since has not arrived.", behind: true, hears: announced, want: []string{}},
 		"Denied":  {reason: "Nothing will arrive, there as here.", behind: true, hears: denied, want: []string{"a"}},
 	}
 	for name, tc := range cases {
@@ -209,6 +218,22 @@ func TestADependentWaitsUntilItKnowsWhatIsNewest(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestADependentForgetsWhyNothingArrived(t *testing.T) {
+	shared(t, func(t *testing.T, w *world) {
+		w.syncNamed("db", "uid-2", nil)
+		w.sync(needs("db"))
+		w.loop.SourceProblem(sourceOf(w.resources["db"]), errBoom)
+		w.settle()
+		w.deliver(w.commit("one", "a", "db"))
+		w.pass(countsEvery + time.Second)
+		same(t, "did", applies(w), []string{})
+		const want = "Waits for the Sync shop/db to be healthy."
+		if got := meta.FindStatusCondition(w.status().Conditions, v1alpha1.ConditionHealthy).Message; got != want {
+			t.Errorf("once what was in trouble has arrived the condition Healthy says %q, want %q", got, want)
+		}
+	})
 }
 
 func ready(w *world, _ gitobject.ID) {
