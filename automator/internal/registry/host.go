@@ -37,7 +37,6 @@ type host struct {
 	made   time.Time               // puller
 	seen   map[string]bool         // digests that it has, by their reference
 	lists  map[string]*http.Client // that ask for referrers, by repository; with the same keys
-	failed failure
 }
 
 func newHost(registry string, cfg Host, common Config, metrics *metrics) (*host, error) {

@@ -81,28 +81,6 @@ func TestTheRegistryStandsInForItsMirror(t *testing.T) {
 	}
 }
 
-func TestAMirrorThatFailsIsNotAskedForEachQuestion(t *testing.T) {
-	t.Parallel()
-	w, mirror := newWorld(t), newWorld(t, on("", func(rw http.ResponseWriter, _ *http.Request) bool {
-		rw.WriteHeader(http.StatusBadGateway)
-		return true
-	}))
-	want := w.push("acme/api", "1.0.0", "one")
-	client := mirrored(t, w, mirror, "")
-	for range 3 {
-		if got, err := client.Digest(t.Context(), w.host+"/acme/api", "1.0.0"); got != want || err != nil {
-			t.Errorf("Digest(...): %q, %v, want %q", got, err, want)
-		}
-	}
-	if n := mirror.count(all); n != 1 {
-		t.Errorf("the mirror was asked %d times, want once", n)
-	}
-	_, err := client.Digest(t.Context(), w.host+"/acme/api", "2.0.0")
-	if !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "is not asked for 30s after it failed") {
-		t.Errorf("Digest(...) of what nobody has: %v, want why the mirror was not asked", err)
-	}
-}
-
 func TestMirrorsOnly(t *testing.T) {
 	t.Parallel()
 	w, mirror := newWorld(t), newWorld(t)

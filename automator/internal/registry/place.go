@@ -19,8 +19,8 @@ type place struct {
 	repository name.Repository
 }
 
-// each asks the places of a repository, its mirrors first, until one answers; a place that failed a moment ago only if there is no
-// other. Its error is that of the last one, with what went wrong at those before.
+// each asks the places of a repository, its mirrors first, until one answers. Its error is that of the last one, with what
+// went wrong at those before.
 func (c *Client) each(ctx context.Context, repository string, ask func(context.Context, place) error) error {
 	places, err := c.places(repository)
 	if err != nil {
@@ -28,17 +28,9 @@ func (c *Client) each(ctx context.Context, repository string, ask func(context.C
 	}
 	var before []string
 	for i, p := range places {
-		last := i == len(places)-1
-		if err = p.rests(); err != nil && !last {
-			before = append(before, err.Error())
-			continue
-		}
 		one, cancel := share(ctx, len(places)-i)
 		err = ask(one, p)
 		cancel()
-		if ctx.Err() == nil {
-			p.noteAnswer(err)
-		}
 		if err == nil {
 			return nil
 		}
