@@ -20,13 +20,14 @@ type place struct {
 }
 
 // each asks the places of a repository, its mirrors first, until one answers. Its error is that of the last one, with what
-// went wrong at those before.
+// went wrong at those before. It is errNone only if no place failed: what has not answered may have what the others lack.
 func (c *Client) each(ctx context.Context, repository string, ask func(context.Context, place) error) error {
 	places, err := c.places(repository)
 	if err != nil {
 		return err
 	}
 	var before []string
+	var failed error
 	for i, p := range places {
 		one, cancel := share(ctx, len(places)-i)
 		err = ask(one, p)
@@ -34,16 +35,25 @@ func (c *Client) each(ctx context.Context, repository string, ask func(context.C
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil {
+		if !isAnswer(err) {
+			failed = err
+		}
+		if ctx.Err() != nil && failed != nil {
 			break
 		}
 		before = append(before, err.Error())
+	}
+	if errors.Is(err, errNone) && failed != nil {
+		return failed
 	}
 	if len(before) > 1 {
 		return fmt.Errorf("%w (before that: %s)", err, strings.Join(before[:len(before)-1], "; "))
 	}
 	return err
 }
+
+// isAnswer reports whether an error says that a place has no such thing. Many mirrors have some repositories and not others.
+func isAnswer(err error) bool { return errors.Is(err, errNone) || fault.Is(err, fault.NotFound) }
 
 // errShare is the cause of the end of what one of several places may take.
 var errShare = errors.New("no answer in its share of the time; the next place is asked")

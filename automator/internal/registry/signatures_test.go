@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tandem-cd/tandem/automator/internal/registry"
@@ -273,6 +274,27 @@ func TestSignaturesBehindMirror(t *testing.T) {
 	w.server.Close()
 	if _, err := client.Signatures(t.Context(), image.Repository, image.Digest); err == nil {
 		t.Error("Signatures(...): what the mirror lacks is taken for what the registry lacks")
+	}
+}
+
+// TestSignaturesBehindMirrorThatFails are not known where the registry has none: the mirror may have them.
+func TestSignaturesBehindMirrorThatFails(t *testing.T) {
+	t.Parallel()
+	var down atomic.Bool
+	w, mirror := newWorld(t), newWorld(t, on("", func(rw http.ResponseWriter, _ *http.Request) bool {
+		if down.Load() {
+			rw.WriteHeader(http.StatusBadGateway)
+		}
+		return down.Load()
+	}))
+	image := signature.Image{Repository: w.host + "/acme/api", Digest: w.push("acme/api", "1.0.0", "one")}
+	client := mirrored(t, w, mirror, "")
+	if got, err := client.Signatures(t.Context(), image.Repository, image.Digest); err != nil || len(got.Items) != 0 {
+		t.Errorf("Signatures(...): %d items, %v; want none of a mirror without the repository", len(got.Items), err)
+	}
+	down.Store(true)
+	if _, err := client.Signatures(t.Context(), image.Repository, image.Digest); err == nil || !strings.Contains(err.Error(), mirror.host) {
+		t.Errorf("Signatures(...): %v; want that the mirror failed", err)
 	}
 }
 
