@@ -88,7 +88,10 @@ func (e *Evidence) For(ctx context.Context, cluster string, image signature.Imag
 	switch {
 	case asked && err == nil:
 		return fresh, versionOf(fresh), nil
-	case found || err == nil:
+	case !found && err == nil: // somebody was told a moment ago, maybe after the keeper was read
+		kept, _, err = e.from.Keeper.Signatures(ctx, image.Repository, image.Digest)
+		return kept, versionOf(kept), err
+	case found:
 		return kept, version, nil // that is true, whether or not there is more
 	default:
 		return signature.Material{}, nil, err

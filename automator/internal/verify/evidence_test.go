@@ -19,12 +19,18 @@ type shelf struct {
 	mu   sync.Mutex
 	kept map[string]signature.Material
 	puts int
+	then func() // what happens just after the next look
 }
 
 func (s *shelf) Signatures(_ context.Context, repository, digest string) (signature.Material, bool, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	m, found := s.kept[repository+"@"+digest]
+	then := s.then
+	s.then = nil
+	s.mu.Unlock()
+	if then != nil {
+		then()
+	}
 	return m, found, nil
 }
 
@@ -132,6 +138,23 @@ func TestManyClustersAskARegistryOnce(t *testing.T) {
 		all.Wait()
 		if got := w.questions(); got != 1 {
 			t.Errorf("asked %d times; want once for all", got)
+		}
+	})
+}
+
+// TestWhoComesJustAfterAnAnswer looks at what is kept before another's question is answered, and asks after that.
+func TestWhoComesJustAfterAnAnswer(t *testing.T) {
+	t.Parallel()
+	bring(t, func(t *testing.T, w *world, s *shelf, e *verify.Evidence) {
+		t.Helper()
+		w.material[api.Digest] = signedBy(signaturetest.ECDSA(t), "1.0.0")
+		var others []byte
+		s.then = func() { others = has(t, e, nil, 1) }
+		if mine := has(t, e, nil, 1); !slices.Equal(mine, others) {
+			t.Error("told another version than who asked")
+		}
+		if got := w.questions(); got != 1 {
+			t.Errorf("asked %d times; want once", got)
 		}
 	})
 }
