@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-
-	"github.com/tandem-cd/tandem/shared/config"
+	"io"
+	"os"
 )
+
+// MaxCAFile bounds a file of CAs, in bytes: many times what systems trust.
+const MaxCAFile = 4 << 20
 
 // Files are what connections to a server are made with. All are PEM.
 type Files struct {
@@ -23,12 +26,12 @@ type Files struct {
 func (f Files) Client() (*tls.Config, error) {
 	client := &tls.Config{MinVersion: tls.VersionTLS12}
 	if f.CAFile != "" {
-		pem, err := config.ReadSecret(f.CAFile)
+		pem, err := readCAs(f.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("caFile: %w", err)
 		}
 		client.RootCAs = f.base()
-		if !client.RootCAs.AppendCertsFromPEM([]byte(pem)) {
+		if !client.RootCAs.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("caFile: %s has no certificate in PEM", f.CAFile)
 		}
 	}
@@ -40,6 +43,19 @@ func (f Files) Client() (*tls.Config, error) {
 		client.Certificates = []tls.Certificate{pair}
 	}
 	return client, nil
+}
+
+func readCAs(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	pem, err := io.ReadAll(io.LimitReader(file, MaxCAFile+1))
+	if len(pem) > MaxCAFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, MaxCAFile)
+	}
+	return pem, err
 }
 
 // base is what the certificates in CAFile are added to.

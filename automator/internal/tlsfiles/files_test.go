@@ -57,11 +57,16 @@ func TestFiles(t *testing.T) {
 func TestFilesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	mine, other := authority(t), authority(t)
+	missing, large := filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "large")
+	if err := os.WriteFile(large, make([]byte, tlsfiles.MaxCAFile+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range map[string]struct {
 		files tlsfiles.Files
 		says  string
 	}{
-		"Missing":      {tlsfiles.Files{CAFile: filepath.Join(t.TempDir(), "none")}, "caFile: "},
+		"Missing":      {tlsfiles.Files{CAFile: missing}, "caFile: open " + missing},
+		"TooLarge":     {tlsfiles.Files{CAFile: large}, "caFile: " + large + " is larger than 4194304 bytes"},
 		"NoPEM":        {tlsfiles.Files{CAFile: mine.Key}, "no certificate in PEM"},
 		"KeyOfAnother": {tlsfiles.Files{CertFile: mine.Cert, KeyFile: other.Key}, "clientCertFile: "},
 	} {
