@@ -94,7 +94,7 @@ func Hooks() []Hook { return []Hook{HookPreSync, HookPostSync, HookOnFailure} }
 const (
 	// AnnotationAccept lists refused commits, separated by commas, that a person takes responsibility for.
 	AnnotationAccept = "tandem.dev/accept"
-	// AnnotationAllowPrune holds the content id for which everything that is gone from Git may be removed.
+	// AnnotationAllowPrune holds the [Sync.PruneConsent] to remove everything that is gone from Git.
 	AnnotationAllowPrune = "tandem.dev/allow-prune"
 	// AnnotationSyncNow asks for a pass at once whenever its value changes.
 	AnnotationSyncNow = "tandem.dev/sync-now"

@@ -1,6 +1,9 @@
 package v1alpha1
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"path"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,6 +20,21 @@ type Sync struct {
 
 // Label is the value of LabelSync on the objects of this Sync.
 func (s *Sync) Label() string { return Label(s.Namespace, s.Name) }
+
+// Root is the folder that is rendered, in canonical form; "." for the whole repository.
+func (s *Sync) Root() string { return path.Clean("./" + s.Spec.Path) }
+
+// PruneConsent is what AnnotationAllowPrune says when a person lets everything be removed that is gone from Git. It stands for one
+// content and the folder that is rendered of it: consent to one is none to another.
+func (s *Sync) PruneConsent(contentID string) string {
+	sum := sha256.Sum256([]byte(s.Root() + "\x00" + contentID))
+	return hex.EncodeToString(sum[:])
+}
+
+// AllowsPrune reports whether a person has given that consent.
+func (s *Sync) AllowsPrune(contentID string) bool {
+	return s.Annotations[AnnotationAllowPrune] == s.PruneConsent(contentID)
+}
 
 // Spec says what to converge and how.
 type Spec struct {

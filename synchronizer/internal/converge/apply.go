@@ -190,7 +190,7 @@ func (p *pass) input() plan.Input {
 		Label: p.sync.Label(), Desired: w.rendered.Objects, Broken: w.rendered.Broken,
 		Live: known, Recorded: w.inventory, Drift: p.sync.Spec.DriftPolicy(), Prune: p.sync.Spec.PruneEnabled(),
 		Rests: p.rests, Unseen: func(key object.Key) bool { return w.refusal(key) != nil }, Owner: p.ownerOf, Failed: p.contentFailed(),
-		AllowPrune: p.sync.Annotations[v1alpha1.AnnotationAllowPrune] == w.content.String(),
+		AllowPrune: p.sync.AllowsPrune(w.content.String()),
 	}
 }
 
@@ -222,6 +222,9 @@ func (p *pass) due(made plan.Plan) []plan.Step {
 	}
 	for _, s := range made.Steps {
 		wanted[s.Key] = true
+		if s.Action == plan.Delete && w.failures[s.Key].hash != ([32]byte{}) {
+			delete(w.failures, s.Key) // what could not be written is to go now
+		}
 		if p.withheld(s) {
 			continue
 		}

@@ -217,3 +217,32 @@ func TestAKindThatMayNotBeListedIsWithheld(t *testing.T) {
 		})
 	})
 }
+
+// Our own writes of a status need no pass, also while a Sync is being deleted.
+func TestIsRelevant(t *testing.T) {
+	t.Parallel()
+	deleted := func(s *v1alpha1.Sync) { s.DeletionTimestamp = deletedNow() }
+	for name, tc := range map[string]struct {
+		before, now func(*v1alpha1.Sync)
+		want        bool
+	}{
+		"Spec":       {now: func(s *v1alpha1.Sync) { s.Generation++ }, want: true},
+		"Annotation": {now: func(s *v1alpha1.Sync) { s.Annotations = map[string]string{"a": "b"} }, want: true},
+		"Label":      {now: func(s *v1alpha1.Sync) { s.Labels = map[string]string{"a": "b"} }, want: true},
+		"Status":     {now: func(s *v1alpha1.Sync) { s.Status.Commit = "a" }},
+		"Deleted":    {now: deleted, want: true},
+		"StatusMeanwhile": {before: deleted, now: func(s *v1alpha1.Sync) {
+			deleted(s)
+			s.Status.Commit = "a"
+		}},
+	} {
+		before, now := &v1alpha1.Sync{}, &v1alpha1.Sync{}
+		if tc.before != nil {
+			tc.before(before)
+		}
+		tc.now(now)
+		if got := isRelevant(before, now); got != tc.want {
+			t.Errorf("%s: isRelevant: got %t", name, got)
+		}
+	}
+}

@@ -194,7 +194,7 @@ func (l *Loop) showWritten(key types.NamespacedName, s *v1alpha1.Sync) {
 
 // isRelevant reports whether a change needs a pass: our own status writes do not.
 func isRelevant(before, now *v1alpha1.Sync) bool {
-	return before.Generation != now.Generation || now.DeletionTimestamp != nil ||
+	return before.Generation != now.Generation || (before.DeletionTimestamp == nil) != (now.DeletionTimestamp == nil) ||
 		!maps.Equal(before.Annotations, now.Annotations) || !maps.Equal(before.Labels, now.Labels)
 }
 

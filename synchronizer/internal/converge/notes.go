@@ -44,7 +44,7 @@ func (p *pass) noteHeld(made plan.Plan) {
 	w.problems.prune = []v1alpha1.Problem{{
 		Kind: v1alpha1.ProblemPrune, Commit: w.verified.String(),
 		Message: fmt.Sprintf("%d of %d owned objects are gone from Git and not removed without consent: %s. To remove them: kubectl -n %s annotate sync %s --overwrite %s=%s",
-			len(made.Held), made.Owned, named(names), p.sync.Namespace, p.sync.Name, v1alpha1.AnnotationAllowPrune, w.content),
+			len(made.Held), made.Owned, named(names), p.sync.Namespace, p.sync.Name, v1alpha1.AnnotationAllowPrune, p.sync.PruneConsent(w.content.String())),
 	}}
 }
 

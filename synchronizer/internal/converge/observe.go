@@ -129,7 +129,10 @@ func (p *pass) wait(waiting string) {
 	is, limit := w.patience, p.sync.Spec.HealthDeadline()
 	if w.behind != "" {
 		is = patience{since: w.behindSince, after: "began to wait for " + w.behind}
-		waiting = cmp.Or(w.behindWhy, waiting, "it takes longer")
+		waiting = cmp.Or(w.behindWhy, waiting)
+		if len(w.failures) == 0 {
+			waiting = cmp.Or(waiting, "it takes longer")
+		}
 	}
 	if left := is.left(limit); left > 0 {
 		p.soon(left)

@@ -82,7 +82,7 @@ func (w *work) owesStatus() bool {
 func (p *pass) mayWait(yields bool) time.Duration {
 	w := p.work
 	switch {
-	case onlyCounts(w.status, w.written):
+	case onlyCounts(w.status, w.written), w.stillLeaves():
 		return countsEvery - time.Since(w.wroteAt)
 	case len(w.status.Problems) > 0 || p.mustRemember():
 		return 0
@@ -101,6 +101,11 @@ func (p *pass) mayWait(yields bool) time.Duration {
 	default:
 		return passingWait - owed
 	}
+}
+
+// stillLeaves reports whether all that changed since the last write is what a Sync that is being deleted waits for.
+func (w *work) stillLeaves() bool {
+	return w.leaving.message != "" && meta.FindStatusCondition(w.written.Conditions, v1alpha1.ConditionDeleting) != nil && len(w.status.Problems) == len(w.written.Problems)
 }
 
 // mustRemember reports whether the next process would do harm if it did not know the status: it would take what we applied
@@ -219,6 +224,9 @@ func (p *pass) headline() string {
 	if len(w.status.Problems) > 0 {
 		return w.status.Problems[0].Message
 	}
+	if w.leaving.message != "" {
+		return w.leaving.message
+	}
 	switch w.status.State {
 	case v1alpha1.StateHealthy:
 		return fmt.Sprintf("Commit %s is applied and every object is Current.", w.status.Commit)
@@ -244,9 +252,6 @@ func (p *pass) observed() string {
 
 // rolling says what is waited for when nothing is wrong.
 func (p *pass) rolling() string {
-	if p.work.leaving.message != "" {
-		return p.work.leaving.message
-	}
 	if w := p.work; w.behind != "" {
 		text := "Waits for " + w.behind
 		if w.behindWhy != "" {

@@ -50,6 +50,7 @@ func (p *pass) removeObjects(ctx context.Context) bool {
 		}
 		return false
 	}
+	w.unsigned, w.refused = nil, nil // what kept objects from being written keeps none from going
 	made := plan.Make(p.inputWithout())
 	remain := slices.DeleteFunc(made.Leaving, p.outlives)
 	if len(made.Steps)+len(remain) == 0 {

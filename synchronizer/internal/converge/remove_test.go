@@ -1,6 +1,7 @@
 package converge
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,46 @@ func TestWhatCannotBeRemovedKeepsItsSync(t *testing.T) {
 	})
 }
 
+// What could not be written can be removed: by a deletion of its Sync, and when Git does not ask for it any more.
+func TestWhatCouldNotBeWrittenIsRemoved(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		signatures *notary // nil when nothing must be signed
+		goes       func(w *world)
+		want       []string
+	}{
+		"Deleted":         {goes: func(w *world) { w.sync(func(s *v1alpha1.Sync) { s.DeletionTimestamp = deletedNow() }) }, want: []string{"remove a", "remove b", "let go"}},
+		"DeletedUnsigned": {signatures: unsigned(), goes: func(w *world) { w.sync(func(s *v1alpha1.Sync) { s.DeletionTimestamp = deletedNow() }) }, want: []string{"remove a", "remove b", "let go"}},
+		"Pruned":          {goes: func(w *world) { w.deliver(w.commit("three", "b")) }, want: []string{"remove a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(t *testing.T, w *world) {
+				if tc.signatures != nil {
+					w.signatures = tc.signatures
+				}
+				w.run(func() {
+					w.sync(func(s *v1alpha1.Sync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+					w.deliver(w.commit("one", "a", "b"))
+					if tc.signatures != nil {
+						tc.signatures.set(func() { tc.signatures.unsigned["a"] = true })
+					} else {
+						w.fail["a"] = errBoom
+					}
+					w.deliver(w.commit("two", "a=2", "b"))
+					if got := w.status(); len(got.Problems) != 1 {
+						t.Fatalf("problems: %+v; want that a could not be written", got.Problems)
+					}
+					w.mend("a")
+					w.took()
+					tc.goes(w)
+					w.pass(time.Second)
+					same(t, "did", writes(w.took()), tc.want)
+				})
+			})
+		})
+	}
+}
+
 // dying begins the deletion of a Sync of two objects, one of which a finalizer holds.
 func dying(w *world) {
 	w.holds = map[string]bool{"a": true}
@@ -166,6 +207,26 @@ func TestASyncWaitsForNothingThatWaitsForIt(t *testing.T) {
 			w.took()
 			w.vanish("a")
 			same(t, "did", w.took(), []string{"let go"})
+		})
+	})
+}
+
+// A large removal does not write the status for each object that goes.
+func TestWhatASyncStillWaitsForIsWrittenNowAndThen(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			dying(w)
+			w.pass(time.Hour)
+			w.took()
+			for i := range 20 {
+				w.touch("a", func(r *live.Record) { r.Health.Message = fmt.Sprintf("held by %d finalizers", 20-i) })
+			}
+			same(t, "did at once", w.took(), []string{"status Failed"})
+			w.pass(countsEvery)
+			same(t, "did a little later", w.took(), []string{"status Failed"})
+			if waits := meta.FindStatusCondition(w.status().Conditions, v1alpha1.ConditionDeleting); !strings.Contains(waits.Message, "held by 1 finalizers") {
+				t.Errorf("the condition says %q; want the newest", waits.Message)
+			}
 		})
 	})
 }

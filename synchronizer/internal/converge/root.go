@@ -2,20 +2,15 @@ package converge
 
 import (
 	"fmt"
-	"path"
 
 	"github.com/tandem-cd/tandem/shared/revision"
-	"github.com/tandem-cd/tandem/synchronizer/api/v1alpha1"
 	"github.com/tandem-cd/tandem/synchronizer/internal/report"
 )
-
-// rootOf returns the folder that a Sync renders in canonical form; "." for the whole repository.
-func rootOf(s *v1alpha1.Sync) string { return path.Clean("./" + s.Spec.Path) }
 
 // reroot begins anew with the content that is there when another folder of it is to be rendered. A content id says what the Sync's
 // tree holds, path and include together, and not which folder is rendered: so that is another visit of the same content.
 func (p *pass) reroot() {
-	w, root := p.work, rootOf(p.sync)
+	w, root := p.work, p.sync.Root()
 	if w.root == root {
 		return
 	}

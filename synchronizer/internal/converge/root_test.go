@@ -65,3 +65,22 @@ func TestAStatusThatNamesNoFolder(t *testing.T) {
 		})
 	})
 }
+
+// Consent to remove what is gone from one folder is none to remove that folder.
+func TestConsentIsForOneFolder(t *testing.T) {
+	t.Parallel()
+	s := &v1alpha1.Sync{}
+	based(s)
+	s.Annotations = map[string]string{v1alpha1.AnnotationAllowPrune: s.PruneConsent("content")}
+	if !s.AllowsPrune("content") || s.AllowsPrune("other") {
+		t.Error("consent is not for the content that it was given for")
+	}
+	s.Spec.Path = "./env/"
+	if !s.AllowsPrune("content") {
+		t.Error("consent ends when the same folder is written otherwise")
+	}
+	swapped(s)
+	if s.AllowsPrune("content") {
+		t.Error("consent holds for another folder of the same content")
+	}
+}

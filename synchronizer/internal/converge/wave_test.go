@@ -128,3 +128,24 @@ func TestWhatFailedWaitsForAnEarlierWave(t *testing.T) {
 		})
 	})
 }
+
+// An object that cannot be applied is the reason why what waits for it is not healthy, and needs no other.
+func TestAWaveBehindWhatCannotBeApplied(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.sync(nil)
+			w.deliver(w.commit("one", "a@1", "b@2"))
+			w.touch("a", current)
+			w.touch("b", current)
+			w.fail["a"] = errBoom
+			w.deliver(w.commit("two", "a=2@1", "b=2@2"))
+			w.pass(time.Hour)
+			if got := w.status(); len(got.Problems) != 1 || got.Problems[0].Object != "ConfigMap/shop/a" {
+				t.Errorf("problems: %+v; want the one of a", got.Problems)
+			}
+			if !slices.ContainsFunc(w.heard, func(text string) bool { return strings.Contains(text, "1 objects could not be applied") }) {
+				t.Errorf("heard %q; want that an object could not be applied", w.heard)
+			}
+		})
+	})
+}

@@ -215,7 +215,7 @@ func (p *pass) adopt(ctx context.Context) bool {
 	}
 	w.inventory, w.failures = entries, map[object.Key]failure{}
 	w.status, w.written = *p.sync.Status.DeepCopy(), *p.sync.Status.DeepCopy()
-	w.root = cmp.Or(w.status.RenderedPath, rootOf(p.sync))
+	w.root = cmp.Or(w.status.RenderedPath, p.sync.Root())
 	p.loop.kinds.replace(nil, w.written.Kinds)
 	if w.status.Verified != nil {
 		w.verified, _ = gitobject.ParseID(w.status.Verified.Commit) // a status that somebody edited counts as none

@@ -268,7 +268,7 @@ func TestRemovals(t *testing.T) {
 	}
 	changes, _ = c.run(t, func(r *Request) {
 		r.Content = "c"
-		r.Sync.Annotations = map[string]string{v1alpha1.AnnotationAllowPrune: "c"}
+		r.Sync.Annotations = map[string]string{v1alpha1.AnnotationAllowPrune: r.Sync.PruneConsent("c")}
 	})
 	if len(changes) != 12 || changes[0].Held || len(c.tried) > 0 {
 		t.Errorf("with consent: %+v, tried %v", changes, c.tried)

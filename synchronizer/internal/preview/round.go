@@ -40,7 +40,7 @@ func newRound(deps Deps, req Request) *round {
 	r.made = plan.Make(plan.Input{
 		Label: req.Sync.Label(), Desired: req.Rendered.Objects, Broken: req.Rendered.Broken, Live: r.live, Recorded: req.Inventory,
 		Drift: req.Sync.Spec.DriftPolicy(), Prune: req.Sync.Spec.PruneEnabled(), Owner: r.owner,
-		AllowPrune: req.Content != "" && req.Sync.Annotations[v1alpha1.AnnotationAllowPrune] == req.Content,
+		AllowPrune: req.Content != "" && req.Sync.AllowsPrune(req.Content),
 	})
 	r.steps = byKey(r.made.Steps, r.made.Waiting)
 	r.conflicts, r.drift = byKey(r.made.Conflicts), byKey(r.made.Drift)
