@@ -1,9 +1,11 @@
 package message
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -12,9 +14,16 @@ import (
 	"text/template/parse"
 )
 
-// maxSteps bounds what one template does for one commit: a step is a node that is gone through, or a byte that one of its
-// functions puts together. All of them take some tenths of a second.
-const maxSteps = 1 << 20
+const (
+	// maxText bounds a template's own text, in bytes.
+	maxText = 16 << 10
+	// maxSteps bounds what one template does for one commit: a step is a word of an action that is gone through, such as a
+	// function, a field or a constant; a byte that one of the functions puts together; or so many bytes that it compares. All
+	// of them take some tenths of a second.
+	maxSteps = 1 << 20
+	// comparedAtOnce are the bytes whose comparison is a step.
+	comparedAtOnce = 64
+)
 
 // filling is a template that is being filled. [text/template] goes on for as long as a template says, and is stopped only by
 // what it writes to and by the functions that it calls.
@@ -25,7 +34,7 @@ type filling struct {
 	steps int // that were taken
 }
 
-// Write takes what comes out. A template that was measured writes before every node, if only nothing.
+// Write takes what comes out. A template that was measured writes for every word, if only nothing.
 func (f *filling) Write(p []byte) (int, error) {
 	if f.text.Len()+len(p) > f.limit {
 		return 0, fmt.Errorf("%s: more than %d bytes came out; have it say less", f.name, f.limit)
@@ -43,7 +52,8 @@ func (f *filling) step(steps int) error {
 	return nil
 }
 
-// functions are join, and those of text/template that put text together.
+// functions are join, and those of text/template whose work is not bounded by the words of a template. They do the same, but
+// take no lists.
 func (f *filling) functions() template.FuncMap {
 	return template.FuncMap{
 		"join":     f.join,
@@ -53,11 +63,17 @@ func (f *filling) functions() template.FuncMap {
 		"html":     f.counted(template.HTMLEscaper),
 		"js":       f.counted(template.JSEscaper),
 		"urlquery": f.counted(template.URLQueryEscaper),
+		"eq":       f.eq,
+		"ne":       f.comparing(func(order int) bool { return order != 0 }),
+		"lt":       f.comparing(func(order int) bool { return order < 0 }),
+		"le":       f.comparing(func(order int) bool { return order <= 0 }),
+		"gt":       f.comparing(func(order int) bool { return order > 0 }),
+		"ge":       f.comparing(func(order int) bool { return order >= 0 }),
 	}
 }
 
 func (f *filling) join(list []string, between string) (string, error) {
-	size := len(list) * len(between)
+	size := len(list) * (1 + len(between))
 	for _, text := range list {
 		size += len(text)
 	}
@@ -70,18 +86,26 @@ func (f *filling) join(list []string, between string) (string, error) {
 // counted counts what goes into a function before it is called, and what comes out.
 func (f *filling) counted(call func(args ...any) string) func(args ...any) (string, error) {
 	return func(args ...any) (string, error) {
-		for _, arg := range args {
-			text, _ := arg.(string)
+		plain := make([]any, len(args))
+		for i, arg := range args {
+			var err error
+			if plain[i], err = scalar(arg); err != nil {
+				return "", err
+			}
+			text, _ := plain[i].(string)
 			if err := f.step(len(text)); err != nil {
 				return "", err
 			}
 		}
-		text := call(args...)
+		text := call(plain...)
 		return text, f.step(len(text))
 	}
 }
 
 func (f *filling) printf(format string, args ...any) (string, error) {
+	if err := f.step(len(format)); err != nil {
+		return "", err
+	}
 	widths, err := widths(format)
 	if err == nil {
 		err = f.step(widths)
@@ -90,6 +114,80 @@ func (f *filling) printf(format string, args ...any) (string, error) {
 		return "", err
 	}
 	return f.counted(func(args ...any) string { return fmt.Sprintf(format, args...) })(args...)
+}
+
+// eq tells whether the first is any of the others.
+func (f *filling) eq(first any, others ...any) (bool, error) {
+	if len(others) == 0 {
+		return false, errors.New("missing argument for comparison")
+	}
+	for _, other := range others {
+		if order, err := f.compare(first, other); err != nil || order == 0 {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+func (f *filling) comparing(holds func(order int) bool) func(a, b any) (bool, error) {
+	return func(a, b any) (bool, error) {
+		order, err := f.compare(a, b)
+		return err == nil && holds(order), err
+	}
+}
+
+// compare returns the order of two values as [cmp.Compare] does; false is less than true.
+func (f *filling) compare(one, other any) (int, error) {
+	a, errA := scalar(one)
+	b, errB := scalar(other)
+	if err := errors.Join(errA, errB); err != nil {
+		return 0, err
+	}
+	switch a := a.(type) {
+	case string:
+		if b, ok := b.(string); ok {
+			return cmp.Compare(a, b), f.step(min(len(a), len(b)) / comparedAtOnce)
+		}
+	case bool:
+		if b, ok := b.(bool); ok {
+			return cmp.Compare(number(a), number(b)), nil
+		}
+	case int64:
+		if b, ok := b.(int64); ok {
+			return cmp.Compare(a, b), nil
+		}
+	case float64:
+		if b, ok := b.(float64); ok {
+			return cmp.Compare(a, b), nil
+		}
+	}
+	return 0, fmt.Errorf("incompatible types for comparison: %T and %T", one, other)
+}
+
+func number(truth bool) int {
+	if truth {
+		return 1
+	}
+	return 0
+}
+
+// scalar is a value as functions take it: a string, a bool, an int64 or a float64. Of a list a format would do to every element
+// what it says once, and to compare images is to compare all that they hold.
+func scalar(arg any) (any, error) {
+	v := reflect.ValueOf(arg)
+	switch {
+	case v.Kind() == reflect.String:
+		return v.String(), nil
+	case v.Kind() == reflect.Bool:
+		return v.Bool(), nil
+	case v.CanInt():
+		return v.Int(), nil
+	case v.CanUint():
+		return int64(v.Uint()), nil // a byte of a text; there are no others
+	case v.CanFloat():
+		return v.Float(), nil
+	}
+	return nil, fmt.Errorf("%T: only text, numbers and booleans are taken, and no lists; use range or join", arg)
 }
 
 var (
@@ -114,15 +212,18 @@ func widths(format string) (sum int, err error) {
 	return sum, nil
 }
 
-// measure has a template and those that it defines write before every node, so that whoever is written to sees them go on.
-// None may call itself: no commit is nested, and the calls would outgrow the stack before the steps.
+// measure has a template and those that it defines write as often before every node as that has words, so that whoever is
+// written to sees them go on. None may call itself: no commit is nested, and the calls would outgrow the stack before the steps.
 func measure(t *template.Template) error {
 	calls := map[string][]string{}
 	for _, one := range t.Templates() {
 		lists(one.Root, func(list *parse.ListNode) {
 			nodes := []parse.Node{nothing()}
 			for _, node := range list.Nodes {
-				nodes = append(nodes, node, nothing())
+				for range words(node) {
+					nodes = append(nodes, nothing())
+				}
+				nodes = append(nodes, node)
 				if call, ok := node.(*parse.TemplateNode); ok {
 					calls[one.Name()] = append(calls[one.Name()], call.Name)
 				}
@@ -134,6 +235,34 @@ func measure(t *template.Template) error {
 		return fmt.Errorf("%s: the template %q calls itself; use range", t.Name(), name)
 	}
 	return nil
+}
+
+// words counts what a node has evaluated, besides the lists below it.
+func words(node parse.Node) int {
+	var pipe *parse.PipeNode
+	switch node := node.(type) {
+	case *parse.ChainNode:
+		return 1 + words(node.Node)
+	case *parse.PipeNode:
+		pipe = node
+	case *parse.ActionNode:
+		pipe = node.Pipe
+	case *parse.TemplateNode:
+		pipe = node.Pipe
+	default:
+		if b := branches(node); b != nil {
+			pipe = b.Pipe
+		}
+	}
+	count := 1
+	if pipe != nil {
+		for _, command := range pipe.Cmds {
+			for _, arg := range command.Args {
+				count += words(arg)
+			}
+		}
+	}
+	return count
 }
 
 func nothing() parse.Node { return &parse.TextNode{NodeType: parse.NodeText} }

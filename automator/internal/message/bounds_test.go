@@ -46,7 +46,23 @@ func TestParseEnds(t *testing.T) {
 			`{{with printf "%99999999999999999999d" 1}}{{end}}`, "the width 99999999999999999999 is larger",
 		},
 		"WidthOfAnArgument": {`{{printf "%*d" 900000 1}}`, "no widths from them"},
-		"ArgumentAgain":     {`{{printf "%[1]s%[1]s" .Title}}`, "takes its arguments in their order"},
+		"EqualToNone": {
+			`{{$a := printf "%0200000d" 1}}{{$b := printf "%0200000d" 2}}{{range 10}}{{if eq $a ` + strings.Repeat("$b ", 100) + `}}{{end}}{{end}}`, steps,
+		},
+		"Equal":            {`{{$a := printf "%200000d" 1}}{{range 1000}}{{if ne $a $a}}{{end}}{{end}}`, steps},
+		"Order":            {`{{$a := printf "%200000d" 1}}{{range 1000}}{{if lt $a $a}}{{end}}{{end}}`, steps},
+		"And":              {`{{range 1000}}{{if and ` + strings.Repeat("1 ", 2000) + `}}{{end}}{{end}}`, steps},
+		"Nested":           {`{{range 10000}}{{if ` + strings.Repeat("(", 200) + "1" + strings.Repeat(")", 200) + `}}{{end}}{{end}}`, steps},
+		"Formats":          {`{{$format := printf "%%%0300000d" 0}}{{range 10}}{{with printf $format}}{{end}}{{end}}`, steps},
+		"Text":             {strings.Repeat("x", 16<<10+1), "body: 16385 bytes are more than 16384"},
+		"ListWide":         {`{{with printf "%50000v" .Images}}{{end}}`, "[]message.Image: only text, numbers and booleans are taken"},
+		"ImageWide":        {`{{with printf "%50000v" (index .Images 0)}}{{end}}`, "message.Image: only text"},
+		"ListPrinted":      {`{{print .Apps}}`, "[]string: only text"},
+		"ListEscaped":      {`{{.Apps | html}}`, "[]string: only text"},
+		"ListEqual":        {`{{if eq .Images .Images}}{{end}}`, "[]message.Image: only text"},
+		"Types":            {`{{if eq 1 "1"}}{{end}}`, "incompatible types for comparison: int and string"},
+		"NothingToCompare": {`{{if eq 1}}{{end}}`, "missing argument"},
+		"ArgumentAgain":    {`{{printf "%[1]s%[1]s" .Title}}`, "takes its arguments in their order"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -102,8 +118,11 @@ func TestFunctions(t *testing.T) {
 		`{{printf "100%% [%s]" "done"}}`:              "100% [done]",
 		`{{print 1 2 "a"}}{{println "b" 3}}`:          "1 2ab 3",
 		`{{html "<" .Author}}`:                        "&lt;Robot &lt;robot@example.com&gt;",
-		`{{js "'"}} {{urlquery "a b"}}`:               `\' a+b`,
-		`{{join .Environments "+"}}`:                  "dev+qa",
+		`{{if eq .Title "a" "b" .Title}}1{{end}}{{if eq 1 2 3}}no{{end}}{{if ne 1.5 2.5}}2{{end}}{{if lt "a" "b"}}3{{end}}`: "123",
+		`{{le 1 1}} {{le 2 1}} {{gt 2 1}} {{gt 1 1}} {{ge 1 1}} {{ge 1 2}} {{ne true false}}`:                               "true false true false true false true",
+		`{{eq (index .Title 0) 115}}/{{len .Title | eq 22}}/{{with slice .Images 1}}{{else}}none{{end}}`:                    "true/true/none",
+		`{{js "'"}} {{urlquery "a b"}}`: `\' a+b`,
+		`{{join .Environments "+"}}`:    "dev+qa",
 		`{{define "a"}}{{end}}{{define "b"}}{{.}}{{template "a"}}{{end}}{{template "b" "x"}}{{block "c" "y"}}{{.}}{{end}}`: "xy",
 	} {
 		templates, err := message.Parse(message.Config{Body: body})

@@ -20,8 +20,8 @@ const (
 	maxTrailers = 16
 )
 
-// Config is the templates of one repository, which are given a [Commit]. What is empty is said as always. What comes out is
-// bounded, and so is how long a template goes on.
+// Config is the templates of one repository, which are given a [Commit]. What is empty is said as always. A template, what comes
+// out, and how long it goes on are bounded.
 type Config struct {
 	// Title is one line.
 	Title string `yaml:"title"`
@@ -74,6 +74,10 @@ func Parse(c Config) (Templates, error) {
 	var problems []error
 	read := func(name, text string) *template.Template {
 		if text == "" {
+			return nil
+		}
+		if len(text) > maxText {
+			problems = append(problems, fmt.Errorf("%s: %d bytes are more than %d", name, len(text), maxText))
 			return nil
 		}
 		parsed, err := template.New(name).Option("missingkey=error").Funcs((&filling{}).functions()).Parse(text)
