@@ -110,8 +110,7 @@ func (a App) Source(remote string, connect func() (*tls.Config, error), pauses *
 		return nil, err
 	}
 	at := api.JoinPath("app", "installations", a.Installation, "access_tokens")
-	of := a.quota(api)
-	of.tokens = true
+	of := a.quotaOfTokens(api)
 	return shortlived.New("token of GitHub App "+a.ID+" for "+repository, func(ctx context.Context) (shortlived.Credentials, error) {
 		if err := pauses.left(of); err != nil {
 			return shortlived.Credentials{}, fault.Wrap(fault.Unavailable, err)

@@ -73,7 +73,7 @@ func (a App) Commits(remote string, tokens *shortlived.Source, connect func() (*
 	}
 	return &Commits{
 		endpoint: graphQL(api), repository: strings.TrimSuffix(strings.Trim(at.Path, "/"), ".git"), tokens: tokens, connect: connect,
-		client: newClient, pauses: pauses, quota: a.quota(api),
+		client: newClient, pauses: pauses, quota: a.quotaOfCommits(api),
 	}, nil
 }
 

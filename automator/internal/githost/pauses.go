@@ -7,23 +7,26 @@ import (
 	"time"
 )
 
-// Pauses are how long hosts want to be left alone. Their limits are those of an installation, whichever of its repositories a
+// Pauses are how long hosts want to be left alone. Their limits are those of an installation, or of an App, whichever repository a
 // request was for, so that all repositories of a process share one of these. The zero value is ready; it is safe for concurrent use.
 type Pauses struct {
 	mu sync.Mutex
 	of map[quota]pause
 }
 
-// quota is what has a limit of its own: an installation's requests to GraphQL, or those for its tokens.
+// quota is what has a limit of its own at a host: an installation, as which GraphQL is asked, or an App, as which tokens are asked
+// for. The number of an installation is nobody else's at the same host.
 type quota struct {
-	api, installation string
-	tokens            bool
+	api, installation, app string
 }
 
-// quota is that of the installation, whose number nobody else has at the same host.
-func (a App) quota(api *url.URL) quota {
-	return quota{api: strings.TrimSuffix(api.String(), "/"), installation: a.Installation}
+func (a App) quotaOfCommits(api *url.URL) quota {
+	return quota{api: hostOf(api), installation: a.Installation}
 }
+
+func (a App) quotaOfTokens(api *url.URL) quota { return quota{api: hostOf(api), app: a.ID} }
+
+func hostOf(api *url.URL) string { return strings.TrimSuffix(api.String(), "/") }
 
 type pause struct {
 	until  time.Time

@@ -104,7 +104,7 @@ func TestPauseOfAnInstallation(t *testing.T) {
 	})
 }
 
-// The App is limited in its requests for tokens too, whichever repository they are for.
+// The App is limited in its requests for tokens too, whichever repository and installation they are for.
 func TestPauseOfTokens(t *testing.T) {
 	t.Parallel()
 	key, file := newKey(t)
@@ -116,9 +116,17 @@ func TestPauseOfTokens(t *testing.T) {
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
 	pauses := &githost.Pauses{}
-	for _, repository := range []string{"deploy", "fleet"} {
-		app := githost.App{ID: "tandem", Installation: "1", KeyFile: file, API: host.API()}
-		source, err := app.Source("https://git.example.com/acme/"+repository, host.Trusting, pauses)
+	for _, tc := range []struct {
+		app, installation, remote string
+		asked                     int32
+	}{
+		{"tandem", "1", "https://git.example.com/acme/deploy", 1},
+		{"tandem", "1", "https://git.example.com/acme/fleet", 1},
+		{"tandem", "2", "https://git.example.com/initech/deploy", 1},
+		{"another", "3", "https://git.example.com/acme/deploy", 2},
+	} {
+		app := githost.App{ID: tc.app, Installation: tc.installation, KeyFile: file, API: host.API()}
+		source, err := app.Source(tc.remote, host.Trusting, pauses)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,8 +135,8 @@ func TestPauseOfTokens(t *testing.T) {
 		if !ok || later.After < 9*time.Minute || !fault.Is(err, fault.Unavailable) {
 			t.Errorf("Credentials: %v, want that they are asked for later", err)
 		}
-	}
-	if asked.Load() != 1 {
-		t.Errorf("the host was asked %d times, want once", asked.Load())
+		if asked.Load() != tc.asked {
+			t.Errorf("%+v: the host was asked %d times", tc, asked.Load())
+		}
 	}
 }
