@@ -124,6 +124,7 @@ type (
 //   - Conflict, when the branch is elsewhere: fetch and decide anew;
 //   - Unauthorized or Invalid, when the host refuses, with its reason, or would: a person must change something;
 //   - a LaterError, when nothing was done because it was too much for the host, which is asked nothing until then;
+//   - Unavailable, when there is no token to be had for now, and nothing was done;
 //   - and it is ErrOutcomeUnknown otherwise.
 func (c *Commits) Commit(ctx context.Context, commit Commit) (gitobject.ID, error) {
 	what := fmt.Sprintf("commit by API to %s of %s", commit.Branch, c.repository)
@@ -139,6 +140,9 @@ func (c *Commits) Commit(ctx context.Context, commit Commit) (gitobject.ID, erro
 	id, err := c.attempt(ctx, body)
 	if errors.Is(err, errAnotherToken) {
 		id, err = c.attempt(ctx, body)
+	}
+	if errors.Is(err, errAnotherToken) {
+		err = fault.Wrap(fault.Unavailable, err)
 	}
 	if err != nil {
 		return gitobject.ID{}, fmt.Errorf("%s: %w", what, err)
@@ -176,6 +180,9 @@ var errAnotherToken = errors.New("the API refused a token that counts still")
 // attempt sends a request once.
 func (c *Commits) attempt(ctx context.Context, body []byte) (gitobject.ID, error) {
 	shown, err := c.tokens.Credentials(ctx)
+	if err != nil && !fault.Is(err, fault.Unauthorized) {
+		err = fault.Wrap(fault.Unavailable, err)
+	}
 	if err != nil {
 		return gitobject.ID{}, err
 	}

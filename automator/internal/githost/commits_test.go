@@ -1,6 +1,8 @@
 package githost_test
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,6 +18,7 @@ import (
 	"github.com/tandem-cd/tandem/automator/githosttest"
 	"github.com/tandem-cd/tandem/automator/internal/githost"
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo/gitrepotest"
+	"github.com/tandem-cd/tandem/automator/internal/shortlived"
 	"github.com/tandem-cd/tandem/shared/fault"
 	"github.com/tandem-cd/tandem/shared/gitobject"
 )
@@ -99,6 +103,60 @@ func TestCommitWithATokenThatEnded(t *testing.T) {
 	again.Parent = second
 	if _, err := commits.Commit(t.Context(), again); !fault.Is(err, fault.Unauthorized) || strings.Contains(err.Error(), "ghs_") {
 		t.Errorf("Commit with tokens that end at once: %v", err)
+	}
+}
+
+// roundTripFunc answers for a host without a network.
+type roundTripFunc func(r *http.Request) (*http.Response, error)
+
+func (fn roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return fn(r) }
+
+// Tokens that end and are replaced while they are shown are no refusal, and nothing is done by them; nor is a token that comes too late.
+func TestCommitWithNoToken(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		issuing time.Duration
+		asked   int
+	}{
+		"Refused": {0, 2},
+		"TooLate": {time.Minute, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				issued, asked := 0, 0
+				tokens := shortlived.New("token", func(ctx context.Context) (shortlived.Credentials, error) {
+					issued++
+					select {
+					case <-time.After(tc.issuing):
+						return shortlived.Credentials{Password: fmt.Sprint("ghs_", issued), Expires: time.Now().Add(time.Second)}, nil
+					case <-ctx.Done():
+						return shortlived.Credentials{}, context.Cause(ctx)
+					}
+				})
+				host := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+					asked++
+					<-time.After(2 * time.Second)
+					_, err := tokens.Credentials(r.Context()) // somebody else has it replaced
+					answer := httptest.NewRecorder()
+					answer.WriteHeader(http.StatusUnauthorized)
+					return answer.Result(), err
+				})
+				app := githost.App{ID: "tandem", Installation: "1", KeyFile: "app.pem"}
+				connect := func() (*tls.Config, error) { return &tls.Config{MinVersion: tls.VersionTLS12}, nil }
+				commits, err := app.Commits("https://github.com/acme/deploy", tokens, connect, &githost.Pauses{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				_, err = commits.Through(host).Commit(ctx, edit(gitobject.ID{}))
+				if !fault.Is(err, fault.Unavailable) || asked != tc.asked {
+					t.Errorf("Commit: %v, want that it is unavailable; asked %d times, want %d", err, asked, tc.asked)
+				}
+				<-time.After(tc.issuing) // the source asks on for others
+			})
+		})
 	}
 }
 
