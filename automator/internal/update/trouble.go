@@ -3,6 +3,7 @@ package update
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -74,7 +75,7 @@ func (u *Updater) pushFailed(ctx context.Context, tip gitobject.ID, err error) t
 		wait = u.cfg.Patience
 	}
 	if later, ok := errors.AsType[*githost.LaterError](err); ok {
-		wait = max(wait, later.After)
+		wait = max(wait, scattered(later.After))
 	}
 	t.nextPush = now.Add(wait)
 	problem := Problem{Problem: pipeline.Problem{Message: err.Error()}, Refused: tired || fault.Is(err, fault.Unauthorized) || fault.Is(err, fault.Invalid)}
@@ -84,6 +85,10 @@ func (u *Updater) pushFailed(ctx context.Context, tip gitobject.ID, err error) t
 	}
 	return 0
 }
+
+// scattered is a pause that a host asks all writers of an installation for, and a tenth more at most, so that they do not all
+// come at the same instant when it ends.
+func scattered(pause time.Duration) time.Duration { return pause + rand.N(pause/10+time.Second) }
 
 // shown puts a problem where people see it, and tells whether it is new.
 func (u *Updater) shown(problem Problem) (first bool) {
