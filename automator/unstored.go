@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/tandem-cd/tandem/shared/fault"
+	"github.com/tandem-cd/tandem/shared/redact"
 )
 
 // maxReason bounds what is shown of why events are not stored, in bytes.
@@ -44,7 +44,6 @@ func (u *unstored) Problems() []string {
 	if u.since.IsZero() {
 		return nil
 	}
-	why := strings.Join(strings.Fields(u.last.Error()), " ")
-	why = strings.ToValidUTF8(why[:min(len(why), maxReason)], "")
+	why := redact.OneLine(u.last.Error(), maxReason)
 	return []string{fmt.Sprintf("no events are stored since %s: %s; clusters keep theirs until they are", u.since.UTC().Format(time.RFC3339), why)}
 }

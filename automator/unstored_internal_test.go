@@ -38,9 +38,9 @@ func TestUnstored(t *testing.T) {
 		since := time.Now().UTC().Format(time.RFC3339)
 		u.note(errors.New("the disk is full"))
 		<-time.After(time.Minute)
-		u.note(errors.New("the database\nis locked"))
+		u.note(errors.New("the database\n\x1b[31mis locked"))
 		u.note(fault.New(fault.Invalid, "an event without an id"))
-		says("since "+since, "the database is locked")
+		says("since "+since, "the database [31mis locked")
 		u.note(errors.New(strings.Repeat("ä", maxReason)))
 		if problem := u.Problems()[0]; len(problem) > 1024 || strings.ContainsRune(problem, '\ufffd') {
 			t.Errorf("%d bytes: %s", len(problem), problem)
