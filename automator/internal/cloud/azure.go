@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -16,6 +15,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"github.com/tandem-cd/tandem/automator/internal/shortlived"
+	"github.com/tandem-cd/tandem/shared/fault"
 )
 
 const (
@@ -49,7 +49,7 @@ func newAzure() *azure {
 			Timeout: exchangeTimeout,
 			// A token is sent to the registry that was named, and to nobody whom it names.
 			CheckRedirect: func(*http.Request, []*http.Request) error {
-				return errors.New("the registry redirects its token exchange")
+				return fault.New(fault.Unauthorized, "the registry redirects its token exchange")
 			},
 		},
 		scheme: "https",
@@ -75,15 +75,18 @@ func (a *azure) exchange(ctx context.Context, host string) (shortlived.Credentia
 	asked := time.Now()
 	resp, err := a.client.Do(req)
 	if err != nil {
-		return shortlived.Credentials{}, err
+		return shortlived.Credentials{}, shortlived.Unanswered(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(http.MaxBytesReader(nil, resp.Body, maxAnswerBytes))
-	if err != nil {
-		return shortlived.Credentials{}, err
-	}
 	if resp.StatusCode != http.StatusOK {
-		return shortlived.Credentials{}, fmt.Errorf("the registry's token exchange answers %d; has the identity the role AcrPull on it?", resp.StatusCode)
+		return shortlived.Credentials{}, refusal(resp.StatusCode)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(nil, resp.Body, maxAnswerBytes))
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return shortlived.Credentials{}, tooLarge
+	}
+	if err != nil {
+		return shortlived.Credentials{}, shortlived.Unanswered(err)
 	}
 	var answer struct {
 		RefreshToken string `json:"refresh_token"`
@@ -92,4 +95,13 @@ func (a *azure) exchange(ctx context.Context, host string) (shortlived.Credentia
 		return shortlived.Credentials{}, errors.New("the registry's token exchange answers with something that is not JSON")
 	}
 	return shortlived.Credentials{Username: azureUser, Password: answer.RefreshToken, Expires: asked.Add(azureLife)}, nil
+}
+
+// refusal is the error of an exchange that was answered with a status.
+func refusal(status int) error {
+	kind, advice := shortlived.KindOfStatus(status), ""
+	if kind == fault.Unauthorized {
+		advice = "; has the identity the role AcrPull on it?"
+	}
+	return fault.New(kind, "the registry's token exchange answers %d%s", status, advice)
 }

@@ -19,6 +19,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+
+	"github.com/tandem-cd/tandem/shared/fault"
 )
 
 // The clouds cannot be had in a test. What stands for them answers as their documentation says, and checks what it is
@@ -168,20 +170,29 @@ func TestAzure(t *testing.T) {
 func TestAzureRefuses(t *testing.T) {
 	t.Parallel()
 	other := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the token reached another host") })
-	for name, answer := range map[string]http.HandlerFunc{
-		"Role": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
-		"Redirect": func(w http.ResponseWriter, r *http.Request) {
+	for name, tc := range map[string]struct {
+		answer  http.HandlerFunc
+		passing bool // it may go well by itself later
+	}{
+		"Role":     {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }},
+		"TooOften": {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }, passing: true},
+		"Broken":   {answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, passing: true},
+		"CutOff":   {answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, passing: true},
+		"Redirect": {answer: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
-		},
-		"NoJSON":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>of-entra</html>") },
-		"Endless": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat(" ", 2*maxAnswerBytes)) },
+		}},
+		"NoJSON":  {answer: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>of-entra</html>") }},
+		"Endless": {answer: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat(" ", 2*maxAnswerBytes)) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			fakeACR := serve(t, answer)
+			fakeACR := serve(t, tc.answer)
 			got, err := fakeAzure(t).exchange(t.Context(), strings.TrimPrefix(fakeACR.URL, "http://"))
 			if err == nil || strings.Contains(err.Error(), "of-entra") {
 				t.Errorf("exchange: %+v, %v; want an error without the token", got, err)
+			}
+			if fault.Is(err, fault.Unavailable) != tc.passing {
+				t.Errorf("exchange: %v; does it pass by itself: want %v", err, tc.passing)
 			}
 		})
 	}

@@ -117,7 +117,7 @@ func (a App) Source(remote string, connect func() (*tls.Config, error), pauses *
 		}
 		config, err := connect()
 		if err != nil {
-			return shortlived.Credentials{}, err
+			return shortlived.Credentials{}, shortlived.Unheard(err)
 		}
 		client := newClient(config)
 		defer client.CloseIdleConnections()
@@ -150,7 +150,7 @@ func newClient(config *tls.Config) *http.Client {
 func (a App) issue(ctx context.Context, client *http.Client, at, repository string) (shortlived.Credentials, error) {
 	assertion, err := a.assert(time.Now())
 	if err != nil {
-		return shortlived.Credentials{}, err
+		return shortlived.Credentials{}, shortlived.Unheard(err)
 	}
 	scope, err := json.Marshal(map[string][]string{"repositories": {repository}})
 	if err != nil {

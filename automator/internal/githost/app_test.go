@@ -165,6 +165,33 @@ func TestPassingTrouble(t *testing.T) {
 	}
 }
 
+// TestAKeyThatIsBeingReplaced ends no token, though somebody did not take it: GitHub itself said nothing.
+func TestAKeyThatIsBeingReplaced(t *testing.T) {
+	t.Parallel()
+	key, file := newKey(t)
+	host := newHost(t, key, "")
+	source, err := githost.App{ID: githosttest.AppID, Installation: githosttest.Installation, KeyFile: file}.Source(host.URL+"/acme/deploy", host.Trusting, &githost.Pauses{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := source.Credentials(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if !source.Refused(first.Password) {
+		t.Fatal("no other token is promised")
+	}
+	if got, err := source.Credentials(t.Context()); err != nil || got.Password != first.Password {
+		t.Errorf("Credentials: %+v, %v; want the same token", got, err)
+	}
+	if standing := source.Standing(); !standing.Counts || standing.Problem == nil {
+		t.Errorf("it stands %+v, want its problem", standing)
+	}
+}
+
 func TestCertificatesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	_, file := newKey(t)
