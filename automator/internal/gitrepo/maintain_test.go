@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tandem-cd/tandem/automator/internal/gitrepo"
@@ -16,6 +17,7 @@ func TestWorkGoesOnDuringMaintain(t *testing.T) {
 	r := fetched(t, s)
 	first := tip(t, r, mainRef)
 	tidying, stop := context.WithCancel(t.Context())
+	var tidied atomic.Int32
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop()
@@ -25,10 +27,14 @@ func TestWorkGoesOnDuringMaintain(t *testing.T) {
 				t.Errorf("Maintain: %v", err)
 				return
 			}
+			tidied.Add(1)
 		}
 	})
-	const rounds = 5
-	for i := range rounds {
+	const rounds, most, enough = 5, 100, 2
+	for i := 0; i < rounds || tidied.Load() < enough; i++ {
+		if i == most {
+			t.Fatalf("tidied up %d times in %d rounds", tidied.Load(), i)
+		}
 		c.Write(map[string]string{"theirs": fmt.Sprintf("%d\n", i+1)})
 		c.Commit("theirs")
 		c.PushAfterPull()
