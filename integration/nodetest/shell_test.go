@@ -95,7 +95,10 @@ func (s *shell) try(ctx context.Context, commands string) (said string, err erro
 	var lines []string
 	for {
 		select {
-		case line := <-s.lines:
+		case line, open := <-s.lines:
+			if !open {
+				return strings.Join(lines, "\n"), errEnded
+			}
 			switch line {
 			case s.mark:
 				return strings.Join(lines, "\n"), nil
@@ -114,6 +117,7 @@ func (s *shell) try(ctx context.Context, commands string) (said string, err erro
 var (
 	errCommand = errors.New("a command failed")
 	errSlow    = errors.New("it takes too long")
+	errEnded   = errors.New("the shell has ended")
 )
 
 func TestShell(t *testing.T) {

@@ -327,14 +327,18 @@ func (l *life) until(what string, fn func(context.Context) error) {
 	defer cancel()
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
+	var why error // of the last look that was not cut short
 	for {
 		err := fn(ctx)
 		if err == nil {
 			return
 		}
+		if ctx.Err() == nil {
+			why = err
+		}
 		select {
 		case <-ctx.Done():
-			l.Fatalf("not true after %s: %s: %v", patience, what, err)
+			l.Fatalf("not true after %s: %s: %v", patience, what, why)
 		case <-ticker.C:
 		}
 	}

@@ -161,6 +161,9 @@ func (w *world) step(label string, step plan.Step) apply.Result {
 	}
 	if step.Action == plan.Delete {
 		w.did = append(w.did, "remove "+name)
+		if w.deaf {
+			return apply.Result{Step: step}
+		}
 		if r := w.objects[step.Key]; w.holds[name] {
 			r.Deleting, r.Health = true, health.Status{State: health.Terminating, Message: "held by the finalizer example.com/hold"}
 			w.objects[step.Key] = r

@@ -58,11 +58,15 @@ func (p *pass) removeObjects(ctx context.Context) bool {
 	}
 	if left := p.due(made); len(left) > 0 { // else what failed is tried again later
 		p.take(ctx, left)
+		p.soon(removeAgain)
 	}
 	p.noteFailures()
 	p.noteRemaining(remain, recorded)
 	return false
 }
+
+// removeAgain is how soon is looked again whether what was removed goes. The watch says so before, unless the API server did nothing.
+const removeAgain = 10 * time.Second
 
 // outlives reports whether an object that is on its way out cannot go before the Sync does: the Sync itself, if it is among its
 // own objects, its namespace, and the definition of its kind.

@@ -211,6 +211,25 @@ func TestASyncWaitsForNothingThatWaitsForIt(t *testing.T) {
 	})
 }
 
+// What was answered and not done is asked for again, though no watch says anything.
+func TestARemovalThatWasNotCarriedOut(t *testing.T) {
+	story(t, func(t *testing.T, w *world) {
+		w.run(func() {
+			w.sync(func(s *v1alpha1.Sync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+			w.deliver(w.commit("one", "a"))
+			w.deaf = true
+			w.took()
+			w.sync(func(s *v1alpha1.Sync) { s.DeletionTimestamp = deletedNow() })
+			same(t, "did", writes(w.took()), []string{"remove a"})
+			w.deaf = false
+			w.pass(2 * removeAgain)
+			if did := writes(w.took()); len(did) < 2 || did[0] != "remove a" || did[1] != "let go" {
+				t.Errorf("did %q later; want it removed, and the Sync gone", did)
+			}
+		})
+	})
+}
+
 // A large removal does not write the status for each object that goes.
 func TestWhatASyncStillWaitsForIsWrittenNowAndThen(t *testing.T) {
 	story(t, func(t *testing.T, w *world) {

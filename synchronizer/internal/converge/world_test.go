@@ -57,6 +57,7 @@ type world struct {
 	contentErr error
 	renders    int
 	reads      []string                              // objects that were forgotten and read again
+	deaf       bool                                  // whether removals are answered, and nothing is done
 	alone      error                                 // why no Sync may depend on another
 	judges     map[string]*health.Judge              // by label
 	seeing     map[string]*health.Judge              // by label, of what is looked at
