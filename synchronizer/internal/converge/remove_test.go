@@ -113,7 +113,7 @@ func TestWhatCouldNotBeWrittenIsRemoved(t *testing.T) {
 					if tc.signatures != nil {
 						tc.signatures.set(func() { tc.signatures.unsigned["a"] = true })
 					} else {
-						w.fail["a"] = errBoom
+						w.set(func() { w.fail["a"] = errBoom })
 					}
 					w.deliver(w.commit("two", "a=2", "b"))
 					if got := w.status(); len(got.Problems) != 1 {
@@ -217,11 +217,11 @@ func TestARemovalThatWasNotCarriedOut(t *testing.T) {
 		w.run(func() {
 			w.sync(func(s *v1alpha1.Sync) { s.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
 			w.deliver(w.commit("one", "a"))
-			w.deaf = true
+			w.set(func() { w.deaf = true })
 			w.took()
 			w.sync(func(s *v1alpha1.Sync) { s.DeletionTimestamp = deletedNow() })
 			same(t, "did", writes(w.took()), []string{"remove a"})
-			w.deaf = false
+			w.set(func() { w.deaf = false })
 			w.pass(2 * removeAgain)
 			if did := writes(w.took()); len(did) < 2 || did[0] != "remove a" || did[1] != "let go" {
 				t.Errorf("did %q later; want it removed, and the Sync gone", did)

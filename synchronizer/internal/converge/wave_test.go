@@ -137,7 +137,7 @@ func TestAWaveBehindWhatCannotBeApplied(t *testing.T) {
 			w.deliver(w.commit("one", "a@1", "b@2"))
 			w.touch("a", current)
 			w.touch("b", current)
-			w.fail["a"] = errBoom
+			w.set(func() { w.fail["a"] = errBoom })
 			w.deliver(w.commit("two", "a=2@1", "b=2@2"))
 			w.pass(time.Hour)
 			if got := w.status(); len(got.Problems) != 1 || got.Problems[0].Object != "ConfigMap/shop/a" {

@@ -254,6 +254,13 @@ func (w *world) list(name string) {
 	w.settle()
 }
 
+// set changes what the cluster is like.
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
 // mend lets an object be applied that was refused.
 func (w *world) mend(name string) {
 	w.mu.Lock()
